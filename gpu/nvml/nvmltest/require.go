@@ -1,0 +1,16 @@
+package nvmltest
+
+import (
+	"os"
+	"testing"
+)
+
+// Unavailable ends a test that needs what is not there. It skips it, or fails it where GPULAUNCH_TEST_REQUIRE=all says
+// that everything has been installed.
+func Unavailable(tb testing.TB, what string) {
+	tb.Helper()
+	if os.Getenv("GPULAUNCH_TEST_REQUIRE") == "all" {
+		tb.Fatalf("GPULAUNCH_TEST_REQUIRE=all, but %s", what)
+	}
+	tb.Skip(what)
+}

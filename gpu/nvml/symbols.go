@@ -1,0 +1,119 @@
+//go:build linux && !nonvml
+
+package nvml
+
+import "github.com/ebitengine/purego"
+
+// symbol stands for one C function. Each has its own, also where functions are versions of one another: a name
+// without suffix is version 1.
+type symbol uint8
+
+const (
+	initWithFlags symbol = iota
+	initV2
+	initV1
+	shutdown
+	driverVersion
+	nvmlVersion
+	cudaVersionV2
+	cudaVersionV1
+	deviceCountV2
+	deviceCountV1
+	deviceByIndexV2
+	deviceByIndexV1
+	deviceByUUID
+	deviceName
+	deviceUUID
+	deviceMinor
+	deviceIndex
+	devicePCIV3
+	devicePCIV2
+	devicePCIV1
+	deviceMemoryV2
+	deviceMemoryV1
+	deviceUtilization
+	deviceTemperatureV
+	deviceTemperature
+	devicePowerUsage
+	devicePowerLimit
+	deviceClock
+	deviceComputeMode
+	deviceMIGMode
+	deviceMaxMIG
+	deviceMIGByIndex
+	deviceGPUInstance
+	deviceComputeInstance
+	deviceProcessesV3
+	deviceProcessesV2
+	deviceProcessesV1
+	deviceCPUsInScope
+	deviceCPUs
+	symbolCount
+)
+
+var symbolNames = [symbolCount]string{
+	initWithFlags:         "nvmlInitWithFlags",
+	initV2:                "nvmlInit_v2",
+	initV1:                "nvmlInit",
+	shutdown:              "nvmlShutdown",
+	driverVersion:         "nvmlSystemGetDriverVersion",
+	nvmlVersion:           "nvmlSystemGetNVMLVersion",
+	cudaVersionV2:         "nvmlSystemGetCudaDriverVersion_v2",
+	cudaVersionV1:         "nvmlSystemGetCudaDriverVersion",
+	deviceCountV2:         "nvmlDeviceGetCount_v2",
+	deviceCountV1:         "nvmlDeviceGetCount",
+	deviceByIndexV2:       "nvmlDeviceGetHandleByIndex_v2",
+	deviceByIndexV1:       "nvmlDeviceGetHandleByIndex",
+	deviceByUUID:          "nvmlDeviceGetHandleByUUID",
+	deviceName:            "nvmlDeviceGetName",
+	deviceUUID:            "nvmlDeviceGetUUID",
+	deviceMinor:           "nvmlDeviceGetMinorNumber",
+	deviceIndex:           "nvmlDeviceGetIndex",
+	devicePCIV3:           "nvmlDeviceGetPciInfo_v3",
+	devicePCIV2:           "nvmlDeviceGetPciInfo_v2",
+	devicePCIV1:           "nvmlDeviceGetPciInfo",
+	deviceMemoryV2:        "nvmlDeviceGetMemoryInfo_v2",
+	deviceMemoryV1:        "nvmlDeviceGetMemoryInfo",
+	deviceUtilization:     "nvmlDeviceGetUtilizationRates",
+	deviceTemperatureV:    "nvmlDeviceGetTemperatureV",
+	deviceTemperature:     "nvmlDeviceGetTemperature",
+	devicePowerUsage:      "nvmlDeviceGetPowerUsage",
+	devicePowerLimit:      "nvmlDeviceGetEnforcedPowerLimit",
+	deviceClock:           "nvmlDeviceGetClockInfo",
+	deviceComputeMode:     "nvmlDeviceGetComputeMode",
+	deviceMIGMode:         "nvmlDeviceGetMigMode",
+	deviceMaxMIG:          "nvmlDeviceGetMaxMigDeviceCount",
+	deviceMIGByIndex:      "nvmlDeviceGetMigDeviceHandleByIndex",
+	deviceGPUInstance:     "nvmlDeviceGetGpuInstanceId",
+	deviceComputeInstance: "nvmlDeviceGetComputeInstanceId",
+	deviceProcessesV3:     "nvmlDeviceGetComputeRunningProcesses_v3",
+	deviceProcessesV2:     "nvmlDeviceGetComputeRunningProcesses_v2",
+	deviceProcessesV1:     "nvmlDeviceGetComputeRunningProcesses",
+	deviceCPUsInScope:     "nvmlDeviceGetCpuAffinityWithinScope",
+	deviceCPUs:            "nvmlDeviceGetCpuAffinity",
+}
+
+// notThere marks, among the looked-up addresses, a function that the library lacks. Zero means not looked up yet.
+const notThere = ^uintptr(0)
+
+// address looks a function up on its first use, because a launcher that finds no GPU needs few of them. Two
+// goroutines may both look it up: they find the same.
+func (l *Library) address(s symbol) (uintptr, error) {
+	addr := l.addresses[s].Load()
+	if addr == 0 {
+		addr = l.lookUp(symbolNames[s])
+		l.addresses[s].Store(addr)
+	}
+	if addr == notThere {
+		return 0, missingFunctionError(symbolNames[s])
+	}
+	return addr, nil
+}
+
+func (l *Library) lookUp(name string) uintptr {
+	addr, err := purego.Dlsym(l.handle, name)
+	if err != nil {
+		return notThere
+	}
+	return addr
+}
