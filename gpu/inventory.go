@@ -1,0 +1,114 @@
+package gpu
+
+import "slices"
+
+// Where an inventory can come from.
+const (
+	// SourceNVML is NVIDIA's management library, libnvidia-ml.so.1.
+	SourceNVML = "nvml"
+	// SourceDriver is the kernel driver's files under /proc/driver/nvidia.
+	SourceDriver = "driver"
+	// SourceNone means that there is no GPU, or none that could be found.
+	SourceNone = "none"
+)
+
+// Inventory is the machine's GPUs and where the knowledge of them comes from.
+type Inventory struct {
+	// Source is SourceNVML, SourceDriver or SourceNone.
+	Source string `json:"source"`
+	// Reason is one line that says why it is this source.
+	Reason string `json:"reason"`
+	// DriverVersion is the kernel driver's, for example "550.54.15".
+	DriverVersion string `json:"driver_version,omitempty"`
+	// NVMLVersion is the library's, for example "12.550.54.15".
+	NVMLVersion string `json:"nvml_version,omitempty"`
+	// CUDAVersion is the newest CUDA that the driver supports, for example "12.4".
+	CUDAVersion string `json:"cuda_version,omitempty"`
+	// Library is the file that NVML was loaded from.
+	Library string `json:"library,omitempty"`
+	// Devices are in the order of their PCI addresses. It is empty, not nil, when there are none.
+	Devices []Device `json:"devices"`
+}
+
+// Device is one GPU.
+type Device struct {
+	// Index counts the machine's GPUs in PCI order, from 0.
+	Index int `json:"index"`
+	// UUID is "GPU-…", or "" when nobody could say.
+	UUID string `json:"uuid"`
+	Name string `json:"name"`
+	// PCIBusID is the address as sysfs writes it, "0000:1b:00.0", or "" when nobody could say.
+	PCIBusID string `json:"pci_bus_id"`
+	// Minor is the N of /dev/nvidiaN. Nil when unknown.
+	Minor *int `json:"minor_number,omitempty"`
+	// MemoryTotalBytes is 0 when unknown: only NVML says.
+	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
+	// CPUAffinity is NVML's opinion of the CPUs in the GPU's NUMA node, in the kernel's list format ("0-15,64-79").
+	// It is "" on the driver's files, and where NVML does not say.
+	CPUAffinity string `json:"cpu_affinity,omitempty"`
+	// ComputeMode is NVML's name for who may open the GPU, for example "default" or "exclusive-process".
+	ComputeMode string `json:"compute_mode,omitempty"`
+	// MIG is true when the GPU is split into instances, in which case nobody can use it as a whole.
+	MIG bool `json:"mig_enabled"`
+	// MIGInstances are the parts, in NVML's order.
+	MIGInstances []MIGInstance `json:"mig_instances,omitempty"`
+	// Problem says why no worker can use this GPU. A healthy one has none.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Usable reports whether a worker can be given this GPU, or one of its MIG instances.
+func (d Device) Usable() bool { return d.Problem == "" }
+
+// MIGInstance is one compute instance of a GPU in MIG mode. A worker sees it as a GPU of its own.
+type MIGInstance struct {
+	// UUID is "MIG-<uuid>", or "MIG-GPU-<uuid>/<gpu instance>/<compute instance>" on drivers before R470.
+	UUID string `json:"uuid"`
+	Name string `json:"name,omitempty"`
+	// MemoryTotalBytes is 0 when unknown.
+	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
+	// GPUInstance and ComputeInstance are the ids that legacy MIG names are made of. Nil when unknown.
+	GPUInstance     *int `json:"gpu_instance_id,omitempty"`
+	ComputeInstance *int `json:"compute_instance_id,omitempty"`
+}
+
+// problemNoInstance is the Problem of a GPU that is set up to be split, and is not split.
+const problemNoInstance = "MIG is enabled but no instance exists"
+
+// Options say where to look.
+type Options struct {
+	// Library is the NVML file to load; "" searches for it.
+	Library string
+	// Root is the folder that holds proc and dev; "" is "/". It is there for tests.
+	Root string
+}
+
+// none is the inventory of a machine without GPUs.
+func none(reason string) Inventory {
+	return Inventory{Source: SourceNone, Reason: reason, Devices: []Device{}}
+}
+
+// arrange puts devices into PCI order, numbers them, and returns where each one was before. A device whose address
+// nobody knows stays behind the one it was listed after, since NVML and the driver list by address as well.
+func arrange(devices []Device) []int {
+	type placed struct {
+		at   pciAddress
+		from int
+		dev  Device
+	}
+	order := make([]placed, len(devices))
+	var last pciAddress
+	for i, d := range devices {
+		if at, ok := parsePCI(d.PCIBusID); ok {
+			last = at
+		}
+		order[i] = placed{last, i, d}
+	}
+	slices.SortStableFunc(order, func(a, b placed) int { return a.at.compare(b.at) })
+	from := make([]int, len(order))
+	for i, p := range order {
+		from[i] = p.from
+		devices[i] = p.dev
+		devices[i].Index = i
+	}
+	return from
+}

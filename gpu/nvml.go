@@ -1,0 +1,134 @@
+//go:build linux && !nonvml
+
+package gpu
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml"
+)
+
+// nvmlSource is a started NVML and the handles of its last inventory.
+type nvmlSource struct {
+	lib    *nvml.Library
+	listed func() []Device // the driver's own list
+	count  int
+	gpus   []nvmlGPU // in PCI order
+}
+
+// nvmlGPU is a GPU with what it takes to ask for its figures.
+type nvmlGPU struct {
+	device    Device
+	handle    nvml.Device
+	attached  bool          // whether handle is one
+	instances []nvml.Device // one for each of device.MIGInstances
+}
+
+// openNVML loads and starts the library.
+func openNVML(path string, listed func() []Device) (source, error) {
+	lib, err := nvml.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := lib.Init(); err != nil {
+		return nil, fmt.Errorf("NVML from %s did not start: %s%s", lib.Path(), nvmlText(err), startHint(err))
+	}
+	return &nvmlSource{lib: lib, listed: listed}, nil
+}
+
+// startHint says what to do about a start that failed.
+func startHint(err error) string {
+	switch {
+	case errors.Is(err, nvml.ErrLibRMVersionMismatch):
+		return ", reboot or reload the driver's modules"
+	case errors.Is(err, nvml.ErrNoPermission):
+		return ", check the permissions of /dev/nvidia*"
+	}
+	return ""
+}
+
+// nvmlText is an error's text without the binding's name in front, since the sentences around it have that already.
+func nvmlText(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "nvml: "), "NVML: ")
+}
+
+func (s *nvmlSource) close() { s.lib.Shutdown() }
+
+func (s *nvmlSource) inventory() (Inventory, error) {
+	inv := Inventory{Source: SourceNVML, Library: s.lib.Path(), Devices: []Device{}}
+	// Versions are for people: without them the inventory is as good.
+	inv.DriverVersion, _ = s.lib.DriverVersion()
+	inv.NVMLVersion, _ = s.lib.NVMLVersion()
+	if v, err := s.lib.CUDADriverVersion(); err == nil {
+		inv.CUDAVersion = fmt.Sprintf("%d.%d", v/1000, v%1000/10)
+	}
+	inv.Reason = strings.Join(strings.Fields("NVML "+inv.NVMLVersion+" from "+inv.Library), " ")
+	if err := s.refresh(); err != nil {
+		return Inventory{}, fmt.Errorf("NVML from %s could not count the GPUs: %s", inv.Library, nvmlText(err))
+	}
+	for _, g := range s.gpus {
+		inv.Devices = append(inv.Devices, g.device)
+	}
+	s.complete(inv.Devices)
+	return inv, nil
+}
+
+// refresh lists the GPUs anew, each on its own: what one of them answers does not matter to the others.
+func (s *nvmlSource) refresh() error {
+	n, err := s.lib.DeviceCount()
+	if err != nil {
+		return err
+	}
+	s.count = n
+	s.gpus = s.gpus[:0]
+	for i := range n {
+		s.gpus = append(s.gpus, s.open(i))
+	}
+	return nil
+}
+
+// complete fills in what NVML could not say from the driver's list, puts the devices in order and the handles behind
+// them.
+func (s *nvmlSource) complete(devices []Device) {
+	fillFrom(s.listed(), devices)
+	gpus := slices.Clone(s.gpus)
+	for i, from := range arrange(devices) {
+		s.gpus[i] = gpus[from]
+		s.gpus[i].device = devices[i]
+	}
+}
+
+// open attaches to the GPU with an NVML index and describes it.
+func (s *nvmlSource) open(i int) nvmlGPU {
+	handle, err := s.lib.Device(i)
+	if err != nil {
+		return nvmlGPU{device: Device{Problem: nvmlText(err)}}
+	}
+	g := nvmlGPU{handle: handle, attached: true}
+	g.describe()
+	return g
+}
+
+// sample asks every GPU for its figures. When their number has changed, they are listed anew first.
+func (s *nvmlSource) sample() Sample {
+	result := Sample{Time: time.Now(), Devices: make([]DeviceSample, 0, len(s.gpus))}
+	n, err := s.lib.DeviceCount()
+	if err != nil {
+		result.Error = "NVML could not count the GPUs: " + nvmlText(err)
+		return result
+	}
+	if n != s.count || s.gpus == nil {
+		if _, err := s.inventory(); err != nil {
+			result.Error = err.Error()
+			return result
+		}
+	}
+	for i := range s.gpus {
+		result.Devices = s.gpus[i].sample(result.Devices)
+	}
+	return result
+}

@@ -1,0 +1,123 @@
+//go:build linux && !nonvml
+
+package gpu
+
+import "github.com/gpulaunch/gpulaunch/gpu/nvml"
+
+// sample appends the GPU's figures, and those of its MIG instances.
+func (g *nvmlGPU) sample(to []DeviceSample) []DeviceSample {
+	d := DeviceSample{Index: g.device.Index, UUID: g.device.UUID}
+	if !g.attached {
+		d.Problem = g.device.Problem
+		return append(to, d)
+	}
+	err := firstGone(
+		d.readMemory(g.handle),
+		d.readUtilization(g.handle),
+		d.readTemperature(g.handle),
+		d.readPower(g.handle),
+		d.readClocks(g.handle),
+		d.readProcesses(g.handle),
+	)
+	if err != nil {
+		d.Problem = nvmlText(err)
+	}
+	to = append(to, d)
+	for i, handle := range g.instances {
+		to = append(to, g.sampleInstance(i, handle))
+	}
+	return to
+}
+
+// sampleInstance reads what NVML tells of a MIG instance: its memory and processes. The rest belongs to the whole GPU.
+func (g *nvmlGPU) sampleInstance(i int, handle nvml.Device) DeviceSample {
+	d := DeviceSample{Index: g.device.Index, UUID: g.device.MIGInstances[i].UUID, ParentUUID: g.device.UUID}
+	if err := firstGone(d.readMemory(handle), d.readProcesses(handle)); err != nil {
+		d.Problem = nvmlText(err)
+	}
+	return d
+}
+
+// firstGone is the first error that means that the GPU is gone. The others just leave a figure out.
+func firstGone(errs ...error) error {
+	for _, err := range errs {
+		if gone(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *DeviceSample) readMemory(h nvml.Device) error {
+	m, err := h.Memory()
+	if err != nil {
+		return err
+	}
+	d.MemoryUsedBytes, d.MemoryTotalBytes = &m.Used, &m.Total
+	return nil
+}
+
+func (d *DeviceSample) readUtilization(h nvml.Device) error {
+	gpu, memory, err := h.Utilization()
+	if err != nil {
+		return err
+	}
+	d.Utilization, d.MemoryUtilization = ratio(gpu), ratio(memory)
+	return nil
+}
+
+// ratio is a share of 0 to 1, nil for what cannot be a percentage.
+func ratio(percent uint32) *float64 {
+	if percent > 100 {
+		return nil
+	}
+	return pointer(float64(percent) / 100)
+}
+
+func (d *DeviceSample) readTemperature(h nvml.Device) error {
+	celsius, err := h.Temperature()
+	if err != nil {
+		return err
+	}
+	d.TemperatureCelsius = pointer(float64(celsius))
+	return nil
+}
+
+func (d *DeviceSample) readPower(h nvml.Device) error {
+	used, usedErr := h.PowerUsage()
+	if usedErr == nil {
+		d.PowerWatts = pointer(float64(used) / 1000)
+	}
+	limit, limitErr := h.PowerLimit()
+	if limitErr == nil {
+		d.PowerLimitWatts = pointer(float64(limit) / 1000)
+	}
+	return firstGone(usedErr, limitErr)
+}
+
+func (d *DeviceSample) readClocks(h nvml.Device) error {
+	sm, smErr := h.Clock(nvml.ClockSM)
+	if smErr == nil {
+		d.SMClockHertz = pointer(float64(sm) * 1e6)
+	}
+	memory, memoryErr := h.Clock(nvml.ClockMemory)
+	if memoryErr == nil {
+		d.MemoryClockHertz = pointer(float64(memory) * 1e6)
+	}
+	return firstGone(smErr, memoryErr)
+}
+
+func (d *DeviceSample) readProcesses(h nvml.Device) error {
+	processes, err := h.ComputeProcesses()
+	if err != nil {
+		return err
+	}
+	for _, p := range processes {
+		sample := ProcessSample{PID: int(p.PID)}
+		if p.UsedKnown {
+			sample.UsedBytes = pointer(p.UsedBytes)
+		}
+		d.Processes = append(d.Processes, sample)
+	}
+	return nil
+}

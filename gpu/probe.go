@@ -1,0 +1,84 @@
+package gpu
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Probe keeps NVML open and asks it again and again. NVML may hang or crash, and a Probe hangs and crashes with it: it
+// belongs into a child (see [Client]) wherever that matters. Its methods may be called from several goroutines.
+type Probe struct {
+	options Options
+
+	mu     sync.Mutex
+	source source // nil: NVML does not work, and broken says why
+	broken string
+	closed bool
+}
+
+// NewProbe opens NVML. It never fails: a Probe without NVML answers from the driver's files.
+func NewProbe(o Options) *Probe {
+	p := &Probe{options: o}
+	p.open()
+	return p
+}
+
+func (p *Probe) open() {
+	if p.options.Library == "" && !DriverPresent(p.options.Root) {
+		p.broken = reasonNoDriver
+		return
+	}
+	source, err := openNVML(p.options.Library, p.listed)
+	if err != nil {
+		p.broken = err.Error()
+		return
+	}
+	p.source, p.broken = source, ""
+}
+
+// listed is the driver's own list. Without one, NVML has to do alone.
+func (p *Probe) listed() []Device {
+	devices, _ := driverDevices(p.options.Root)
+	return devices
+}
+
+// Inventory lists the GPUs anew. Where NVML did not work before, it is tried again.
+func (p *Probe) Inventory() Inventory {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.source == nil && !p.closed {
+		p.open()
+	}
+	if p.source == nil {
+		return withoutNVML(p.options.Root, p.broken)
+	}
+	inv, err := p.source.inventory()
+	if err != nil {
+		return withoutNVML(p.options.Root, err.Error())
+	}
+	if len(inv.Devices) == 0 {
+		return withoutNVML(p.options.Root, fmt.Sprintf("NVML %s from %s works but lists no GPU", inv.NVMLVersion, inv.Library))
+	}
+	return inv
+}
+
+// Sample reads the figures of this moment. Without NVML there are none, and Error says why.
+func (p *Probe) Sample() Sample {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.source == nil {
+		return Sample{Time: time.Now(), Devices: []DeviceSample{}, Error: p.broken}
+	}
+	return p.source.sample()
+}
+
+// Close ends the session with NVML. The library itself stays loaded.
+func (p *Probe) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.source != nil {
+		p.source.close()
+	}
+	p.source, p.broken, p.closed = nil, "the probe is closed", true
+}

@@ -1,0 +1,114 @@
+package gpu
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// The child's descriptors. Standard output stays free for what a library may print, since that must not end up among
+// the answers.
+const (
+	requestFD = 3
+	replyFD   = 4
+)
+
+// The questions that a child answers.
+const (
+	askInventory = "inventory"
+	askSample    = "sample"
+)
+
+// request is a question to the child.
+type request struct {
+	Ask string `json:"ask"`
+}
+
+// reply is its answer.
+type reply struct {
+	Inventory *Inventory `json:"inventory,omitempty"`
+	Sample    *Sample    `json:"sample,omitempty"`
+	Error     string     `json:"error,omitempty"`
+}
+
+// ServeChild is what a child that a [Client] started has to do, and all of it. It returns when the client closes.
+func ServeChild(o Options) error {
+	in, out, err := childPipes()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	defer out.Close()
+	return Serve(in, out, o)
+}
+
+// childPipes are the child's ends of the pipes. What the child starts in turn does not get them: NVML may start
+// nvidia-modprobe, and as long as anybody holds the pipe for replies, its reader does not see that the child died.
+func childPipes() (in, out *os.File, err error) {
+	for _, fd := range []int{requestFD, replyFD} {
+		if !isPipe(fd) {
+			return nil, nil, fmt.Errorf("file descriptor %d is not a pipe: this command is for gpulaunch's own use", fd)
+		}
+		unix.CloseOnExec(fd)
+	}
+	return os.NewFile(requestFD, "requests"), os.NewFile(replyFD, "replies"), nil
+}
+
+// isPipe tells a pipe from a descriptor that is not open, or that the Go runtime has opened for itself.
+func isPipe(fd int) bool {
+	var stat unix.Stat_t
+	return unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO
+}
+
+// Serve answers the requests that come in, one after the other, until there are no more.
+func Serve(in io.Reader, out io.Writer, o Options) error {
+	p := NewProbe(o)
+	defer p.Close()
+	return serve(in, out, p)
+}
+
+// prober is what questions are passed on to.
+type prober interface {
+	Inventory() Inventory
+	Sample() Sample
+}
+
+func serve(in io.Reader, out io.Writer, p prober) error {
+	for {
+		message, err := readFrame(in)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the request cannot be read: %w", err)
+		}
+		answer, err := json.Marshal(answerTo(message, p))
+		if err != nil {
+			return fmt.Errorf("the answer cannot be encoded: %w", err)
+		}
+		if err := writeFrame(out, answer); err != nil {
+			return fmt.Errorf("the answer cannot be sent: %w", err)
+		}
+	}
+}
+
+func answerTo(message []byte, p prober) reply {
+	var r request
+	if err := json.Unmarshal(message, &r); err != nil {
+		return reply{Error: fmt.Sprintf("the request is not JSON: %v", err)}
+	}
+	switch r.Ask {
+	case askInventory:
+		inv := p.Inventory()
+		return reply{Inventory: &inv}
+	case askSample:
+		sample := p.Sample()
+		return reply{Sample: &sample}
+	default:
+		return reply{Error: fmt.Sprintf("unknown request %q", r.Ask)}
+	}
+}

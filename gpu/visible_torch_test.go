@@ -1,0 +1,180 @@
+package gpu
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// torchAnswer is what testdata/torch_visible.py tells of one value.
+type torchAnswer struct {
+	Set   []int   `json:"set"`
+	List  *[]int  `json:"list"`
+	Error *string `json:"error"`
+}
+
+// generatedValues are values that look like what people write, with all that can go wrong, the same ones each time.
+// Signs stand only where a digit follows: PyTorch 2 raises an exception at a sign alone, where strtol finds nothing.
+func generatedValues(n int) []string {
+	random := rand.New(rand.NewPCG(1, 2))
+	parts := []string{"0", "1", "2", "3", "4", "7", "00", "01", "10", "-1", "-0", "+1", "+3", "-7", " 1", "2 ", "\t3", "1 2", "1gpu2", "2,", "",
+		"x", "0x1", "all", tooLarge, "GPU-", "GPU-0", "GPU-1", "GPU-10", "GPU-00", "GPU-x", " GPU-2", "gpu-1",
+		testUUID(0), testUUID(1), testUUID(2), testUUID(3) + "0"}
+	values := []string{"", "-1", ","}
+	for range n {
+		var entries []string
+		from := parts
+		if random.IntN(3) == 0 { // or there would be few lists of UUIDs
+			from = parts[slices.Index(parts, "GPU-"):]
+		}
+		for range 1 + random.IntN(5) {
+			entries = append(entries, from[random.IntN(len(from))])
+		}
+		values = append(values, strings.Join(entries, ","))
+	}
+	return values
+}
+
+// TestVisibleAgainstPyTorch asks the PyTorch of this machine about thousands of values. PyTorch 2 is held against the
+// whole result. PyTorch 1, which reads entry by entry, is held against how each entry reads; it knows no signs.
+func TestVisibleAgainstPyTorch(t *testing.T) {
+	values := generatedValues(5000)
+	inv := machine(4)
+	for i, answer := range askTorch(t, inv, values) {
+		value := values[i]
+		switch {
+		case answer.Error != nil:
+			t.Errorf("%q: PyTorch fails: %s", value, *answer.Error)
+		case answer.List != nil:
+			if diff := cmp.Diff(inRange(*answer.List, len(inv.Devices)), indexesOf(inv.Visible(value, true))); diff != "" {
+				t.Errorf("%q: PyTorch (-) and we (+) differ:\n%s", value, diff)
+			}
+		case !hasSigned(value):
+			if diff := cmp.Diff(answer.Set, entriesAsSet(value)); diff != "" {
+				t.Errorf("%q: PyTorch (-) and we (+) differ:\n%s", value, diff)
+			}
+		}
+	}
+}
+
+// TestVisibleVectors holds the reading against recorded answers of PyTorch 2, for machines without it.
+func TestVisibleVectors(t *testing.T) {
+	text, err := os.ReadFile("testdata/torch2_visible.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors map[string][]int
+	if err := json.Unmarshal(text, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	inv := machine(4)
+	for value, want := range vectors {
+		if diff := cmp.Diff(inRange(want, len(inv.Devices)), indexesOf(inv.Visible(value, true))); diff != "" {
+			t.Errorf("%q: PyTorch (-) and we (+) differ:\n%s", value, diff)
+		}
+	}
+	if len(vectors) < 500 {
+		t.Errorf("only %d vectors", len(vectors))
+	}
+}
+
+// inRange cuts a list at the first index that does not exist, as PyTorch does in a second step.
+func inRange(indexes []int, n int) []int {
+	if i := slices.IndexFunc(indexes, func(x int) bool { return x >= n }); i >= 0 {
+		indexes = indexes[:i]
+	}
+	return append([]int{}, indexes...)
+}
+
+func indexesOf(v Visible) []int {
+	list := []int{}
+	for _, u := range v.Units {
+		list = append(list, u.Device.Index)
+	}
+	return list
+}
+
+// entriesAsSet reads every entry for itself and none as the end of the list.
+func entriesAsSet(value string) []int {
+	set := []int{}
+	for entry := range strings.SplitSeq(value, ",") {
+		digits, negative, ok := leadingInteger(entry)
+		switch n, err := strconv.Atoi(digits); {
+		case !ok || negative:
+			set = append(set, -1)
+		case err != nil:
+			set = append(set, standIn)
+		default:
+			set = append(set, n)
+		}
+	}
+	slices.Sort(set)
+	return slices.Compact(set)
+}
+
+// hasSigned reports whether an entry has a sign that strtol accepts and PyTorch 1 does not.
+func hasSigned(value string) bool {
+	return slices.ContainsFunc(strings.Split(value, ","), func(entry string) bool {
+		return strings.HasPrefix(entry, "+") || strings.HasPrefix(entry, "-0")
+	})
+}
+
+// standIn replaces a number that is too large for an int. Python has those, and all are out of range.
+const (
+	tooLarge = "99999999999999999999999"
+	standIn  = 999999999
+)
+
+func askTorch(t *testing.T, inv Inventory, values []string) []torchAnswer {
+	t.Helper()
+	question := struct {
+		UUIDs  []string `json:"uuids"`
+		Values []string `json:"values"`
+	}{Values: values}
+	for _, d := range inv.Devices {
+		question.UUIDs = append(question.UUIDs, d.UUID)
+	}
+	input, err := json.Marshal(question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/usr/bin/python3", "testdata/torch_visible.py")
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(input), os.Stderr
+	output, err := cmd.Output()
+	var exit *exec.ExitError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		withoutTorch(t, "there is no "+cmd.Path)
+	case errors.As(err, &exit) && exit.ExitCode() == 77:
+		withoutTorch(t, cmd.Path+" cannot import torch (Debian: python3-torch)")
+	case err != nil:
+		t.Fatal(err)
+	}
+	output = bytes.ReplaceAll(output, []byte(tooLarge), []byte(strconv.Itoa(standIn)))
+	var answers []torchAnswer
+	if err := json.Unmarshal(output, &answers); err != nil {
+		t.Fatal(err)
+	}
+	if len(answers) != len(values) {
+		t.Fatalf("%d answers to %d values", len(answers), len(values))
+	}
+	return answers
+}
+
+func withoutTorch(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("GPULAUNCH_TEST_REQUIRE") == "all" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
