@@ -1,0 +1,72 @@
+package affinity
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// capturedAllowed returns the CPUs that the cpuset files of a capture allow its process, all online ones when they say
+// nothing. It follows cpuset(7) and Documentation/admin-guide/cgroup-v2.rst: find where the cpuset controller is
+// mounted, then the process's own group, then that group's effective CPUs.
+func capturedAllowed(s *sysfs, online CPUSet) CPUSet {
+	mount, ok := cpusetMount(s)
+	if !ok {
+		return online
+	}
+	group, ok := cpusetGroup(s)
+	if !ok {
+		return online
+	}
+	// Join cleans the path from the root down, so that ".." in a capture does not lead out of it.
+	file := filepath.Join("/", mount.dir, group, mount.file)
+	cpus, err := s.readParsed(file, ParseCPUList)
+	if allowed := cpus.Intersect(online); err == nil && !allowed.IsEmpty() {
+		return allowed
+	}
+	return online
+}
+
+// cpusetFS is a mounted file system with cpusets: where, and the file of a group that holds its CPUs.
+type cpusetFS struct{ dir, file string }
+
+func cpusetMount(s *sysfs) (cpusetFS, bool) {
+	mounts, _ := s.read("/proc/mounts")
+	for line := range strings.Lines(mounts) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 {
+			continue
+		}
+		dir, kind, options := fields[1], fields[2], strings.Split(fields[3], ",")
+		switch {
+		case kind == "cgroup2" && hasCpusetController(s, dir):
+			return cpusetFS{dir, "cpuset.cpus.effective"}, true
+		case kind == "cpuset", kind == "cgroup" && slices.Contains(options, "cpuset") && slices.Contains(options, "noprefix"):
+			return cpusetFS{dir, "cpus"}, true
+		case kind == "cgroup" && slices.Contains(options, "cpuset"):
+			return cpusetFS{dir, "cpuset.cpus"}, true
+		}
+	}
+	return cpusetFS{}, false
+}
+
+func hasCpusetController(s *sysfs, dir string) bool {
+	controllers, _ := s.read(filepath.Join("/", dir, "cgroup.controllers"))
+	return slices.Contains(strings.Fields(controllers), "cpuset")
+}
+
+// cpusetGroup returns the path of the captured process's group below the mount.
+func cpusetGroup(s *sysfs) (string, bool) {
+	if group, err := s.read("/proc/self/cpuset"); err == nil && group != "" {
+		return group, true
+	}
+	groups, _ := s.read("/proc/self/cgroup")
+	for line := range strings.Lines(groups) {
+		// hierarchy-ID:controllers:path, with no controllers for version 2 (cgroups(7)).
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) == 3 && (fields[1] == "" || fields[1] == "cpuset") {
+			return fields[2], true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,58 @@
+package affinity
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+const pciDir = "/sys/bus/pci/devices/"
+
+// Locality is what is known of where a device sits: plain data.
+type Locality struct {
+	// Name says which device it is in messages, such as "GPU 3 (0000:1b:00.0)".
+	Name string `json:"name"`
+	// NUMANode is the device's node, -1 when unknown. It is never guessed.
+	NUMANode int `json:"numa_node"`
+	// CPUs are the device's local CPUs by sysfs. Empty: unknown.
+	CPUs CPUSet `json:"cpus"`
+	// Reported are the device's local CPUs by the device's own library (NVML). Empty: unknown.
+	Reported CPUSet `json:"reported"`
+}
+
+// ReadLocality reads where a PCI device sits from root/sys/bus/pci/devices/ADDRESS: numa_node, local_cpus and
+// local_cpulist (Documentation/ABI/testing/sysfs-bus-pci). The address may be in NVML's form; it becomes the name.
+//
+// What is missing is unknown. For a device that is not there the error wraps fs.ErrNotExist. A file that makes no sense
+// is an error too, and the locality holds what the other files say. With any error the locality is safe to use.
+func ReadLocality(root, pciAddress string) (Locality, error) {
+	loc := Locality{Name: pciAddress, NUMANode: -1}
+	addr, err := CanonicalPCI(pciAddress)
+	if err != nil {
+		return loc, err
+	}
+	loc.Name = addr
+	s := newSysfs(root)
+	dir := pciDir + addr
+	if _, err := os.Stat(s.root + dir); err != nil {
+		return loc, fmt.Errorf("cannot read where PCI device %s sits: %w", addr, err)
+	}
+	node, nodeErr := s.readInt(dir + "/numa_node")
+	if nodeErr == nil && node >= 0 {
+		loc.NUMANode = node
+	}
+	var cpusErr error
+	loc.CPUs, cpusErr = s.readSet(dir+"/local_cpus", dir+"/local_cpulist")
+	if err := unlessMissing(nodeErr); err != nil {
+		return loc, err
+	}
+	return loc, unlessMissing(cpusErr)
+}
+
+func unlessMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

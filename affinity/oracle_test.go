@@ -1,0 +1,149 @@
+package affinity
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var workerCounts = []int{1, 2, 3, 4, 8}
+
+// TestHwlocAgrees compares the sets of every worker with hwloc's, on every captured machine, for the whole machine and
+// for each NUMA node with CPUs.
+func TestHwlocAgrees(t *testing.T) {
+	needHwloc(t)
+	for name := range captureFiles(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := capture(t, name)
+			compareWithHwloc(t, mustRead(t, root), hwloc{root: root})
+		})
+	}
+}
+
+func compareWithHwloc(t *testing.T, topo *Topology, judge hwloc) {
+	places := map[string]CPUSet{"all": topo.Allowed}
+	for _, node := range topo.Nodes {
+		if cpus := node.CPUs.Intersect(topo.Allowed); !cpus.IsEmpty() {
+			places[fmt.Sprintf("numa:%d", node.ID)] = cpus
+		}
+	}
+	for place, cpus := range places {
+		mask := judge.mask(t, place)
+		if parseHwlocMask(t, mask).IsEmpty() {
+			// hwloc leaves out nodes without memory or whose memory is not allowed; it takes their CPUs all the same.
+			mask = hwlocMask(cpus)
+		}
+		if want := parseHwlocMask(t, mask); !want.Equal(cpus) {
+			t.Errorf("%s: CPUs %s, hwloc says %s", place, cpus, want)
+			continue
+		}
+		for _, k := range workerCounts {
+			flat := bindFlat(t, topo, cpus, k)
+			if diff := cmp.Diff(judge.distrib(t, mask, k, "--from", "core", "--to", "core"), flat); diff != "" {
+				t.Errorf("flat, %s, %d workers (-hwloc +got):\n%s", place, k, diff)
+			}
+			tree := bindTree(t, topo, cpus, k)
+			if diff := cmp.Diff(judge.distrib(t, mask, k, "--to", "core"), tree); diff != "" {
+				t.Errorf("tree, %s, %d workers (-hwloc +got):\n%s", place, k, diff)
+			}
+		}
+	}
+}
+
+// bindFlat binds k devices that are local to cpus.
+func bindFlat(t *testing.T, topo *Topology, cpus CPUSet, k int) []string {
+	t.Helper()
+	locs := make([]Locality, k)
+	for i := range locs {
+		locs[i] = Locality{NUMANode: -1, CPUs: cpus}
+	}
+	bindings, _, err := topo.Bind(ModeExclusive, locs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cpuLists(bindings)
+}
+
+// bindTree binds k workers without devices when only cpus are allowed.
+func bindTree(t *testing.T, topo *Topology, cpus CPUSet, k int) []string {
+	t.Helper()
+	restricted := *topo
+	restricted.Allowed = cpus
+	bindings, _, err := restricted.BindCPUOnly(ModeExclusive, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cpuLists(bindings)
+}
+
+func cpuLists(bindings []Binding) []string {
+	var lists []string
+	for _, b := range bindings {
+		lists = append(lists, b.CPUs.String())
+	}
+	return lists
+}
+
+// hwloc asks the programs of Debian's package hwloc about a captured machine.
+type hwloc struct{ root string }
+
+func needHwloc(t *testing.T) {
+	t.Helper()
+	for _, program := range []string{"hwloc-calc", "hwloc-distrib"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed (Debian package hwloc)", program)
+		}
+	}
+}
+
+func (h hwloc) run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(program, append([]string{"-i", h.root, "--if", "fsroot"}, args...)...)
+	cmd.Env = append(os.Environ(), "HWLOC_THISSYSTEM=0", "HWLOC_HIDE_ERRORS=2")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// mask returns the allowed CPUs of a place in hwloc's terms, such as numa:1.
+func (h hwloc) mask(t *testing.T, place string) string {
+	t.Helper()
+	return h.run(t, "hwloc-calc", "--pi", place)
+}
+
+func (h hwloc) distrib(t *testing.T, mask string, k int, args ...string) []string {
+	t.Helper()
+	out := h.run(t, "hwloc-distrib", append(args, "--restrict", mask, fmt.Sprint(k))...)
+	var lists []string
+	for line := range strings.Lines(out) {
+		lists = append(lists, parseHwlocMask(t, line).String())
+	}
+	return lists
+}
+
+// hwlocMask writes a set in hwloc's own format.
+func hwlocMask(set CPUSet) string {
+	return "0x" + strings.ReplaceAll(maskOf(set), ",", ",0x")
+}
+
+// parseHwlocMask reads hwloc's own format: groups like the kernel's, each with 0x before it, and empty ones for zero.
+func parseHwlocMask(t *testing.T, text string) CPUSet {
+	t.Helper()
+	groups := strings.Split(strings.TrimSpace(text), ",")
+	for i, group := range groups {
+		groups[i] = "0" + strings.TrimPrefix(group, "0x")
+		groups[i] = groups[i][max(0, len(groups[i])-8):]
+	}
+	set, err := ParseCPUMask(strings.Join(groups, ","))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}

@@ -1,0 +1,180 @@
+package affinity
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// synthetic describes a machine whose sys tree a test writes. All sets are CPU lists.
+type synthetic struct {
+	noOnlineFile bool
+	cores        []string
+	packages     []string // with the IDs 0, 1, …
+	l3s          []string
+	l2s          []string
+	nodes        map[int]string
+	distances    map[int]string
+	files        map[string]string // more files, or others in place of the above
+}
+
+// write makes the tree and returns its root.
+func (m synthetic) write(t testing.TB) string {
+	t.Helper()
+	root := t.TempDir()
+	files := map[string]string{}
+	var online CPUSet
+	for _, list := range m.cores {
+		online = online.Union(parseList(t, list))
+	}
+	if !m.noOnlineFile {
+		files[cpuDir+"/online"] = online.String()
+	}
+	m.siblings(t, files, "core_cpus", m.cores)
+	m.siblings(t, files, "package_cpus", m.packages)
+	for id, list := range m.packages {
+		for cpu := range parseList(t, list).All() {
+			files[cpuPath(cpu)+"/topology/physical_package_id"] = fmt.Sprint(id)
+		}
+	}
+	m.caches(t, files, 0, 2, m.l2s)
+	m.caches(t, files, 1, 3, m.l3s)
+	for id, list := range m.nodes {
+		files[nodePath(id)+"/cpumap"] = maskOf(parseList(t, list))
+		files[nodePath(id)+"/cpulist"] = list
+		files[nodePath(id)+"/meminfo"] = fmt.Sprintf("Node %d MemTotal:       1048576 kB\nNode %d MemFree: 5 kB", id, id)
+	}
+	for id, distances := range m.distances {
+		files[nodePath(id)+"/distance"] = distances
+	}
+	for name, content := range m.files {
+		files[name] = content
+	}
+	for name, content := range files {
+		writeFile(t, filepath.Join(root, name), content+"\n")
+	}
+	return root
+}
+
+func (m synthetic) siblings(t testing.TB, files map[string]string, name string, lists []string) {
+	for _, list := range lists {
+		set := parseList(t, list)
+		for cpu := range set.All() {
+			files[cpuPath(cpu)+"/topology/"+name] = maskOf(set)
+		}
+	}
+}
+
+func (m synthetic) caches(t testing.TB, files map[string]string, index, level int, lists []string) {
+	for _, list := range lists {
+		set := parseList(t, list)
+		for cpu := range set.All() {
+			files[cachePath(cpu, index)+"/level"] = fmt.Sprint(level)
+			files[cachePath(cpu, index)+"/shared_cpu_map"] = maskOf(set)
+		}
+	}
+}
+
+func writeFile(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func parseList(t testing.TB, list string) CPUSet {
+	t.Helper()
+	set, err := ParseCPUList(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// maskOf writes a set as the kernel writes masks.
+func maskOf(set CPUSet) string {
+	var groups []string
+	for group := max(0, set.Max()) / 32; group >= 0; group-- {
+		var bits uint32
+		for i := range 32 {
+			if set.Contains(group*32 + i) {
+				bits |= 1 << i
+			}
+		}
+		groups = append(groups, fmt.Sprintf("%08x", bits))
+	}
+	return strings.Join(groups, ",")
+}
+
+// grid is a machine of equal parts, with one L3 per node. The second threads of the cores are numbered after all first
+// ones, as on x86.
+func grid(packages, nodesPerPackage, coresPerNode, threads int) synthetic {
+	m := synthetic{nodes: map[int]string{}, distances: map[int]string{}}
+	nodes := packages * nodesPerPackage
+	cores := nodes * coresPerNode
+	lists := func(first, count int) string {
+		var parts []string
+		for thread := range threads {
+			start := first + thread*cores
+			parts = append(parts, fmt.Sprintf("%d-%d", start, start+count-1))
+		}
+		return strings.Join(parts, ",")
+	}
+	for core := range cores {
+		m.cores = append(m.cores, lists(core, 1))
+		m.l2s = append(m.l2s, lists(core, 1))
+	}
+	for p := range packages {
+		m.packages = append(m.packages, lists(p*nodesPerPackage*coresPerNode, nodesPerPackage*coresPerNode))
+	}
+	for n := range nodes {
+		m.nodes[n] = lists(n*coresPerNode, coresPerNode)
+		m.l3s = append(m.l3s, m.nodes[n])
+		m.distances[n] = gridDistances(n, nodes, nodesPerPackage)
+	}
+	return m
+}
+
+func gridDistances(node, nodes, perPackage int) string {
+	var row []string
+	for other := range nodes {
+		switch {
+		case other == node:
+			row = append(row, "10")
+		case other/perPackage == node/perPackage:
+			row = append(row, "12")
+		default:
+			row = append(row, "32")
+		}
+	}
+	return strings.Join(row, " ")
+}
+
+// addDevices puts n PCI devices on the machine, evenly over its nodes.
+func (m *synthetic) addDevices(t testing.TB, n int) (addresses []string) {
+	if m.files == nil {
+		m.files = map[string]string{}
+	}
+	for i := range n {
+		addr := fmt.Sprintf("0000:%02x:00.0", i+1)
+		node := i * len(m.nodes) / n
+		m.files[pciDir+addr+"/numa_node"] = fmt.Sprint(node)
+		m.files[pciDir+addr+"/local_cpus"] = maskOf(parseList(t, m.nodes[node]))
+		addresses = append(addresses, addr)
+	}
+	return addresses
+}
+
+func mustRead(t testing.TB, root string) *Topology {
+	t.Helper()
+	topo, err := ReadTopology(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topo
+}
