@@ -1,0 +1,174 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is what the user asked a worker to be.
+type Command struct {
+	// Args are the program, script or module and its arguments; at least one.
+	Args []string
+	// Module runs Args[0] as a Python module (python3 -m).
+	Module bool
+	// NoPython runs Args[0] as it is, even if its name ends in .py.
+	NoPython bool
+	// Python is the interpreter; "" means python3.
+	Python string
+}
+
+// StartError says why a program could not be started.
+type StartError struct {
+	// Program is what was to be started.
+	Program string
+	// Err is the cause: fs.ErrNotExist, fs.ErrPermission or what the kernel said.
+	Err error
+	// Hint is what to do, in the form "; do this", or empty.
+	Hint string
+}
+
+func (e *StartError) Error() string {
+	return fmt.Sprintf("cannot start %q: %s%s", e.Program, startReason(e.Err), e.Hint)
+}
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// ExitCode follows coreutils (env, timeout, nohup): 127 for a program that is
+// not there, 126 for one that is and cannot be executed, 125 when the launcher
+// itself could not do its work.
+func (e *StartError) ExitCode() int {
+	switch {
+	case errors.Is(e.Err, fs.ErrNotExist), errors.Is(e.Err, exec.ErrNotFound):
+		return 127
+	case lacksResources(e.Err):
+		return 125
+	}
+	return 126
+}
+
+// lacksResources tells a machine at its limits from a program at fault: fork(2)
+// and pipe(2) fail with these, execve(2) fails with the others.
+func lacksResources(err error) bool {
+	for _, errno := range []error{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// errUnreadable is a script that may not be read: Python needs no execute bit.
+var errUnreadable = errors.New("you may not read it")
+
+func startReason(err error) string {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return "no such program in PATH"
+	case errors.Is(err, fs.ErrNotExist):
+		return "no such file"
+	case errors.Is(err, fs.ErrPermission):
+		return "it is not executable"
+	case errors.Is(err, unix.EISDIR):
+		return "it is a folder"
+	case errors.Is(err, unix.ENOEXEC):
+		return "it is neither a program for this machine nor a script with a #! line"
+	}
+	return err.Error()
+}
+
+// Resolve finds the program and gives the argument vector, whose first entry
+// is the program's path. The error is a *StartError.
+func (c Command) Resolve() ([]string, error) {
+	args := c.Args
+	script := !c.NoPython && !c.Module && strings.HasSuffix(args[0], ".py")
+	if script {
+		if err := readable(args[0]); err != nil {
+			return nil, err
+		}
+	}
+	if script || (c.Module && !c.NoPython) {
+		python := c.Python
+		if python == "" {
+			python = "python3"
+		}
+		// -u: what a worker prints last before it dies must not stay in a buffer.
+		prefix := []string{python, "-u"}
+		if c.Module {
+			prefix = append(prefix, "-m")
+		}
+		args = append(prefix, args...)
+	}
+	path, err := lookPath(args[0])
+	if err != nil {
+		return nil, &StartError{Program: args[0], Err: err, Hint: c.hint(args[0])}
+	}
+	return append([]string{path}, args[1:]...), nil
+}
+
+// hint is the likeliest remedy for a program that cannot be started.
+func (c Command) hint(program string) string {
+	if program != c.Args[0] {
+		return "; install Python 3 or name an interpreter in PYTHON_EXEC"
+	}
+	if info, err := os.Stat(program); err == nil && !info.IsDir() {
+		if strings.Contains(program, "/") {
+			return "; make it executable with chmod +x"
+		}
+		return fmt.Sprintf("; there is one in this folder: ./%s", program)
+	}
+	return "; check the name and the PATH"
+}
+
+// readable refuses a script that Python would refuse, once instead of once per
+// worker.
+func readable(script string) error {
+	f, err := os.Open(script)
+	if err == nil {
+		f.Close()
+		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return &StartError{Program: script, Err: errUnreadable, Hint: "; chmod +r it, or run as its owner"}
+	}
+	return &StartError{Program: script, Err: err, Hint: "; check the name and the folder you are in"}
+}
+
+// lookPath is exec.LookPath, but it tells a program that cannot be executed
+// from one that is not there, and it finds nothing in the current folder unless
+// PATH names it.
+func lookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path, nil
+	}
+	if errors.Is(err, exec.ErrDot) {
+		return path, nil // PATH has "." or an empty entry: the user's wish
+	}
+	if !strings.Contains(name, "/") && errors.Is(err, exec.ErrNotFound) && inPathButNotExecutable(name) {
+		return "", fs.ErrPermission
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return "", inner
+	}
+	return "", err
+}
+
+// inPathButNotExecutable reports whether a folder of PATH holds a plain file of
+// that name: execvp(3) gives EACCES then.
+func inPathButNotExecutable(name string) bool {
+	for dir := range strings.SplitSeq(os.Getenv("PATH"), ":") {
+		if dir == "" {
+			dir = "."
+		}
+		if info, err := os.Stat(dir + "/" + name); err == nil && info.Mode().IsRegular() {
+			return true
+		}
+	}
+	return false
+}

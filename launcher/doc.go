@@ -1,0 +1,32 @@
+// Package launcher decides which worker process gets which device and CPUs,
+// starts the workers, watches over them and says how they ended.
+//
+// The data goes one way:
+//
+//	Machine, Options ─→ Plan ─→ Group (one attempt) ─→ Result
+//	                             └→ Event, for metrics and logs
+//
+// A [Plan] is plain data and [NewPlan] a pure function: no process, no clock and
+// no environment is read inside, so a plan can be printed, tested for a
+// machine nobody owns and carried in a bug report.
+//
+// # Two processes
+//
+// The command runs a job as two processes of one binary. The keeper ([Keep]) is
+// the process that the user started: it forwards signals, reaps, and at the end
+// sweeps what is left. The supervisor, its only child, does all the rest
+// ([Supervise] connects it to its keeper, [Run] runs the job). Both are child
+// subreapers, so a descendant that loses its parent comes to the supervisor and,
+// when that is gone, to the keeper.
+//
+// # Threads
+//
+// Workers are started by one goroutine that owns an operating system thread
+// ([Spawner]): CPU affinity and the signal mask are attributes of a thread that a
+// child inherits, and a child's parent death signal is tied to the thread that
+// forked it (prctl(2), PR_SET_PDEATHSIG).
+//
+// # Kernel
+//
+// Linux 5.4 or newer: workers are waited for through pidfds.
+package launcher

@@ -1,0 +1,84 @@
+package launcher
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// environment is what a worker's environment gets on top of the inherited one:
+// the variables that torchrun sets, with torchrun's meanings
+// (https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables),
+// the device in CUDA's terms, and our own names for facts that have none.
+// visible is the value for CUDA_VISIBLE_DEVICES, empty for a CPU-only worker.
+func (p Plan) environment(w Worker, visible string) map[string]string {
+	local := len(visible) == 0 || p.Visible == VisibleAll
+	count := p.WorldSize / p.Nodes
+	env := map[string]string{
+		"RANK":             strconv.Itoa(w.Rank),
+		"LOCAL_RANK":       "0",
+		"WORLD_SIZE":       strconv.Itoa(p.WorldSize),
+		"LOCAL_WORLD_SIZE": strconv.Itoa(count),
+		"GROUP_RANK":       strconv.Itoa(p.NodeRank),
+		"GROUP_WORLD_SIZE": strconv.Itoa(p.Nodes),
+		"ROLE_NAME":        "default",
+		"ROLE_RANK":        strconv.Itoa(w.Rank),
+		"ROLE_WORLD_SIZE":  strconv.Itoa(p.WorldSize),
+		"MASTER_ADDR":      p.MasterAddr,
+		"MASTER_PORT":      strconv.Itoa(p.MasterPort),
+
+		"TORCHELASTIC_RUN_ID":        p.RunID,
+		"TORCHELASTIC_RESTART_COUNT": "0",
+		"TORCHELASTIC_MAX_RESTARTS":  strconv.Itoa(p.MaxRestarts),
+		// torchrun's agent serves the rendezvous store itself; ours does not, and an
+		// inherited True would let rank 0 wait for it for ever.
+		"TORCHELASTIC_USE_AGENT_STORE": "False",
+
+		"CUDA_VISIBLE_DEVICES": visible,
+		"GPULAUNCH_LOCAL_RANK": strconv.Itoa(w.LocalRank),
+		"GPULAUNCH_CPUS":       w.CPUs.String(),
+		"GPULAUNCH_NUMA_NODES": joinInts(w.NUMANodes),
+	}
+	if local {
+		env["LOCAL_RANK"] = strconv.Itoa(w.LocalRank)
+	}
+	if d := w.Device; d != nil {
+		env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+		env["GPULAUNCH_GPU_INDEX"] = strconv.Itoa(d.Index)
+		env["GPULAUNCH_GPU_UUID"] = d.UUID
+		env["GPULAUNCH_GPU_PCI"] = d.PCIBusID
+	}
+	return env
+}
+
+// workerEnviron is the whole environment of a worker: inherited, less what a
+// launcher around this one said of its own worker, plus what the plan and the
+// attempt add, the later over the earlier. Sorted, so that two starts of one
+// plan are the same to the byte.
+func workerEnviron(inherited []string, added ...map[string]string) []string {
+	merged := map[string]string{}
+	for _, set := range added {
+		maps.Copy(merged, set)
+	}
+	environ := make([]string, 0, len(inherited)+len(merged))
+	for _, entry := range inherited {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, ok := merged[name]; !ok && !strings.HasPrefix(name, "GPULAUNCH_GPU_") {
+			environ = append(environ, entry)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(merged)) {
+		environ = append(environ, name+"="+merged[name])
+	}
+	return environ
+}
+
+func joinInts(list []int) string {
+	words := make([]string, len(list))
+	for i, n := range list {
+		words[i] = fmt.Sprint(n)
+	}
+	return strings.Join(words, ",")
+}

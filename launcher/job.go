@@ -1,0 +1,175 @@
+package launcher
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Control is a wish that reaches a running job from outside.
+type Control struct {
+	Signal syscall.Signal
+	// Direct says that the signal was sent to the supervisor itself rather than
+	// forwarded by the keeper. It may start the stopping but not hasten it: one
+	// Ctrl-C reaches both processes and must count once.
+	Direct bool
+	// Reason replaces the signal's name in what is printed.
+	Reason string
+	// Code replaces 128 plus the signal as the job's exit code, if not 0.
+	Code int
+	// Done, if set, is called when the wish has been acted on.
+	Done func()
+}
+
+// Stops reports whether the wish is the job's end.
+func (c Control) Stops() bool {
+	switch c.Signal {
+	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE:
+		return true
+	}
+	return false
+}
+
+// Run runs a plan to its end, restarts included. It blocks until all workers
+// are gone, or until control has asked for the end a third time.
+func Run(p Plan, cfg Config, control <-chan Control) Result {
+	j := &job{plan: p, cfg: &cfg, control: control}
+	dir, err := os.MkdirTemp("", "gpulaunch-")
+	if err != nil {
+		cfg.Log(fmt.Sprintf("workers cannot leave error files: %v; set TMPDIR to a folder with room", err))
+	} else {
+		defer os.RemoveAll(dir)
+	}
+	j.tell(Event{Kind: JobStarted, Plan: &j.plan})
+	r := j.attempts(dir)
+	j.tell(Event{Kind: JobEnded})
+	return r
+}
+
+type job struct {
+	plan    Plan
+	cfg     *Config
+	control <-chan Control
+	attempt int
+
+	stopped syscall.Signal // what the user first stopped the job with
+	code    int            // the exit code for that
+	asks    int            // how often he asked
+	left    bool           // he asked a third time
+}
+
+// attempts starts the whole group until it succeeds, may not be started again
+// or is to end.
+func (j *job) attempts(errorDir string) Result {
+	for {
+		g := StartGroup(&j.plan, j.cfg, j.attempt, errorDir)
+		j.attend(g)
+		if j.left {
+			return Result{Signal: j.stopped, ExitCode: j.code, Restarts: j.attempt}
+		}
+		r := g.Result()
+		r.Restarts = j.attempt
+		if r.Root == nil && r.Err == nil && j.stopped != 0 {
+			r.Signal, r.ExitCode = j.stopped, j.code
+		}
+		if !j.again(r) {
+			return r
+		}
+	}
+}
+
+// again prepares the next attempt if there may be one.
+func (j *job) again(r Result) bool {
+	if r.Root == nil || j.stopped != 0 || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
+		return false
+	}
+	if j.plan.FreePort {
+		// The old one may linger in TIME_WAIT or still be dialled by a straggler.
+		port, err := FreePort()
+		if err != nil {
+			j.cfg.Log(err.Error())
+			return false
+		}
+		j.plan.MasterPort = port
+	}
+	j.attempt++
+	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", r.Root, j.attempt, j.plan.MaxRestarts))
+	j.tell(Event{Kind: JobRestarting, Text: r.Root.String()})
+	return true
+}
+
+// attend passes what comes from outside on to the attempt until it is over.
+func (j *job) attend(g *Group) {
+	for {
+		select {
+		case c := <-j.control:
+			j.controlled(g, c)
+			if j.left {
+				return
+			}
+		case <-g.Done():
+			return
+		}
+	}
+}
+
+func (j *job) controlled(g *Group, c Control) {
+	switch {
+	case c.Stops():
+		j.stop(g, c)
+	case c.Direct: // the keeper forwards it, too
+	case c.Signal == unix.SIGTSTP:
+		g.Suspend()
+	default:
+		g.Signal(c.Signal)
+	}
+	if c.Done != nil {
+		c.Done()
+	}
+}
+
+// stop ends the job: first gently, when asked again with SIGKILL, when asked a
+// third time without waiting for anything.
+func (j *job) stop(g *Group, c Control) {
+	if c.Direct && j.stopped != 0 {
+		return
+	}
+	if !c.Direct {
+		j.asks++
+	}
+	first := j.stopped == 0
+	if first {
+		j.stopped, j.code = c.Signal, c.Code
+		if c.Code == 0 {
+			j.code = 128 + int(c.Signal)
+		}
+	}
+	reason := c.Reason
+	if reason == "" {
+		reason = SignalName(c.Signal)
+	}
+	switch {
+	case first:
+		j.cfg.Log(fmt.Sprintf("%s: stopping %s, up to %s; once more kills them", reason,
+			plural(len(j.plan.Workers), "%d worker", "%d workers"), j.cfg.Grace))
+		sig := c.Signal
+		if sig == unix.SIGPIPE {
+			sig = unix.SIGTERM // the pipe was ours, not the workers'
+		}
+		g.Stop(sig)
+	case j.asks <= 1: // it came directly before it came through the keeper
+	case j.asks == 2:
+		j.cfg.Log(reason + ": killing what is left")
+		g.Kill()
+	default:
+		j.left = true
+	}
+}
+
+// tell sends an event of the job as a whole.
+func (j *job) tell(e Event) {
+	g := Group{cfg: j.cfg, attempt: j.attempt}
+	g.tell(e)
+}

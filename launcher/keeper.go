@@ -1,0 +1,161 @@
+package launcher
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// leaveLimit is how long the keeper waits for a supervisor that was told to
+// leave at once, and for what it then kills itself.
+const leaveLimit = time.Second
+
+// Keep is the keeper: it runs the supervisor as its child with args, forwards
+// signals to it, and when it is gone ends every descendant that is left. It gives
+// the exit code. The calling goroutine must be locked to the main thread, whose
+// end is the process's end, because the supervisor's death signal is tied to it.
+//
+// It reads no configuration and opens no library, so that it has nothing to fail
+// at. As it only ever has the one child, it may reap whatever comes.
+func Keep(args []string) int {
+	k := &keeper{signals: make(chan os.Signal, 256), childEnded: make(chan os.Signal, 1), suspended: make(chan struct{}, 1)}
+	listen(k.signals)
+	signal.Notify(k.childEnded, unix.SIGCHLD)
+	if err := BecomeSubreaper(); err != nil {
+		return k.fail(err)
+	}
+	if err := k.start(args); err != nil {
+		return k.fail(fmt.Errorf("cannot start the supervisor: %w%s", err, resourceHint(err)))
+	}
+	k.attend()
+	return k.leave()
+}
+
+type keeper struct {
+	signals    chan os.Signal
+	childEnded chan os.Signal
+	suspended  chan struct{} // the supervisor has stopped the workers
+
+	link   *os.File
+	pid    int
+	status unix.WaitStatus
+
+	stopped syscall.Signal // the first signal that asked for the end
+	asks    int
+}
+
+func (k *keeper) fail(err error) int {
+	fmt.Fprintf(os.Stderr, "gpulaunch: %v\n", err)
+	return 125
+}
+
+// start starts the supervisor from the very file that this process runs.
+func (k *keeper) start(args []string) error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	// Their end keeps its number through exec, so that descriptors that the user
+	// hands down from 3 up keep theirs.
+	unix.CloseOnExec(fds[0])
+	defer unix.Close(fds[1])
+	argv := append([]string{os.Args[0], "supervise", strconv.Itoa(fds[1])}, args...)
+	k.pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{0, 1, 2},
+		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM},
+	})
+	if err != nil {
+		unix.Close(fds[0])
+		return err
+	}
+	k.link = os.NewFile(uintptr(fds[0]), "link to the supervisor")
+	go k.listenToSupervisor()
+	return nil
+}
+
+func (k *keeper) listenToSupervisor() {
+	var b [1]byte
+	for {
+		if n, err := k.link.Read(b[:]); err != nil || n == 0 {
+			return
+		}
+		k.suspended <- struct{}{}
+	}
+}
+
+// attend forwards signals until the supervisor has ended.
+func (k *keeper) attend() {
+	var late <-chan time.Time
+	for {
+		select {
+		case <-k.childEnded:
+			if k.reap() {
+				return
+			}
+		case sig := <-k.signals:
+			if k.forward(sig.(syscall.Signal)); k.asks == 3 {
+				late = time.After(leaveLimit)
+			}
+		case <-k.suspended:
+			// SIGSTOP, since SIGTSTP would only come back to us. Whoever continues us
+			// sends SIGCONT, which is then forwarded.
+			_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
+		case <-late:
+			_ = unix.Kill(k.pid, unix.SIGKILL) // not reaped yet, so still its pid
+		}
+	}
+}
+
+func (k *keeper) forward(sig syscall.Signal) {
+	if (Control{Signal: sig}).Stops() {
+		k.asks++
+		if k.stopped == 0 {
+			k.stopped = sig
+		}
+	}
+	_, _ = k.link.Write([]byte{byte(sig)}) // a supervisor that is gone needs no signal
+}
+
+// reap collects what has ended and reports whether the supervisor was among it.
+func (k *keeper) reap() (ended bool) {
+	for {
+		var ws unix.WaitStatus
+		pid, err := retryEINTR(func() (int, error) { return unix.Wait4(-1, &ws, unix.WNOHANG, nil) })
+		if err != nil || pid <= 0 {
+			return ended
+		}
+		if pid == k.pid {
+			k.status, ended = ws, true
+		}
+	}
+}
+
+// leave ends what is left and gives the exit code.
+func (k *keeper) leave() int {
+	limit := sweepLimit
+	if k.asks >= 3 {
+		limit = leaveLimit
+	}
+	nobody := func(int) bool { return false }
+	ended, left := sweep(nobody, func() { k.reap() }, k.childEnded, limit)
+	exit := exitOf(k.status)
+	if exit.Signal == 0 {
+		return exit.Code
+	}
+	if k.stopped != 0 {
+		return 128 + int(k.stopped)
+	}
+	text := fmt.Sprintf("the supervisor %s", exit)
+	if len(ended) > 0 {
+		text += "; killed " + listed(ended, "of the job")
+	}
+	if len(left) > 0 {
+		text += "; " + listed(left, "cannot be killed and remain")
+	}
+	return k.fail(fmt.Errorf("%s", text))
+}

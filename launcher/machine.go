@@ -1,0 +1,73 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/gpu"
+)
+
+// Machine is everything about the machine that a plan depends on.
+type Machine struct {
+	Inventory gpu.Inventory
+	// Visible is the inventory as CUDA_VISIBLE_DEVICES restricts it.
+	Visible  gpu.Visible
+	Topology *affinity.Topology
+	// Localities says where each GPU sits, by PCI address.
+	Localities map[string]affinity.Locality
+}
+
+// ReadMachine completes an inventory with the machine's topology, read below
+// root ("" is the live machine). A GPU whose place cannot be read is not an
+// error: its locality is unknown then, and the plan says so. A topology that
+// cannot be read is one only if it is needed; otherwise the machine is taken as
+// one node without structure.
+func ReadMachine(root string, inv gpu.Inventory, visible gpu.Visible, needTopology bool) (Machine, error) {
+	m := Machine{Inventory: inv, Visible: visible, Localities: map[string]affinity.Locality{}}
+	topology, err := affinity.ReadTopology(root)
+	if err != nil && !needTopology {
+		topology, err = flatTopology()
+	}
+	if err != nil {
+		return m, err
+	}
+	m.Topology = topology
+	for _, unit := range visible.Units {
+		m.Localities[unit.Device.PCIBusID] = readLocality(root, unit.Device)
+	}
+	return m, nil
+}
+
+// flatTopology knows only which CPUs this process may use: one node, and each
+// CPU a core of its own.
+func flatTopology() (*affinity.Topology, error) {
+	allowed, err := affinity.Current(0)
+	if err != nil {
+		return nil, err
+	}
+	t := &affinity.Topology{Online: allowed, Allowed: allowed, Nodes: []affinity.Node{{CPUs: allowed}}}
+	for cpu := range allowed.All() {
+		t.Cores = append(t.Cores, affinity.Core{ID: len(t.Cores), Package: -1, CPUs: affinity.CPUs(cpu)})
+	}
+	return t, nil
+}
+
+// readLocality puts together what sysfs and what NVML say of a GPU's place.
+func readLocality(root string, d gpu.Device) affinity.Locality {
+	loc, err := affinity.ReadLocality(root, d.PCIBusID)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			// An address that sysfs cannot be asked about.
+			loc = affinity.Locality{}
+		}
+		loc.NUMANode = -1
+	}
+	loc.Name = fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID)
+	// A mask that does not parse is as good as none: sysfs remains.
+	if reported, err := affinity.ParseCPUList(d.CPUAffinity); err == nil {
+		loc.Reported = reported
+	}
+	return loc
+}

@@ -1,0 +1,147 @@
+package launcher
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+)
+
+func TestMain(m *testing.M) {
+	launchertest.RunIfWorker()
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+}
+
+// harness runs jobs in this process.
+type harness struct {
+	t       *testing.T
+	cfg     Config
+	control chan Control
+
+	mu     sync.Mutex
+	events []Event
+	logged []string
+	stdout output
+	stderr output
+}
+
+// output collects what a sink gets.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// newHarness has workers do what launchertest's workers can do.
+func newHarness(t *testing.T, worker ...string) *harness {
+	t.Helper()
+	h := &harness{t: t, control: make(chan Control, 16)}
+	h.cfg = Config{
+		Argv:    append([]string{"/proc/self/exe"}, launchertest.Worker(worker...)[2:]...),
+		Environ: os.Environ(), Grace: launchertest.Patience, Output: OutputPrefix,
+		Stdout: NewSink(&h.stdout, nil), Stderr: NewSink(&h.stderr, nil),
+		Spawner: NewSpawner(),
+		Observe: func(e Event) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.events = append(h.events, e)
+		},
+		Log: func(line string) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.logged = append(h.logged, line)
+		},
+	}
+	t.Cleanup(h.cfg.Spawner.Close)
+	return h
+}
+
+// sweeping makes this process a subreaper for the rest of the test.
+func (h *harness) sweeping() {
+	h.t.Helper()
+	if err := BecomeSubreaper(); err != nil {
+		h.t.Fatal(err)
+	}
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGCHLD)
+	h.cfg.Subreaper, h.cfg.ChildEnded = true, c
+	h.t.Cleanup(func() {
+		signal.Stop(c)
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0); err != nil {
+			h.t.Error(err)
+		}
+	})
+}
+
+// run runs a job of n workers to its end.
+func (h *harness) run(n int, change ...func(*Plan)) Result {
+	h.t.Helper()
+	p := h.plan(n)
+	for _, c := range change {
+		c(&p)
+	}
+	return Run(p, h.cfg, h.control)
+}
+
+// plan is a plan for n workers that may use all CPUs.
+func (h *harness) plan(n int) Plan {
+	h.t.Helper()
+	cpus, err := affinity.Current(os.Getpid())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	p := Plan{Mode: ModeCPU, Nodes: 1, WorldSize: n, MasterAddr: "127.0.0.1", MasterPort: 1}
+	for i := range n {
+		w := Worker{Rank: i, LocalRank: i, CPUs: cpus}
+		w.Env = p.environment(w, "")
+		p.Workers = append(p.Workers, w)
+	}
+	return p
+}
+
+// when calls f once, as soon as the standard output holds n times text.
+func (h *harness) when(n int, text string, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for deadline := time.Now().Add(launchertest.Patience); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+			if strings.Count(h.stdout.String(), text) >= n {
+				f()
+				return
+			}
+		}
+	}()
+	h.t.Cleanup(func() { <-done })
+}
+
+// exits gives the ranks in the order in which they were seen to end.
+func (h *harness) exits() (ranks []int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.events {
+		if e.Kind == WorkerExited {
+			ranks = append(ranks, e.Rank)
+		}
+	}
+	return ranks
+}

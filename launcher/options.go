@@ -1,0 +1,100 @@
+package launcher
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+)
+
+// Count is how many workers to start: a number, or a word that stands for a
+// number that depends on the machine.
+type Count struct {
+	word   string
+	number int
+}
+
+// The words of a Count.
+var (
+	// CountAuto is one worker per usable GPU or, without any, one per NUMA node.
+	CountAuto = Count{word: "auto"}
+	// CountGPU is one worker per usable GPU, and an error without any.
+	CountGPU = Count{word: "gpu"}
+	// CountCPU is one CPU-only worker per CPU that this process may use, even on
+	// a machine with GPUs (torchrun's meaning of the word).
+	CountCPU = Count{word: "cpu"}
+)
+
+// CountOf is a fixed number of workers.
+func CountOf(n int) Count { return Count{number: n} }
+
+// ParseCount reads "auto", "gpu", "cpu" or a positive number.
+func ParseCount(s string) (Count, error) {
+	switch s {
+	case "auto", "gpu", "cpu":
+		return Count{word: s}, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return Count{}, fmt.Errorf("%q is not a number of workers: use auto, gpu, cpu or a number from 1 up", s)
+	}
+	return CountOf(n), nil
+}
+
+// String gives what ParseCount reads.
+func (c Count) String() string {
+	if c.word != "" {
+		return c.word
+	}
+	return strconv.Itoa(c.number)
+}
+
+// Visibility is how much of the machine's GPUs a worker sees.
+type Visibility string
+
+const (
+	// VisibleOwn shows a worker its own device only; LOCAL_RANK is 0.
+	VisibleOwn Visibility = "own"
+	// VisibleAll shows every worker all devices, as torchrun does; LOCAL_RANK is
+	// the true local rank and picks the device.
+	VisibleAll Visibility = "all"
+)
+
+// ParseVisibility reads "own" or "all".
+func ParseVisibility(s string) (Visibility, error) {
+	switch v := Visibility(s); v {
+	case VisibleOwn, VisibleAll:
+		return v, nil
+	}
+	return "", fmt.Errorf("%q is not a visibility: use own or all", s)
+}
+
+// Options are the user's wishes for a plan.
+type Options struct {
+	// Workers is the number of workers on this node.
+	Workers Count
+	// Nodes is the number of machines in the job (at least 1), NodeRank this
+	// machine's number among them, from 0. All run the same number of workers.
+	Nodes, NodeRank int
+	// MasterAddr and MasterPort are where rank 0 listens. With one node the
+	// address defaults to 127.0.0.1.
+	MasterAddr string
+	MasterPort int
+	// FreePort says that MasterPort was picked by the launcher, so that a
+	// restart picks another.
+	FreePort bool
+	// MaxRestarts is how often a failed job is started again, whole.
+	MaxRestarts int
+	// RunID names the job in TORCHELASTIC_RUN_ID and GPULAUNCH_RUN_ID.
+	RunID string
+	// Affinity is how workers are bound to CPUs.
+	Affinity affinity.Mode
+	// Visible is how many devices a worker sees.
+	Visible Visibility
+	// Oversubscribe permits more workers than GPUs: worker i gets device i mod n.
+	Oversubscribe bool
+	// RequireGPU makes the fallback to CPU-only workers an error.
+	RequireGPU bool
+	// KeepOMP says that the user set OMP_NUM_THREADS, which is then left alone.
+	KeepOMP bool
+}

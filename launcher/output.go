@@ -1,0 +1,198 @@
+package launcher
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// OutputMode is what becomes of the workers' standard output and error.
+type OutputMode string
+
+const (
+	// OutputPrefix writes them line by line, each with its rank in front.
+	OutputPrefix OutputMode = "prefix"
+	// OutputInherit gives the launcher's own descriptors to the workers.
+	OutputInherit OutputMode = "inherit"
+)
+
+// ParseOutputMode reads "prefix" or "inherit".
+func ParseOutputMode(s string) (OutputMode, error) {
+	switch m := OutputMode(s); m {
+	case OutputPrefix, OutputInherit:
+		return m, nil
+	}
+	return "", fmt.Errorf("%q is not an output mode: use prefix or inherit", s)
+}
+
+// maxLine is where a line without an end is cut: a worker that prints none
+// must not fill the launcher's memory.
+const maxLine = 64 << 10
+
+// Sink is one destination that several writers share; each write is whole.
+type Sink struct {
+	mu   sync.Mutex
+	w    io.Writer
+	gone func(error)
+	err  error
+}
+
+// NewSink writes to w. gone is called once, when writing has failed; what
+// comes later is discarded.
+func NewSink(w io.Writer, gone func(error)) *Sink { return &Sink{w: w, gone: gone} }
+
+// Write writes p at once. After a failure it pretends success, so that workers
+// are not held up by a reader who left.
+func (s *Sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		if _, s.err = s.w.Write(p); s.err != nil && s.gone != nil {
+			s.gone(s.err)
+		}
+	}
+	return len(p), nil
+}
+
+// lines copies a worker's output to a sink, a prefix before each line.
+type lines struct {
+	src    *os.File
+	dst    *Sink
+	prefix []byte
+
+	pending []byte // bytes of a line that has not ended
+	out     []byte // what is written next, kept to be used again
+	skipLF  bool   // the last byte was a carriage return
+}
+
+// copy runs until the pipe's last writer is gone or the file is closed.
+func (l *lines) copy() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := l.src.Read(buf)
+		l.take(buf[:n])
+		if err != nil {
+			break
+		}
+		// A worker that prints much gets a larger buffer, so that 512 quiet ones
+		// cost little.
+		if n == len(buf) && n < maxLine {
+			buf = make([]byte, 4*n)
+		}
+	}
+	if len(l.pending) > 0 {
+		l.take([]byte{'\n'})
+	}
+}
+
+// take splits what was read into lines. A carriage return ends a line too, or a
+// progress bar that draws itself with them would be silent until its end.
+func (l *lines) take(data []byte) {
+	l.out = l.out[:0]
+	for len(data) > 0 {
+		end := bytes.IndexAny(data, "\r\n")
+		if end < 0 {
+			l.hold(data)
+			break
+		}
+		l.hold(data[:end])
+		if data[end] == '\r' {
+			l.flush(false)
+		} else {
+			l.flush(!l.skipLF)
+		}
+		l.skipLF = data[end] == '\r'
+		data = data[end+1:]
+	}
+	if len(l.out) > 0 {
+		l.dst.Write(l.out)
+	}
+}
+
+// hold keeps the beginning of a line, and cuts one that is too long.
+func (l *lines) hold(part []byte) {
+	for len(part) > 0 {
+		l.skipLF = false
+		room := min(maxLine-len(l.pending), len(part))
+		l.pending = append(l.pending, part[:room]...)
+		part = part[room:]
+		if len(l.pending) == maxLine {
+			l.flush(false)
+			l.skipLF = true // a line feed right behind the cut adds no empty line
+		}
+	}
+}
+
+// flush ends the line. An empty one counts only if a line feed made it.
+func (l *lines) flush(empty bool) {
+	if len(l.pending) == 0 && !empty {
+		return
+	}
+	l.out = append(l.out, l.prefix...)
+	l.out = append(l.out, l.pending...)
+	l.out = append(l.out, '\n')
+	l.pending = l.pending[:0]
+}
+
+// outputs are the pipes of one attempt's workers.
+type outputs struct {
+	stdout, stderr *Sink
+	width          int
+	open           []*os.File
+	wait           sync.WaitGroup
+}
+
+// pipes gives the write ends for one worker's standard output and error, to be
+// closed once it has started.
+func (o *outputs) pipes(rank int) (out, err *os.File, failure error) {
+	prefix := fmt.Appendf(nil, "[%*d] ", o.width, rank)
+	out, failure = o.pipe(o.stdout, prefix)
+	if failure != nil {
+		return nil, nil, failure
+	}
+	err, failure = o.pipe(o.stderr, prefix)
+	if failure != nil {
+		out.Close()
+		return nil, nil, failure
+	}
+	return out, err, nil
+}
+
+func (o *outputs) pipe(dst *Sink, prefix []byte) (*os.File, error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, &StartError{Program: "a worker", Err: err, Hint: resourceHint(err)}
+	}
+	// Only our end: the flag belongs to one end of a pipe, and a worker's own
+	// standard output must block.
+	_ = unix.SetNonblock(fds[0], true) // fails only on a bad descriptor
+	src := os.NewFile(uintptr(fds[0]), "pipe from worker")
+	o.open = append(o.open, src)
+	o.wait.Go(func() {
+		(&lines{src: src, dst: dst, prefix: prefix}).copy()
+		src.Close()
+	})
+	return os.NewFile(uintptr(fds[1]), "pipe of worker"), nil
+}
+
+// drained is closed when everything that the workers wrote has been passed on.
+func (o *outputs) drained() <-chan struct{} {
+	done := make(chan struct{})
+	go func() { o.wait.Wait(); close(done) }()
+	return done
+}
+
+// cut ends the reading after limit even if some process still holds a pipe.
+func (o *outputs) cut(limit time.Duration) {
+	for _, f := range o.open {
+		if err := f.SetReadDeadline(time.Now().Add(limit)); err != nil && !errors.Is(err, os.ErrClosed) {
+			f.Close()
+		}
+	}
+}

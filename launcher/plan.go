@@ -1,0 +1,274 @@
+package launcher
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/gpu"
+)
+
+// The modes of a Plan.
+const (
+	ModeGPU = "gpu"
+	ModeCPU = "cpu"
+)
+
+// Plan is what a job will be: plain data, without arguments of the workers'
+// command and without inherited variables, so that it can be shown to others.
+type Plan struct {
+	// Mode is ModeGPU or ModeCPU, Reason one sentence why.
+	Mode   string `json:"mode"`
+	Reason string `json:"reason"`
+	// Warnings are one line each.
+	Warnings []string `json:"warnings,omitempty"`
+
+	RunID       string        `json:"run_id"`
+	Nodes       int           `json:"nnodes"`
+	NodeRank    int           `json:"node_rank"`
+	WorldSize   int           `json:"world_size"`
+	MasterAddr  string        `json:"master_addr"`
+	MasterPort  int           `json:"master_port"`
+	MaxRestarts int           `json:"max_restarts"`
+	Affinity    affinity.Mode `json:"affinity"`
+	Visible     Visibility    `json:"visible"`
+	// FreePort says that a restart picks another master port.
+	FreePort bool `json:"free_port"`
+
+	Workers []Worker `json:"workers"`
+}
+
+// Worker is the plan of one worker process.
+type Worker struct {
+	// Rank is the worker's number in the whole job, LocalRank on this machine.
+	Rank      int `json:"rank"`
+	LocalRank int `json:"local_rank"`
+	// CPUs are the CPUs that the worker is bound to, NUMANodes the nodes they
+	// belong to.
+	CPUs      affinity.CPUSet `json:"cpus"`
+	NUMANodes []int           `json:"numa_nodes"`
+	// Device is absent for a CPU-only worker.
+	Device *Device `json:"device,omitempty"`
+	// Env is what is added to the inherited environment, except for
+	// TORCHELASTIC_ERROR_FILE, whose folder is made when the job starts.
+	Env map[string]string `json:"env"`
+}
+
+// Device is the GPU, or the MIG instance of one, that a worker owns.
+type Device struct {
+	// Index is the GPU's number in PCI order.
+	Index    int    `json:"index"`
+	UUID     string `json:"uuid"`
+	Name     string `json:"name"`
+	PCIBusID string `json:"pci_bus_id"`
+	// MemoryTotalBytes is 0 when the driver does not say.
+	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
+	// ParentUUID is the GPU's UUID when the device is a MIG instance of it.
+	ParentUUID string `json:"parent_uuid,omitempty"`
+}
+
+// NewPlan decides which worker gets what. It reads nothing but its arguments.
+// An error is one line that says what to change.
+func NewPlan(m Machine, o Options) (Plan, error) {
+	if err := o.check(); err != nil {
+		return Plan{}, err
+	}
+	units, count, reason, err := m.choose(o)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{
+		Mode: ModeCPU, Reason: reason,
+		RunID: o.RunID, Nodes: o.Nodes, NodeRank: o.NodeRank, WorldSize: o.Nodes * count,
+		MasterAddr: o.MasterAddr, MasterPort: o.MasterPort, FreePort: o.FreePort,
+		MaxRestarts: o.MaxRestarts, Affinity: o.Affinity, Visible: o.Visible,
+	}
+	if len(units) > 0 {
+		p.Mode = ModeGPU
+	}
+	p.Warnings = m.warnings(o)
+	bindings, warnings, err := m.bind(o.Affinity, units, count)
+	if err != nil {
+		return Plan{}, err
+	}
+	p.Warnings = append(p.Warnings, warnings...)
+	for i := range count {
+		w := Worker{
+			Rank: o.NodeRank*count + i, LocalRank: i,
+			CPUs: bindings[i].CPUs, NUMANodes: bindings[i].Nodes,
+		}
+		var id string
+		if len(units) > 0 {
+			unit := units[i%len(units)]
+			w.Device, id = deviceOf(unit), unit.ID
+		}
+		if id != "" && o.Visible == VisibleAll {
+			id = allIDs(m.Visible.Units)
+		}
+		w.Env = p.environment(w, id)
+		if !o.KeepOMP {
+			w.Env["OMP_NUM_THREADS"] = fmt.Sprint(bindings[i].Threads)
+		}
+		p.Workers = append(p.Workers, w)
+	}
+	return p, nil
+}
+
+// check refuses options that contradict themselves.
+func (o Options) check() error {
+	switch {
+	case o.Nodes < 1:
+		return fmt.Errorf("--nnodes is %d: it must be at least 1", o.Nodes)
+	case o.NodeRank < 0 || o.NodeRank >= o.Nodes:
+		return fmt.Errorf("--node-rank is %d: with --nnodes=%d it must be from 0 to %d", o.NodeRank, o.Nodes, o.Nodes-1)
+	case o.MasterAddr == "":
+		return fmt.Errorf("--nnodes=%d needs --master-addr: the address of the machine with --node-rank=0", o.Nodes)
+	case o.MasterPort < 1 || o.MasterPort > 65535:
+		return fmt.Errorf("--master-port is %d: it must be from 1 to 65535", o.MasterPort)
+	case o.MaxRestarts < 0:
+		return fmt.Errorf("--max-restarts is %d: it must be 0 or more", o.MaxRestarts)
+	}
+	return nil
+}
+
+// choose settles on the devices that are used and the number of workers. No
+// devices means CPU-only workers.
+func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, err error) {
+	if o.Workers == CountCPU {
+		if o.RequireGPU {
+			return nil, 0, "", fmt.Errorf("--require-gpu contradicts --nproc-per-node=cpu: drop one of them")
+		}
+		return nil, m.Topology.Allowed.Len(), "asked for by --nproc-per-node=cpu", nil
+	}
+	units = m.Visible.Units
+	if len(units) == 0 {
+		return m.chooseCPU(o)
+	}
+	count = len(units)
+	if o.Workers.number > 0 {
+		count = o.Workers.number
+	}
+	if count > len(units) && !o.Oversubscribe {
+		return nil, 0, "", fmt.Errorf("%d workers were asked for, but there %s usable%s: use --nproc-per-node=%d, or --oversubscribe to share them",
+			count, plural(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
+	}
+	if o.Visible == VisibleAll && units[0].Instance != nil {
+		return nil, 0, "", fmt.Errorf("--visible=all cannot work with MIG instances, because a process can use only one: use --visible=own")
+	}
+	if count < len(units) && o.Visible == VisibleOwn {
+		units = units[:count]
+	}
+	return units, count, m.Inventory.Reason, nil
+}
+
+// chooseCPU is choose for a machine without a usable GPU.
+func (m Machine) chooseCPU(o Options) ([]gpu.Unit, int, string, error) {
+	reason := m.noGPUReason()
+	if o.RequireGPU || o.Workers == CountGPU {
+		flag := "--require-gpu"
+		if !o.RequireGPU {
+			flag = "--nproc-per-node=gpu"
+		}
+		return nil, 0, "", fmt.Errorf("%s is set, but no GPU is usable: %s", flag, reason)
+	}
+	if !m.hidden() && m.Visible.Set && len(m.Inventory.Devices) > len(m.Visible.Unusable) {
+		return nil, 0, "", fmt.Errorf("%s; to run on CPUs nevertheless use --nproc-per-node=cpu", m.Visible.Reason)
+	}
+	if o.Workers.number > 0 {
+		return nil, o.Workers.number, reason, nil
+	}
+	return nil, len(m.Topology.UsableNodes()), reason, nil
+}
+
+// hidden reports whether CUDA_VISIBLE_DEVICES asks for no GPU: empty, a negative
+// number, or the word that Slurm sets for a job without GPUs. A value that means
+// GPUs and finds none is a mistake, and the job would run for days on CPUs.
+func (m Machine) hidden() bool {
+	value := strings.TrimSpace(m.Visible.Value)
+	return value == "" || strings.HasPrefix(value, "-") || value == "NoDevFiles"
+}
+
+// noGPUReason says why no GPU can be used.
+func (m Machine) noGPUReason() string {
+	switch {
+	case len(m.Inventory.Devices) == 0:
+		return m.Inventory.Reason
+	case m.Visible.Reason != "":
+		return m.Visible.Reason
+	case m.Visible.Set:
+		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, plural(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
+	}
+	return strings.TrimPrefix(m.unusable(), ", ")
+}
+
+// unusable lists the GPUs that no worker can use, "" when there are none.
+func (m Machine) unusable() string {
+	var b strings.Builder
+	for _, d := range m.Visible.Unusable {
+		fmt.Fprintf(&b, ", GPU %d (%s) is not usable: %s", d.Index, d.PCIBusID, d.Problem)
+	}
+	return b.String()
+}
+
+// warnings are what the user should know of the inventory.
+func (m Machine) warnings(o Options) []string {
+	if o.Workers == CountCPU {
+		return nil
+	}
+	var list []string
+	for _, d := range m.Visible.Unusable {
+		list = append(list, fmt.Sprintf("GPU %d (%s) is left out: %s", d.Index, d.PCIBusID, d.Problem))
+	}
+	if m.Visible.Reason != "" && len(m.Visible.Units) > 0 {
+		list = append(list, m.Visible.Reason)
+	}
+	return list
+}
+
+// bind gives each worker its CPUs.
+func (m Machine) bind(mode affinity.Mode, units []gpu.Unit, count int) ([]affinity.Binding, []string, error) {
+	if len(units) == 0 {
+		return m.Topology.BindCPUOnly(mode, count)
+	}
+	locs := make([]affinity.Locality, count)
+	for i := range locs {
+		locs[i] = m.locality(units[i%len(units)].Device)
+	}
+	return m.Topology.Bind(mode, locs)
+}
+
+// locality is where a GPU sits; unknown when nobody said.
+func (m Machine) locality(d gpu.Device) affinity.Locality {
+	if loc, ok := m.Localities[d.PCIBusID]; ok {
+		return loc
+	}
+	return affinity.Locality{Name: fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID), NUMANode: -1}
+}
+
+func deviceOf(u gpu.Unit) *Device {
+	d := &Device{
+		Index: u.Device.Index, UUID: u.Device.UUID, Name: u.Device.Name,
+		PCIBusID: u.Device.PCIBusID, MemoryTotalBytes: u.Device.MemoryTotalBytes,
+	}
+	if u.Instance != nil {
+		d.ParentUUID, d.UUID, d.MemoryTotalBytes = d.UUID, u.Instance.UUID, u.Instance.MemoryTotalBytes
+	}
+	return d
+}
+
+func allIDs(units []gpu.Unit) string {
+	ids := make([]string, len(units))
+	for i, u := range units {
+		ids[i] = u.ID
+	}
+	return strings.Join(ids, ",")
+}
+
+// plural picks the form of a phrase for n; %d in it is the number.
+func plural(n int, one, many string) string {
+	if n != 1 {
+		one = many
+	}
+	return strings.ReplaceAll(one, "%d", strconv.Itoa(n))
+}

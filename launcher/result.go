@@ -1,0 +1,132 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Result is how a job, or one attempt at it, ended.
+type Result struct {
+	// ExitCode is what the launcher exits with: 0, the root cause's exit code or
+	// 128 plus its signal, 128 plus the signal that stopped the job, or 125, 126,
+	// 127 for a job that could not be run.
+	ExitCode int
+	// Root is the first worker that failed by itself, nil when none did.
+	Root *WorkerResult
+	// Err is why the launcher could not do its work.
+	Err error
+	// Signal is what the user stopped the job with, 0 when he did not.
+	Signal syscall.Signal
+	// Restarts is how often the job was started again.
+	Restarts int
+	// Workers are those of the last attempt that were started.
+	Workers []WorkerResult
+	// Swept are descendants of workers that had to be killed, Unkillable
+	// processes that are still there.
+	Swept, Unkillable []Descendant
+}
+
+// WorkerResult is how one worker ended.
+type WorkerResult struct {
+	Worker         *Worker
+	PID            int
+	Exit           Exit
+	Started, Ended time.Time
+	// Stopped says that the launcher had asked the worker to end before it did.
+	Stopped bool
+}
+
+// Failed reports whether the worker failed by itself.
+func (r WorkerResult) Failed() bool { return !r.Exit.OK() && !r.Stopped }
+
+// String is one phrase: "rank 1 (pid 4711, GPU 1) exited with code 3 after 1.2s".
+func (r WorkerResult) String() string {
+	lived := r.Ended.Sub(r.Started).Round(time.Millisecond)
+	if lived > time.Minute {
+		lived = lived.Round(time.Second)
+	}
+	return fmt.Sprintf("%s %s after %s", label(r.Worker, r.PID), r.Exit, lived)
+}
+
+func (w *worker) label() string { return label(w.Worker, w.pid) }
+
+func label(w *Worker, pid int) string {
+	if w.Device == nil {
+		return fmt.Sprintf("rank %d (pid %d)", w.Rank, pid)
+	}
+	return fmt.Sprintf("rank %d (pid %d, GPU %d)", w.Rank, pid, w.Device.Index)
+}
+
+// settle fills in the result of an attempt that is over.
+func (r *Result) settle(g *Group) {
+	for _, w := range g.workers {
+		if w.alive() {
+			continue // named in Unkillable
+		}
+		r.Workers = append(r.Workers, WorkerResult{
+			Worker: w.Worker, PID: w.pid, Exit: w.exit, Started: w.started, Ended: w.ended,
+			Stopped: !g.stopSent.IsZero() && w.ended.After(g.stopSent),
+		})
+	}
+	for i := range r.Workers {
+		if w := &r.Workers[i]; w.Failed() && (r.Root == nil || w.Ended.Before(r.Root.Ended)) {
+			r.Root = w
+		}
+	}
+	var start *StartError
+	switch {
+	case r.Root != nil:
+		r.ExitCode = r.Root.Exit.ExitCode()
+	case errors.As(r.Err, &start):
+		r.ExitCode = start.ExitCode()
+	case r.Err != nil || len(r.Unkillable) > 0:
+		r.ExitCode = 125
+	}
+}
+
+// Summary says in lines what the user must know of a job's end; nothing when
+// all went well.
+func (r Result) Summary() []string {
+	var lines []string
+	if len(r.Swept) > 0 {
+		lines = append(lines, "killed "+listed(r.Swept, "that workers left behind"))
+	}
+	if len(r.Unkillable) > 0 {
+		lines = append(lines, listed(r.Unkillable, "cannot be killed and remain"))
+	}
+	switch {
+	case r.Root != nil:
+		lines = append(lines, r.failure())
+	case r.Err != nil:
+		lines = append(lines, r.Err.Error())
+	}
+	return lines
+}
+
+// failure is the root cause and what else went wrong.
+func (r Result) failure() string {
+	var also []string
+	stopped := 0
+	for _, w := range r.Workers {
+		switch {
+		case w.Stopped:
+			stopped++
+		case w.Failed() && w.PID != r.Root.PID:
+			also = append(also, w.String())
+		}
+	}
+	text := "failed: " + r.Root.String()
+	if len(also) > 0 {
+		text += "; then " + strings.Join(also, ", ")
+	}
+	if stopped > 0 {
+		text += plural(stopped, "; the other worker was stopped", "; %d other workers were stopped")
+	}
+	if r.Restarts > 0 {
+		text += plural(r.Restarts, "; %d restart did not help", "; %d restarts did not help")
+	}
+	return text
+}

@@ -1,0 +1,180 @@
+package launcher
+
+import (
+	"errors"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+)
+
+// Spawner starts processes from one operating system thread of its own.
+//
+// The kernel rules behind it: affinity and signal mask belong to a thread and
+// are inherited through fork and exec (sched_setaffinity(2), pthread_sigmask(3)),
+// so they are set here, before the child exists, and there is no moment in
+// which it runs unbound. A child's parent death signal is sent when the *thread*
+// that forked it ends (prctl(2), PR_SET_PDEATHSIG; golang/go issue 27505), so
+// this thread lives until Close, which must come after the last child is gone.
+type Spawner struct {
+	work chan func()
+	done chan struct{}
+
+	// mu is held from before a fork until the child is in owned, so that whoever
+	// reaps orphans never mistakes a child that ended at once for one.
+	mu    sync.Mutex
+	owned map[int]bool
+	// released has a value when a child left owned: orphans may have queued
+	// behind it.
+	released chan struct{}
+}
+
+// NewSpawner starts the thread.
+func NewSpawner() *Spawner {
+	s := &Spawner{
+		work: make(chan func()), done: make(chan struct{}),
+		owned: map[int]bool{}, released: make(chan struct{}, 1),
+	}
+	ready := make(chan struct{})
+	go s.run(ready)
+	<-ready
+	return s
+}
+
+// Close ends the thread. Children that are still alive get their parent death
+// signal.
+func (s *Spawner) Close() {
+	close(s.work)
+	<-s.done
+}
+
+// run is the thread. It ends locked, which makes the Go runtime end the thread
+// rather than give one with a changed signal mask to other goroutines.
+func (s *Spawner) run(ready chan struct{}) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The main thread cannot be ended without hanging the process's exit
+		// status. While this goroutine holds it, a new one gets another thread.
+		held := make(chan struct{})
+		go s.run(held)
+		<-held
+		runtime.UnlockOSThread()
+		close(ready)
+		return
+	}
+	defer close(s.done)
+	// A launcher started with blocked signals must not hand them down.
+	var none unix.Sigset_t
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil) // fails only on a wrong "how"
+	close(ready)
+	for f := range s.work {
+		f()
+	}
+}
+
+// do runs f on the thread and waits for it.
+func (s *Spawner) do(f func()) {
+	finished := make(chan struct{})
+	s.work <- func() { defer close(finished); f() }
+	<-finished
+}
+
+// Start starts a helper process of the launcher itself; it dies with the
+// launcher. The caller waits for it with cmd.Wait and then calls Release.
+func (s *Spawner) Start(cmd *exec.Cmd) (err error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	// A group of its own: Ctrl-C is for the launcher to act on.
+	cmd.SysProcAttr.Setpgid = true
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	s.do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err = cmd.Start(); err == nil {
+			s.owned[cmd.Process.Pid] = true
+		}
+	})
+	return err
+}
+
+// spec is a worker process to start.
+type spec struct {
+	argv []string // argv[0] is a path
+	env  []string
+	dir  string
+	// files are the child's descriptors 0, 1 and 2.
+	files [3]uintptr
+	cpus  affinity.CPUSet
+}
+
+// spawn starts a worker as the leader of its own process group, bound to its
+// CPUs. The pidfd is close-on-exec.
+func (s *Spawner) spawn(sp spec) (pid, pidfd int, err error) {
+	s.do(func() { pid, pidfd, err = s.forkExec(sp) })
+	return pid, pidfd, err
+}
+
+func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
+	restore, err := affinity.Apply(sp.cpus)
+	if err != nil {
+		return 0, -1, err
+	}
+	// What fails to be undone here, the next worker's own binding overrides.
+	defer func() { _ = restore() }()
+	pidfd = -1
+	attr := &syscall.ProcAttr{
+		Dir: sp.dir, Env: sp.env, Files: sp.files[:],
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd},
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pid, _, err = syscall.StartProcess(sp.argv[0], sp.argv, attr)
+	if err != nil {
+		return 0, -1, &StartError{Program: sp.argv[0], Err: err, Hint: resourceHint(err)}
+	}
+	s.owned[pid] = true
+	if pidfd < 0 {
+		// Nothing can watch it, so it must not run.
+		_ = unix.Kill(-pid, unix.SIGKILL)
+		_, _ = unix.Wait4(pid, nil, 0, nil)
+		delete(s.owned, pid)
+		return 0, -1, errors.New("this kernel has no pidfds: gpulaunch needs Linux 5.4 or newer")
+	}
+	return pid, pidfd, nil
+}
+
+// resourceHint says which limit is likely meant by fork's or pipe's error.
+func resourceHint(err error) string {
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return "; the limit on processes is reached: see ulimit -u and the cgroup's pids.max"
+	case errors.Is(err, unix.EMFILE):
+		return "; the limit on open files is reached: see ulimit -n"
+	case errors.Is(err, unix.ENOMEM):
+		return "; memory is short"
+	}
+	return ""
+}
+
+// owns reports whether a process was started here and not yet released.
+func (s *Spawner) owns(pid int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owned[pid]
+}
+
+// Release says that a child has been waited for.
+func (s *Spawner) Release(pid int) {
+	s.mu.Lock()
+	delete(s.owned, pid)
+	s.mu.Unlock()
+	select {
+	case s.released <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,56 @@
+package launcher
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sweepLimit bounds the waiting for processes that have been sent SIGKILL. One
+// that is stuck in the kernel (state D) cannot be ended by anybody.
+const sweepLimit = 5 * time.Second
+
+// sweep ends every descendant of this process but those of spare, whose reaping
+// is the caller's business, and reaps with reap what comes to this process as
+// its subreaper. It goes round because a process may fork before it is hit: what
+// it leaves comes here. ended are the processes that were killed, left those
+// that would not die within the limit. wake has a value when a child has ended.
+func sweep(spare func(pid int) bool, reap func(), wake <-chan os.Signal, limit time.Duration) (ended, left []Descendant) {
+	self := unix.Getpid()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	seen := map[Descendant]bool{}
+	for {
+		reap()
+		if left = nil; !hasChildren() {
+			return ended, nil
+		}
+		list, err := descendants(self)
+		if err != nil {
+			return ended, left // no /proc: nothing can be told apart
+		}
+		for _, d := range list {
+			if spare(d.PID) || d.State == 'Z' {
+				continue
+			}
+			left = append(left, d)
+			_ = d.signal(unix.SIGKILL) // one that cannot be reached stays in left
+			if key := (Descendant{PID: d.PID, start: d.start}); !seen[key] {
+				seen[key] = true
+				ended = append(ended, d)
+			}
+		}
+		if len(left) == 0 {
+			return ended, nil
+		}
+		// A grandchild's end sends no signal here unless it was handed to us, hence
+		// the second look.
+		select {
+		case <-wake:
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline.C:
+			return ended, left
+		}
+	}
+}

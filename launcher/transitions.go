@@ -1,0 +1,206 @@
+package launcher
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The events of a Group, one method each; see state for the states.
+
+// workerExited: a worker has ended and been waited for.
+func (g *Group) workerExited(w *worker) {
+	g.live--
+	g.tell(Event{Kind: WorkerExited, Rank: w.Rank, PID: w.pid, Exit: w.exit, CPU: w.cpu, Time: w.ended})
+	if w.waitErr != nil && g.result.Err == nil {
+		g.result.Err = w.waitErr
+	}
+	if g.state < stopping && (!w.exit.OK() || w.waitErr != nil) {
+		if g.live > 0 {
+			g.cfg.Log(fmt.Sprintf("%s %s: stopping %s (SIGTERM, then SIGKILL after %s)",
+				w.label(), w.exit, plural(g.live, "the other worker", "the other %d workers"), g.cfg.Grace))
+		}
+		g.beginStop(unix.SIGTERM)
+	}
+	if g.live == 0 && g.state > starting && g.state < draining {
+		g.workersGone()
+	}
+}
+
+// startFailed: a worker could not be started.
+func (g *Group) startFailed(err error) {
+	g.result.Err = err
+	g.beginStop(unix.SIGTERM)
+	if g.live == 0 {
+		g.workersGone()
+	}
+}
+
+// stopRequested: the user wants the end.
+func (g *Group) stopRequested(sig syscall.Signal) {
+	g.asked = true
+	switch {
+	case g.state < stopping:
+		g.beginStop(sig)
+		if g.live == 0 {
+			g.workersGone()
+		}
+	case g.state == draining:
+		g.timer.Reset(drainLimit)
+	}
+}
+
+// killRequested: the user will not wait for the grace period.
+func (g *Group) killRequested() {
+	g.stopRequested(unix.SIGTERM)
+	if g.state == stopping || g.state == lingering {
+		g.timer.Stop()
+		g.timeExpired()
+	}
+}
+
+// timeExpired: the time that the state allows is up.
+func (g *Group) timeExpired() {
+	switch g.state {
+	case stopping:
+		g.state = killing
+		g.signalAll(unix.SIGKILL)
+		g.timer.Reset(killLimit)
+	case lingering:
+		g.sweep()
+	case killing:
+		for _, w := range g.workers {
+			if d, _, ok := readStat(w.pid); ok && w.alive() {
+				g.result.Unkillable = append(g.result.Unkillable, d)
+			}
+		}
+		g.sweep()
+	case draining:
+		g.state = over
+	}
+}
+
+// childEnded: SIGCHLD, or a child of the launcher has been waited for.
+func (g *Group) childEnded() {
+	if !g.cfg.Subreaper {
+		return
+	}
+	g.cfg.Spawner.reapOrphans()
+	if g.state == lingering && len(g.leftovers()) == 0 {
+		g.drain()
+	}
+}
+
+// beginStop asks the workers to end.
+func (g *Group) beginStop(sig syscall.Signal) {
+	g.state = stopping
+	g.stopWith, g.stopSent = sig, time.Now()
+	for _, w := range g.workers {
+		g.told[w.pid] = w.signalGroup(sig)
+	}
+	// A stopped process acts on the signal only once it runs again.
+	g.signalAll(unix.SIGCONT)
+	g.timer.Reset(g.cfg.Grace)
+	g.tell(Event{Kind: JobStopping, Text: SignalName(sig)})
+}
+
+// workersGone: no worker is left. Descendants of theirs may be.
+func (g *Group) workersGone() {
+	if !g.cfg.Subreaper {
+		g.drain()
+		return
+	}
+	g.cfg.Spawner.reapOrphans()
+	left := g.leftovers()
+	switch {
+	case len(left) == 0:
+		g.drain()
+	case g.state == killing:
+		g.sweep()
+	default:
+		g.linger(left)
+	}
+}
+
+// linger gives what the workers left behind the rest of the grace period.
+func (g *Group) linger(left []Descendant) {
+	if g.state != stopping {
+		g.timer.Reset(g.cfg.Grace)
+	}
+	g.state = lingering
+	g.cfg.Log(fmt.Sprintf("the workers have ended; waiting up to %s for %s", g.cfg.Grace, listed(left, "that they left behind")))
+	for _, d := range left {
+		if !g.told[d.Group] {
+			_ = d.signal(g.stopWith) // what it did not reach, the sweep will
+			_ = d.signal(unix.SIGCONT)
+		}
+	}
+	// One may have ended before it could be counted.
+	g.childEnded()
+}
+
+// sweep ends what is left with SIGKILL.
+func (g *Group) sweep() {
+	if g.cfg.Subreaper {
+		ended, left := sweep(g.cfg.Spawner.owns, g.cfg.Spawner.reapOrphans, g.cfg.ChildEnded, sweepLimit)
+		g.result.Swept = ended
+		g.result.Unkillable = append(g.result.Unkillable, left...)
+	}
+	g.drain()
+}
+
+// drain waits for the workers' last words. Without a reason to hurry there is
+// no bound: a reader may take its time.
+func (g *Group) drain() {
+	g.state = draining
+	g.timer.Stop()
+	g.drained = g.out.drained()
+	if len(g.result.Unkillable) > 0 || !g.cfg.Subreaper {
+		g.out.cut(drainLimit)
+	}
+	if g.asked {
+		g.timer.Reset(2 * drainLimit)
+	}
+}
+
+// signalAll signals the process group of each worker that lives.
+func (g *Group) signalAll(sig syscall.Signal) {
+	for _, w := range g.workers {
+		w.signalGroup(sig)
+	}
+}
+
+// leftovers are the descendants that the launcher did not start itself.
+func (g *Group) leftovers() []Descendant {
+	if !hasChildren() {
+		return nil
+	}
+	list, err := descendants(unix.Getpid())
+	if err != nil {
+		return nil
+	}
+	var left []Descendant
+	for _, d := range list {
+		if d.State != 'Z' && !g.cfg.Spawner.owns(d.PID) {
+			left = append(left, d)
+		}
+	}
+	return left
+}
+
+// listed names processes: "2 processes that they left behind: 12 (sh), 13 (sleep)".
+func listed(list []Descendant, what string) string {
+	const most = 8
+	names := make([]string, 0, most)
+	for _, d := range list[:min(len(list), most)] {
+		names = append(names, d.String())
+	}
+	if len(list) > most {
+		names = append(names, fmt.Sprintf("and %d more", len(list)-most))
+	}
+	head := plural(len(list), "%d process", "%d processes")
+	return head + " " + what + ": " + strings.Join(names, ", ")
+}
