@@ -1,0 +1,168 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher"
+)
+
+// jobFlags are those that run and plan share.
+type jobFlags struct {
+	options    launcher.Options
+	command    launcher.Command
+	standalone bool
+	library    string
+	gpuTimeout seconds
+}
+
+func (f *jobFlags) register(fs *pflag.FlagSet) {
+	o := &f.options
+	o.Workers, o.Affinity, o.Visible = launcher.CountAuto, affinity.ModeNode, launcher.VisibleOwn
+	f.gpuTimeout = seconds(30 * time.Second)
+
+	parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one per GPU), cpu (one per CPU) or a number", &o.Workers, launcher.ParseCount)
+	o.Nodes = 1
+	parsed(fs, "nnodes", "N", "machines in the job, each with a gpulaunch of its own", &o.Nodes, whole)
+	parsed(fs, "node-rank", "I", "this machine's number among them, from 0", &o.NodeRank, whole)
+	fs.StringVar(&o.MasterAddr, "master-addr", "", "`address` of the machine with --node-rank=0")
+	parsed(fs, "master-port", "PORT", "TCP port of rank 0's rendezvous (a free one, or 29500 with several machines)", &o.MasterPort, whole)
+	fs.BoolVar(&f.standalone, "standalone", false, "one machine and a free port, as without --nnodes anyway")
+	parsed(fs, "max-restarts", "N", "how often all workers are started again after one has failed", &o.MaxRestarts, whole)
+	fs.StringVar(&o.RunID, "run-id", "", "`name` of the job for workers and metrics (made up)")
+
+	fs.BoolVarP(&f.command.Module, "module", "m", false, "the program is a Python module, as in python3 -m")
+	fs.BoolVar(&f.command.NoPython, "no-python", false, "run the program as it is, even if its name ends in .py")
+
+	parsed(fs, "affinity", "MODE", "CPUs of a worker: none, node (near its device) or exclusive (cores of its own)", &o.Affinity, affinity.ParseMode)
+	parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with torchrun", &o.Visible, launcher.ParseVisibility)
+	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false, "let workers share a GPU when there are more of them than GPUs")
+	fs.BoolVar(&o.RequireGPU, "require-gpu", false, "fail rather than run CPU-only workers")
+	f.registerGPU(fs)
+}
+
+// registerGPU has the flags that say how GPUs are looked for.
+func (f *jobFlags) registerGPU(fs *pflag.FlagSet) {
+	f.gpuTimeout = seconds(30 * time.Second)
+	fs.StringVar(&f.library, "nvml-library", "", "`file` of the NVML library (looked for)")
+	fs.Var(&f.gpuTimeout, "gpu-timeout", "how long NVML may take to list the GPUs")
+}
+
+// complete fills in what depends on several flags and on the environment.
+func (f *jobFlags) complete(args []string) error {
+	o := &f.options
+	if f.standalone && o.Nodes != 1 {
+		return fmt.Errorf("--standalone contradicts --nnodes=%d: drop one of them", o.Nodes)
+	}
+	if o.Nodes == 1 && o.MasterAddr == "" {
+		o.MasterAddr = "127.0.0.1"
+	}
+	switch {
+	case o.MasterPort != 0:
+	case o.Nodes > 1:
+		o.MasterPort = 29500 // torchrun's; machines cannot agree on a free one
+	default:
+		port, err := launcher.FreePort()
+		if err != nil {
+			return err
+		}
+		o.MasterPort, o.FreePort = port, true
+	}
+	if o.RunID == "" {
+		o.RunID = newRunID()
+	}
+	_, o.KeepOMP = os.LookupEnv("OMP_NUM_THREADS")
+	f.command.Args, f.command.Python = args, os.Getenv("PYTHON_EXEC")
+	return nil
+}
+
+// environment sets each flag that the command line does not have from
+// GPULAUNCH_ and its name, so --grace from GPULAUNCH_GRACE. An empty
+// variable counts as none.
+func environment(fs *pflag.FlagSet) (err error) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		name := variable(f)
+		value := os.Getenv(name)
+		if err != nil || f.Changed || value == "" || name == "" {
+			return
+		}
+		if e := fs.Set(f.Name, value); e != nil {
+			err = fmt.Errorf("the inherited %s=%q is no good: %w; correct or unset it", name, value, cause(e))
+		}
+	})
+	return err
+}
+
+// variable is the environment variable for a flag; "" for those that belong to
+// one command line and not to a machine or a job.
+func variable(f *pflag.Flag) string {
+	switch f.Name {
+	case "help", "json", "module", "no-python":
+		return ""
+	}
+	return "GPULAUNCH_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+}
+
+// cause is what a flag's own parser said, without pflag's wrapping.
+func cause(err error) error {
+	if e, ok := err.(*pflag.InvalidValueError); ok {
+		return e.Unwrap()
+	}
+	return err
+}
+
+// parsed registers a flag whose value has a parser and a String form.
+func parsed[T any](fs *pflag.FlagSet, name, placeholder, usage string, p *T, parse func(string) (T, error)) {
+	fs.Var(&value[T]{p, placeholder, parse}, name, usage)
+}
+
+type value[T any] struct {
+	p     *T
+	kind  string
+	parse func(string) (T, error)
+}
+
+func (v *value[T]) String() string { return fmt.Sprint(*v.p) }
+func (v *value[T]) Type() string   { return v.kind }
+func (v *value[T]) Set(s string) (err error) {
+	parsed, err := v.parse(s)
+	if err == nil {
+		*v.p = parsed
+	}
+	return err
+}
+
+// whole parses a whole number.
+func whole(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a whole number", s)
+	}
+	return n, nil
+}
+
+// seconds is a duration that may be written as a plain number of seconds, as
+// for timeout(1).
+type seconds time.Duration
+
+func (d *seconds) String() string { return time.Duration(*d).String() }
+func (d *seconds) Type() string   { return "duration" }
+func (d *seconds) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if n, e := strconv.ParseFloat(s, 64); e == nil {
+		v, err = time.Duration(n*float64(time.Second)), nil
+	}
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration: write 30s, 2m or a number of seconds", s)
+	}
+	*d = seconds(v)
+	return nil
+}

@@ -1,0 +1,65 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
+)
+
+// newRunID is a name for a job that got none.
+func newRunID() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+// newClient is a client whose child is this very program. spawner starts it
+// where a parent death signal is wanted, else nil.
+func newClient(library string, spawner *launcher.Spawner) *gpu.Client {
+	c := gpu.NewClient([]string{"/proc/self/exe", "gpu-probe", library})
+	if spawner != nil {
+		c.Start = spawner.Start
+		c.Ended = func(cmd *exec.Cmd) { spawner.Release(cmd.Process.Pid) }
+	}
+	return c
+}
+
+// discover lists the GPUs for no longer than the limit.
+func discover(ctx context.Context, c *gpu.Client, library string, limit seconds) gpu.Inventory {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(limit))
+	defer cancel()
+	return gpu.DiscoverWith(ctx, c, gpu.Options{Library: library})
+}
+
+// visible applies the inherited CUDA_VISIBLE_DEVICES.
+func visible(inv gpu.Inventory) gpu.Visible {
+	value, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	return inv.Visible(value, set)
+}
+
+// readMachine is everything that a plan depends on.
+func readMachine(ctx context.Context, c *gpu.Client, f *jobFlags) (launcher.Machine, error) {
+	inv := discover(ctx, c, f.library, f.gpuTimeout)
+	return launcher.ReadMachine("", inv, visible(inv), f.options.Affinity != affinity.ModeNone)
+}
+
+// newProbe is the child that keeps NVML open, see package gpu.
+func newProbe() *cobra.Command {
+	return &cobra.Command{
+		Use: "gpu-probe LIBRARY", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return gpu.ServeChild(gpu.Options{Library: args[0]})
+		},
+	}
+}

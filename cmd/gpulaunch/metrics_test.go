@@ -1,0 +1,109 @@
+//go:build linux
+
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/metrics"
+)
+
+// scrape asks for the metrics until they hold all of want, as Prometheus would
+// ask again.
+func scrape(t *testing.T, url string, want ...string) string {
+	t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(launchertest.Patience); ; <-ticker.C {
+		var body string
+		if response, err := http.Get(url); err == nil {
+			data, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			body = string(data)
+		}
+		missing := ""
+		for _, w := range want {
+			if !regexp.MustCompile("(?m)^" + w).MatchString(body) {
+				missing = w
+			}
+		}
+		if missing == "" {
+			return body
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not hold %s:\n%s", url, missing, body)
+		}
+	}
+}
+
+func TestMetricsOfARunningJob(t *testing.T) {
+	library := nvmltest.Install(t, nvmltest.EightGPUs([]uint64{1}, []uint64{1}))
+	j := launchertest.Start(t, nil, append([]string{"run", "--nvml-library=" + library, "--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)...)
+	pids := j.Await(8, `ready (\d+)`)
+	stderr := j.AwaitStderr("metrics are on ")
+	url := regexp.MustCompile(`http://\S+`).FindString(stderr)
+
+	body := scrape(t, url,
+		`gpulaunch_build_info\{.*\} 1`,
+		`gpulaunch_job_info\{.*mode="gpu".*\} 1`,
+		`gpulaunch_worker_state\{rank="7",state="running"\} 1`,
+		`gpulaunch_worker_start_time_seconds\{rank="0"\} \d`,
+		`gpulaunch_worker_cpu_seconds_total\{rank="3"\} \d`,
+		`gpulaunch_worker_resident_memory_bytes\{rank="3"\} [1-9]`,
+		`gpulaunch_gpu_memory_used_bytes\{gpu="0",uuid="GPU-a0000000-1111-2222-3333-000000000000"\} 3.221225472e\+09`,
+		`gpulaunch_gpu_utilization_ratio\{gpu="7",.*\} 0.17`,
+		`gpulaunch_gpu_temperature_celsius\{gpu="1",.*\} 31`,
+		`gpulaunch_gpu_power_watts\{gpu="0",.*\} 100`,
+		`gpulaunch_gpu_sm_clock_hertz\{gpu="0",.*\} 1.5e\+09`,
+		`gpulaunch_worker_info\{cpus="\d.*",gpu="5",local_rank="5",rank="5",uuid="GPU-a0000005.*"\} 1`,
+		`gpulaunch_restarts_total 0`,
+	)
+	t.Run("promtool", func(t *testing.T) {
+		promtool, err := exec.LookPath("promtool")
+		if err != nil {
+			nvmltest.Unavailable(t, "promtool is not here: install prometheus")
+		}
+		check := exec.Command(promtool, "check", "metrics")
+		check.Stdin = strings.NewReader(body)
+		if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("promtool check metrics: %v\n%s", err, out)
+		}
+	})
+	j.Signal(unix.SIGTERM)
+	if code, stderr := j.Exit(); code != 143 {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	launchertest.Gone(t, pids...)
+}
+
+func TestMetricsAddressTaken(t *testing.T) {
+	l, err := net.Listen("tcp", metrics.DefaultAddress)
+	if err != nil {
+		nvmltest.Unavailable(t, "the default address "+metrics.DefaultAddress+" is in use here already")
+	}
+	defer l.Close()
+
+	// Without a flag: a warning, and the job runs.
+	cmd := exec.Command(launchertest.Binary, "run", "--nproc-per-node=1", "echo", "ran")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "ran") || !strings.Contains(string(out), "cannot serve metrics on "+metrics.DefaultAddress) {
+		t.Errorf("default address: %v\n%s", err, out)
+	}
+	// Named, it has to be had.
+	j := launchertest.Start(t, nil, "run", "--nproc-per-node=1", "--metrics-address="+metrics.DefaultAddress, "echo", "ran")
+	code, stderr := j.Exit()
+	if stdout, _ := j.Output(); code != 125 || stdout != "" || !strings.Contains(stderr, "address already in use") {
+		t.Errorf("named address: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}

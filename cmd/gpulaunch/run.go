@@ -1,0 +1,232 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/metrics"
+)
+
+// runFlags are the flags of run beyond those of a plan.
+type runFlags struct {
+	jobFlags
+	grace   seconds
+	output  launcher.OutputMode
+	stdin   string
+	address string
+	quiet   bool
+	// named says that the user chose the metrics' address.
+	named bool
+}
+
+func newRun(control <-chan launcher.Control) *cobra.Command {
+	f := &runFlags{grace: seconds(30 * time.Second)}
+	c := &cobra.Command{
+		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
+		Short: "Run a program once per GPU, or on CPUs where there is none",
+		Long: `Run starts PROGRAM once per usable GPU. Each worker sees its own device, runs on
+the CPUs beside it and finds RANK, WORLD_SIZE, MASTER_ADDR and the other variables
+that torchrun sets. When one fails, the others are stopped. What follows PROGRAM,
+or --, belongs to the worker. A PROGRAM whose name ends in .py is run by python3 -u,
+or by the interpreter that PYTHON_EXEC names.
+
+Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
+		Example: `  gpulaunch run train.py --epochs 3
+  gpulaunch run --nproc-per-node=4 -m package.train
+  gpulaunch run --affinity=exclusive --metrics-address=:9750 -- ./serve
+  gpulaunch run --nnodes=2 --node-rank=1 --master-addr=10.0.0.1 train.py`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := environment(c.Flags()); err != nil {
+				return err
+			}
+			f.named = c.Flags().Changed("metrics-address")
+			if control == nil {
+				return errors.New("run needs its keeper: start it as gpulaunch run")
+			}
+			return f.run(args, control)
+		},
+	}
+	fs := c.Flags()
+	fs.SetInterspersed(false)
+	f.register(fs)
+	fs.Var(&f.grace, "grace", "how long workers may take to end before they are killed")
+	parsed(fs, "output", "MODE", "workers' output: prefix (rank before each line) or inherit (default with one)", &f.output, launcher.ParseOutputMode)
+	fs.StringVar(&f.stdin, "stdin", "none", "`who` gets the standard input: none or rank0")
+	fs.StringVar(&f.address, "metrics-address", metrics.DefaultAddress, "`host:port` for Prometheus, or off")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing unless something goes wrong")
+	return c
+}
+
+// run is the job from the flags to the exit code.
+func (f *runFlags) run(args []string, control <-chan launcher.Control) error {
+	if err := f.check(args); err != nil {
+		return err
+	}
+	argv, err := f.command.Resolve()
+	if err != nil {
+		return err
+	}
+	spawner := launcher.NewSpawner()
+	client := newClient(f.library, spawner)
+	defer client.Close()
+
+	m, p, err := f.planUnless(control, client)
+	if err != nil {
+		return err
+	}
+	out := newConsole(control)
+	defer out.close()
+	config := launcher.Config{
+		Argv: argv, Environ: os.Environ(), Grace: time.Duration(f.grace),
+		Output: f.output, Stdout: out.stdout, Stderr: out.stderr,
+		Spawner: spawner, Subreaper: true, ChildEnded: childEnded(), Log: out.say,
+	}
+	if f.output == "" {
+		config.Output = launcher.OutputInherit
+		if len(p.Workers) > 1 {
+			config.Output = launcher.OutputPrefix
+		}
+	}
+	if f.stdin == "rank0" {
+		config.Stdin = launcher.NewStdin(os.Stdin)
+	}
+	stop, err := f.tell(m.Inventory, client, &config, out)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	f.greet(p, out)
+	return f.finish(launcher.Run(p, config, out.control), out)
+}
+
+// check refuses a command line that cannot work.
+func (f *runFlags) check(args []string) error {
+	switch {
+	case len(args) == 0:
+		return errors.New("there is no program to run: gpulaunch run [flags] PROGRAM [ARGUMENT...]")
+	case f.stdin != "none" && f.stdin != "rank0":
+		return fmt.Errorf("--stdin=%s is unknown: use none or rank0", f.stdin)
+	}
+	return f.complete(args)
+}
+
+// planUnless reads the machine and plans, unless the user wants to stop before
+// that is done: a driver may take its time.
+func (f *runFlags) planUnless(control <-chan launcher.Control, client *gpu.Client) (m launcher.Machine, p launcher.Plan, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if m, err = readMachine(ctx, client, &f.jobFlags); err == nil {
+			p, err = launcher.NewPlan(m, f.options)
+		}
+	}()
+	for {
+		select {
+		case <-done:
+			return m, p, err
+		case c := <-control:
+			if c.Stops() {
+				return launcher.Machine{}, launcher.Plan{}, &exitError{code: 128 + int(c.Signal),
+					err: fmt.Errorf("%s: nothing was started", launcher.SignalName(c.Signal))}
+			}
+			if c.Done != nil {
+				c.Done()
+			}
+		}
+	}
+}
+
+// tell sets up what tells Prometheus. The returned function ends it.
+func (f *runFlags) tell(inv gpu.Inventory, client *gpu.Client, config *launcher.Config, out *console) (stop func(), err error) {
+	if f.address == metrics.Off {
+		client.Close()
+		return func() {}, nil
+	}
+	recorder := metrics.NewRecorder(metrics.Build{Version: version(), GoVersion: runtime.Version()}, inv)
+	server, err := metrics.Serve(f.address, recorder)
+	if err != nil && f.named {
+		return nil, err
+	}
+	if err != nil {
+		out.say(err.Error() + "; going on without, choose another with --metrics-address")
+		client.Close()
+		return func() {}, nil
+	}
+	if !f.quiet && f.named {
+		out.say(fmt.Sprintf("metrics are on http://%s/metrics", server.Addr()))
+	}
+	config.Observe = recorder.Observe
+	sample := client.Sample
+	if inv.Source != gpu.SourceNVML {
+		client.Close()
+		sample = nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go recorder.Run(ctx, sample)
+	return func() { cancel(); server.Close() }, nil
+}
+
+// greet says what is about to run.
+func (f *runFlags) greet(p launcher.Plan, out *console) {
+	for _, w := range p.Warnings {
+		out.say("warning: " + w)
+	}
+	if f.quiet {
+		return
+	}
+	workers := fmt.Sprintf("%d workers", len(p.Workers))
+	if len(p.Workers) == 1 {
+		workers = "1 worker"
+	}
+	if p.Mode == launcher.ModeCPU {
+		out.say(fmt.Sprintf("%s on CPUs, no GPU: %s", workers, p.Reason))
+		return
+	}
+	out.say(fmt.Sprintf("%s on %s; %s", workers, devices(p), p.Reason))
+}
+
+// devices lists the GPUs of a plan: "GPU 0, 1, 2".
+func devices(p launcher.Plan) string {
+	var list []string
+	seen := map[int]bool{}
+	for _, w := range p.Workers {
+		if !seen[w.Device.Index] {
+			seen[w.Device.Index] = true
+			list = append(list, fmt.Sprint(w.Device.Index))
+		}
+	}
+	return "GPU " + strings.Join(list, ", ")
+}
+
+// finish says how the job ended and turns it into an exit code.
+func (f *runFlags) finish(r launcher.Result, out *console) error {
+	for _, line := range r.Summary() {
+		out.say(line)
+	}
+	if r.ExitCode == 0 {
+		return nil
+	}
+	return &exitError{code: r.ExitCode}
+}
+
+// childEnded has a value after each SIGCHLD; one is as good as many.
+func childEnded() <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGCHLD)
+	return c
+}

@@ -1,0 +1,118 @@
+package metrics
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
+)
+
+// Recorder keeps the latest of everything that is told. Its methods may be
+// called from any goroutine and never block for long.
+type Recorder struct {
+	build Build
+
+	mu         sync.Mutex
+	started    time.Time
+	plan       *launcher.Plan
+	restarts   int
+	workers    map[int]*worker
+	inventory  gpu.Inventory
+	gpuSample  gpu.Sample
+	gpuFailed  int
+	gpuSampled bool
+}
+
+// Build says which launcher it is.
+type Build struct {
+	Version, GoVersion string
+}
+
+// worker is what is known of one rank, over all attempts.
+type worker struct {
+	plan    *launcher.Worker
+	pid     int // 0 when none is running
+	started time.Time
+	// pastCPU is the processor time of earlier attempts, cpu that of this one.
+	pastCPU, cpu time.Duration
+	resident     uint64         // bytes, 0 when nothing is running
+	ended        *launcher.Exit // how this attempt ended, nil before
+	exits        map[launcher.Exit]int
+}
+
+// NewRecorder starts with the launcher's own start and the machine's GPUs.
+func NewRecorder(b Build, inv gpu.Inventory) *Recorder {
+	return &Recorder{build: b, inventory: inv, started: time.Now(), workers: map[int]*worker{}}
+}
+
+// Observe takes an event of the job.
+func (r *Recorder) Observe(e launcher.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e.Kind {
+	case launcher.JobStarted:
+		r.plan = e.Plan
+		for i := range e.Plan.Workers {
+			w := &e.Plan.Workers[i]
+			r.workers[w.Rank] = &worker{plan: w, exits: map[launcher.Exit]int{}}
+		}
+	case launcher.JobRestarting:
+		r.restarts++
+	case launcher.WorkerStarted:
+		if w := r.workers[e.Rank]; w != nil {
+			w.pid, w.started, w.ended = e.PID, e.Time, nil
+			w.pastCPU, w.cpu = w.pastCPU+w.cpu, 0
+		}
+	case launcher.WorkerExited:
+		if w := r.workers[e.Rank]; w != nil {
+			w.pid, w.resident, w.cpu = 0, 0, max(w.cpu, e.CPU)
+			w.ended = &e.Exit
+			w.exits[e.Exit]++
+		}
+	}
+}
+
+// RecordGPUs takes the figures of one moment.
+func (r *Recorder) RecordGPUs(s gpu.Sample) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gpuSample, r.gpuSampled = s, true
+}
+
+// recordGPUFailure counts a moment without figures. Those from before are
+// dropped: a stale figure looks like a fresh one.
+func (r *Recorder) recordGPUFailure() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gpuFailed++
+	r.gpuSample, r.gpuSampled = gpu.Sample{}, false
+}
+
+// running gives the pids of the workers that run, by rank.
+func (r *Recorder) running() map[int]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pids := map[int]int{}
+	for rank, w := range r.workers {
+		if w.pid != 0 {
+			pids[rank] = w.pid
+		}
+	}
+	return pids
+}
+
+// recordUsage takes what a process used, unless it ended in the meantime.
+func (r *Recorder) recordUsage(rank, pid int, u usage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.workers[rank]; w != nil && w.pid == pid {
+		w.resident = u.resident
+		w.cpu = max(w.cpu, u.cpu) // a counter never goes back
+	}
+}
+
+// ranks lists the known ranks in order.
+func (r *Recorder) ranks() []int { return slices.Sorted(maps.Keys(r.workers)) }
