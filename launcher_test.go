@@ -6,6 +6,8 @@ package gpulaunch_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -418,5 +421,49 @@ func TestREADME(t *testing.T) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in what it prints", want)
 		}
+	}
+}
+
+// BenchmarkLaunch compares the whole of gpulaunch run with a plain fork and exec
+// loop. Each round measures both, so that their ratio is that of one moment.
+func BenchmarkLaunch(b *testing.B) {
+	for _, n := range []int{1, 8, 64, 512} {
+		b.Run(fmt.Sprintf("workers=%d", n), func(b *testing.B) {
+			var ours, floor []time.Duration
+			for b.Loop() {
+				floor = append(floor, launchertest.ForkExec(b, n, "/bin/true"))
+				ours = append(ours, launchertest.Launch(b, n, "/bin/true"))
+			}
+			o, f := launchertest.Median(ours), launchertest.Median(floor)
+			b.ReportMetric(float64(o.Microseconds())/1000, "launch-ms")
+			b.ReportMetric(float64(f.Microseconds())/1000, "floor-ms")
+			b.ReportMetric(float64(o)/float64(f), "launch/floor")
+		})
+	}
+}
+
+// BenchmarkMemory looks at the launcher's two processes while eight workers run
+// and metrics are served.
+func BenchmarkMemory(b *testing.B) {
+	for b.Loop() {
+		j := launchertest.Start(b, nil, append([]string{"run", "--nproc-per-node=8", "--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)...)
+		j.Await(8, "ready")
+		url := regexp.MustCompile(`http://\S+`).FindString(j.AwaitStderr("metrics are on"))
+		for range 3 {
+			response, err := http.Get(url)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+		}
+		keeper, supervisor := j.Keeper(), j.Supervisor()
+		mib := func(pid int, fields ...string) float64 { return launchertest.Memory(b, pid, fields...) / (1 << 20) }
+		b.ReportMetric(mib(supervisor, "Rss"), "supervisor-rss-MiB")
+		b.ReportMetric(mib(keeper, "Rss"), "keeper-rss-MiB")
+		b.ReportMetric(mib(keeper, "Private_Clean", "Private_Dirty"), "keeper-private-MiB")
+		b.ReportMetric(mib(keeper, "Pss")+mib(supervisor, "Pss"), "both-pss-MiB")
+		j.Signal(unix.SIGTERM)
+		j.Exit()
 	}
 }

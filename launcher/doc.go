@@ -12,9 +12,9 @@
 //
 // # Two processes
 //
-// The command runs a job as two processes of one binary. The keeper ([Keep]) is
-// the process that the user started: it forwards signals, reaps, and at the end
-// sweeps what is left. The supervisor, its only child, does all the rest
+// The command runs a job as two processes of one binary. The keeper (package
+// keeper) is the process that the user started: it forwards signals, reaps, and at
+// the end sweeps what is left. The supervisor, its only child, does all the rest
 // ([Supervise] connects it to its keeper, [Run] runs the job). Both are child
 // subreapers, so a descendant that loses its parent comes to the supervisor and,
 // when that is gone, to the keeper.

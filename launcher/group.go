@@ -95,7 +95,7 @@ type Group struct {
 // worker is a planned worker and its process.
 type worker struct {
 	*Worker
-	*process
+	*proc
 	waitErr error
 }
 
@@ -172,8 +172,9 @@ func (g *Group) run() {
 	g.result.settle(g)
 }
 
-// startAll starts the workers one after the other and looks for news between
-// them, so that a failure or a signal need not wait for the last.
+// startAll starts the workers one after the other. It runs as a whole on the
+// spawner's thread: going there and back for each worker would cost two thread
+// switches.
 func (g *Group) startAll() {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -181,19 +182,27 @@ func (g *Group) startAll() {
 		return
 	}
 	defer null.Close()
+	g.cfg.Spawner.do(func() { g.startEach(null) })
+	if g.state != starting {
+		return
+	}
+	g.state = running
+	if g.live == 0 {
+		g.workersGone()
+	}
+}
+
+// startEach looks for news between the workers, so that a failure or a signal
+// need not wait for the last.
+func (g *Group) startEach(null *os.File) {
 	for i := range g.plan.Workers {
-		g.poll()
-		if g.state != starting {
+		if g.poll(); g.state != starting {
 			return
 		}
 		if err := g.startWorker(&g.plan.Workers[i], null); err != nil {
 			g.startFailed(err)
 			return
 		}
-	}
-	g.state = running
-	if g.live == 0 {
-		g.workersGone()
 	}
 }
 
@@ -232,7 +241,7 @@ func (g *Group) startWorker(planned *Worker, null *os.File) error {
 		defer stderr.Close()
 		sp.files[1], sp.files[2] = stdout.Fd(), stderr.Fd()
 	}
-	pid, pidfd, err := g.cfg.Spawner.spawn(sp)
+	pid, pidfd, err := g.cfg.Spawner.forkExec(sp)
 	if err != nil {
 		return err
 	}
@@ -256,10 +265,10 @@ func (g *Group) attemptEnv(w *Worker) map[string]string {
 
 // started enters a new worker and has it waited for.
 func (g *Group) started(planned *Worker, pid, pidfd int) {
-	w := &worker{Worker: planned, process: newProcess(pid, pidfd)}
+	w := &worker{Worker: planned, proc: newProc(pid, pidfd)}
 	g.workers = append(g.workers, w)
 	g.live++
-	g.tell(Event{Kind: WorkerStarted, Rank: w.Rank, PID: pid, Time: w.process.started})
+	g.tell(Event{Kind: WorkerStarted, Rank: w.Rank, PID: pid, Time: w.proc.started})
 	go func() {
 		w.waitErr = w.wait()
 		g.cfg.Spawner.Release(pid)

@@ -6,6 +6,10 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
 
 // Control is a wish that reaches a running job from outside.
@@ -25,11 +29,7 @@ type Control struct {
 
 // Stops reports whether the wish is the job's end.
 func (c Control) Stops() bool {
-	switch c.Signal {
-	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE:
-		return true
-	}
-	return false
+	return link.Stops(c.Signal) || c.Signal == unix.SIGPIPE
 }
 
 // Run runs a plan to its end, restarts included. It blocks until all workers
@@ -148,12 +148,12 @@ func (j *job) stop(g *Group, c Control) {
 	}
 	reason := c.Reason
 	if reason == "" {
-		reason = SignalName(c.Signal)
+		reason = process.SignalName(c.Signal)
 	}
 	switch {
 	case first:
 		j.cfg.Log(fmt.Sprintf("%s: stopping %s, up to %s; once more kills them", reason,
-			plural(len(j.plan.Workers), "%d worker", "%d workers"), j.cfg.Grace))
+			text.Plural(len(j.plan.Workers), "%d worker", "%d workers"), j.cfg.Grace))
 		sig := c.Signal
 		if sig == unix.SIGPIPE {
 			sig = unix.SIGTERM // the pipe was ours, not the workers'

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
 // OutputMode is what becomes of the workers' standard output and error.
@@ -67,24 +69,37 @@ type lines struct {
 	prefix []byte
 
 	pending []byte // bytes of a line that has not ended
-	out     []byte // what is written next, kept to be used again
+	out     []byte // what is written next
 	skipLF  bool   // the last byte was a carriage return
 }
 
-// copy runs until the pipe's last writer is gone or the file is closed.
+// buffers are shared by all pipes: one is taken when there is something to
+// read, so that a worker that says nothing holds none.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+type buffer struct {
+	in  [maxLine]byte
+	out []byte // lines with their prefix
+}
+
+// copy runs until the pipe's last writer is gone or the reading is cut.
 func (l *lines) copy() {
-	buf := make([]byte, 4096)
-	for {
-		n, err := l.src.Read(buf)
-		l.take(buf[:n])
-		if err != nil {
-			break
-		}
-		// A worker that prints much gets a larger buffer, so that 512 quiet ones
-		// cost little.
-		if n == len(buf) && n < maxLine {
-			buf = make([]byte, 4*n)
-		}
+	conn, err := l.src.SyscallConn()
+	for more := err == nil; more; {
+		err = conn.Read(func(fd uintptr) bool {
+			buf := buffers.Get().(*buffer)
+			defer buffers.Put(buf)
+			n, err := process.RetryEINTR(func() (int, error) { return unix.Read(int(fd), buf.in[:]) })
+			if err == unix.EAGAIN {
+				return false
+			}
+			l.out = buf.out[:0]
+			l.take(buf.in[:max(n, 0)])
+			buf.out, l.out = l.out, nil
+			more = n > 0
+			return true
+		})
+		more = more && err == nil
 	}
 	if len(l.pending) > 0 {
 		l.take([]byte{'\n'})
@@ -94,7 +109,6 @@ func (l *lines) copy() {
 // take splits what was read into lines. A carriage return ends a line too, or a
 // progress bar that draws itself with them would be silent until its end.
 func (l *lines) take(data []byte) {
-	l.out = l.out[:0]
 	for len(data) > 0 {
 		end := bytes.IndexAny(data, "\r\n")
 		if end < 0 {
@@ -112,6 +126,10 @@ func (l *lines) take(data []byte) {
 	}
 	if len(l.out) > 0 {
 		l.dst.Write(l.out)
+		l.out = l.out[:0]
+	}
+	if len(l.pending) == 0 && cap(l.pending) > 4096 {
+		l.pending = nil // one long line is no reason to keep its room
 	}
 }
 
@@ -167,7 +185,7 @@ func (o *outputs) pipes(rank int) (out, err *os.File, failure error) {
 func (o *outputs) pipe(dst *Sink, prefix []byte) (*os.File, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, &StartError{Program: "a worker", Err: err, Hint: resourceHint(err)}
+		return nil, &StartError{Program: "a worker", Err: err, Hint: process.ResourceHint(err)}
 	}
 	// Only our end: the flag belongs to one end of a pipe, and a worker's own
 	// standard output must block.

@@ -2,11 +2,11 @@ package launcher
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
 
 // The modes of a Plan.
@@ -151,7 +151,7 @@ func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, 
 	}
 	if count > len(units) && !o.Oversubscribe {
 		return nil, 0, "", fmt.Errorf("%d workers were asked for, but there %s usable%s: use --nproc-per-node=%d, or --oversubscribe to share them",
-			count, plural(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
+			count, text.Plural(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
 	}
 	if o.Visible == VisibleAll && units[0].Instance != nil {
 		return nil, 0, "", fmt.Errorf("--visible=all cannot work with MIG instances, because a process can use only one: use --visible=own")
@@ -197,7 +197,7 @@ func (m Machine) noGPUReason() string {
 	case m.Visible.Reason != "":
 		return m.Visible.Reason
 	case m.Visible.Set:
-		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, plural(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
+		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, text.Plural(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
 	}
 	return strings.TrimPrefix(m.unusable(), ", ")
 }
@@ -263,12 +263,4 @@ func allIDs(units []gpu.Unit) string {
 		ids[i] = u.ID
 	}
 	return strings.Join(ids, ",")
-}
-
-// plural picks the form of a phrase for n; %d in it is the number.
-func plural(n int, one, many string) string {
-	if n != 1 {
-		one = many
-	}
-	return strings.ReplaceAll(one, "%d", strconv.Itoa(n))
 }

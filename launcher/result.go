@@ -6,7 +6,19 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
+
+// Exit is how a process ended, Descendant a process below the launcher.
+type (
+	Exit       = process.Exit
+	Descendant = process.Descendant
+)
+
+// SignalName is a signal's name, as "SIGTERM".
+func SignalName(sig syscall.Signal) string { return process.SignalName(sig) }
 
 // Result is how a job, or one attempt at it, ended.
 type Result struct {
@@ -44,9 +56,12 @@ func (r WorkerResult) Failed() bool { return !r.Exit.OK() && !r.Stopped }
 
 // String is one phrase: "rank 1 (pid 4711, GPU 1) exited with code 3 after 1.2s".
 func (r WorkerResult) String() string {
-	lived := r.Ended.Sub(r.Started).Round(time.Millisecond)
-	if lived > time.Minute {
-		lived = lived.Round(time.Second)
+	lived := r.Ended.Sub(r.Started)
+	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
+		if lived > 60*unit {
+			lived = lived.Round(unit)
+			break
+		}
 	}
 	return fmt.Sprintf("%s %s after %s", label(r.Worker, r.PID), r.Exit, lived)
 }
@@ -92,10 +107,10 @@ func (r *Result) settle(g *Group) {
 func (r Result) Summary() []string {
 	var lines []string
 	if len(r.Swept) > 0 {
-		lines = append(lines, "killed "+listed(r.Swept, "that workers left behind"))
+		lines = append(lines, "killed "+process.Listed(r.Swept, "that workers left behind"))
 	}
 	if len(r.Unkillable) > 0 {
-		lines = append(lines, listed(r.Unkillable, "cannot be killed and remain"))
+		lines = append(lines, process.Listed(r.Unkillable, "cannot be killed and remain"))
 	}
 	switch {
 	case r.Root != nil:
@@ -118,15 +133,15 @@ func (r Result) failure() string {
 			also = append(also, w.String())
 		}
 	}
-	text := "failed: " + r.Root.String()
+	line := "failed: " + r.Root.String()
 	if len(also) > 0 {
-		text += "; then " + strings.Join(also, ", ")
+		line += "; then " + strings.Join(also, ", ")
 	}
 	if stopped > 0 {
-		text += plural(stopped, "; the other worker was stopped", "; %d other workers were stopped")
+		line += text.Plural(stopped, "; the other worker was stopped", "; %d other workers were stopped")
 	}
 	if r.Restarts > 0 {
-		text += plural(r.Restarts, "; %d restart did not help", "; %d restarts did not help")
+		line += text.Plural(r.Restarts, "; %d restart did not help", "; %d restarts did not help")
 	}
-	return text
+	return line
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
 // Spawner starts processes from one operating system thread of its own.
@@ -112,13 +113,8 @@ type spec struct {
 	cpus  affinity.CPUSet
 }
 
-// spawn starts a worker as the leader of its own process group, bound to its
-// CPUs. The pidfd is close-on-exec.
-func (s *Spawner) spawn(sp spec) (pid, pidfd int, err error) {
-	s.do(func() { pid, pidfd, err = s.forkExec(sp) })
-	return pid, pidfd, err
-}
-
+// forkExec starts a worker as the leader of its own process group, bound to its
+// CPUs. Call it on the spawner's thread only. The pidfd is close-on-exec.
 func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 	restore, err := affinity.Apply(sp.cpus)
 	if err != nil {
@@ -135,7 +131,7 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 	defer s.mu.Unlock()
 	pid, _, err = syscall.StartProcess(sp.argv[0], sp.argv, attr)
 	if err != nil {
-		return 0, -1, &StartError{Program: sp.argv[0], Err: err, Hint: resourceHint(err)}
+		return 0, -1, &StartError{Program: sp.argv[0], Err: err, Hint: process.ResourceHint(err)}
 	}
 	s.owned[pid] = true
 	if pidfd < 0 {
@@ -146,19 +142,6 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 		return 0, -1, errors.New("this kernel has no pidfds: gpulaunch needs Linux 5.4 or newer")
 	}
 	return pid, pidfd, nil
-}
-
-// resourceHint says which limit is likely meant by fork's or pipe's error.
-func resourceHint(err error) string {
-	switch {
-	case errors.Is(err, unix.EAGAIN):
-		return "; the limit on processes is reached: see ulimit -u and the cgroup's pids.max"
-	case errors.Is(err, unix.EMFILE):
-		return "; the limit on open files is reached: see ulimit -n"
-	case errors.Is(err, unix.ENOMEM):
-		return "; memory is short"
-	}
-	return ""
 }
 
 // owns reports whether a process was started here and not yet released.

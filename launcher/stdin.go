@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
 // Stdin hands the launcher's standard input to rank 0.
@@ -36,13 +38,13 @@ func (s *Stdin) open() (*os.File, error) {
 	if !s.terminal {
 		fd, err := unix.FcntlInt(s.src.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
-			return nil, &StartError{Program: "rank 0", Err: err, Hint: resourceHint(err)}
+			return nil, &StartError{Program: "rank 0", Err: err, Hint: process.ResourceHint(err)}
 		}
 		return os.NewFile(uintptr(fd), s.src.Name()), nil
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, &StartError{Program: "rank 0", Err: err, Hint: resourceHint(err)}
+		return nil, &StartError{Program: "rank 0", Err: err, Hint: process.ResourceHint(err)}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

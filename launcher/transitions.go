@@ -2,11 +2,13 @@ package launcher
 
 import (
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
 
 // The events of a Group, one method each; see state for the states.
@@ -21,7 +23,7 @@ func (g *Group) workerExited(w *worker) {
 	if g.state < stopping && (!w.exit.OK() || w.waitErr != nil) {
 		if g.live > 0 {
 			g.cfg.Log(fmt.Sprintf("%s %s: stopping %s (SIGTERM, then SIGKILL after %s)",
-				w.label(), w.exit, plural(g.live, "the other worker", "the other %d workers"), g.cfg.Grace))
+				w.label(), w.exit, text.Plural(g.live, "the other worker", "the other %d workers"), g.cfg.Grace))
 		}
 		g.beginStop(unix.SIGTERM)
 	}
@@ -73,7 +75,7 @@ func (g *Group) timeExpired() {
 		g.sweep()
 	case killing:
 		for _, w := range g.workers {
-			if d, _, ok := readStat(w.pid); ok && w.alive() {
+			if d, _, ok := process.Read(w.pid); ok && w.alive() {
 				g.result.Unkillable = append(g.result.Unkillable, d)
 			}
 		}
@@ -104,7 +106,7 @@ func (g *Group) beginStop(sig syscall.Signal) {
 	// A stopped process acts on the signal only once it runs again.
 	g.signalAll(unix.SIGCONT)
 	g.timer.Reset(g.cfg.Grace)
-	g.tell(Event{Kind: JobStopping, Text: SignalName(sig)})
+	g.tell(Event{Kind: JobStopping, Text: process.SignalName(sig)})
 }
 
 // workersGone: no worker is left. Descendants of theirs may be.
@@ -131,11 +133,11 @@ func (g *Group) linger(left []Descendant) {
 		g.timer.Reset(g.cfg.Grace)
 	}
 	g.state = lingering
-	g.cfg.Log(fmt.Sprintf("the workers have ended; waiting up to %s for %s", g.cfg.Grace, listed(left, "that they left behind")))
+	g.cfg.Log(fmt.Sprintf("the workers have ended; waiting up to %s for %s", g.cfg.Grace, process.Listed(left, "that they left behind")))
 	for _, d := range left {
 		if !g.told[d.Group] {
-			_ = d.signal(g.stopWith) // what it did not reach, the sweep will
-			_ = d.signal(unix.SIGCONT)
+			_ = d.Signal(g.stopWith) // what it did not reach, the sweep will
+			_ = d.Signal(unix.SIGCONT)
 		}
 	}
 	// One may have ended before it could be counted.
@@ -145,7 +147,7 @@ func (g *Group) linger(left []Descendant) {
 // sweep ends what is left with SIGKILL.
 func (g *Group) sweep() {
 	if g.cfg.Subreaper {
-		ended, left := sweep(g.cfg.Spawner.owns, g.cfg.Spawner.reapOrphans, g.cfg.ChildEnded, sweepLimit)
+		ended, left := process.Sweep(g.cfg.Spawner.owns, g.cfg.Spawner.reapOrphans, g.cfg.ChildEnded, process.SweepLimit)
 		g.result.Swept = ended
 		g.result.Unkillable = append(g.result.Unkillable, left...)
 	}
@@ -175,10 +177,10 @@ func (g *Group) signalAll(sig syscall.Signal) {
 
 // leftovers are the descendants that the launcher did not start itself.
 func (g *Group) leftovers() []Descendant {
-	if !hasChildren() {
+	if !process.HasChildren() {
 		return nil
 	}
-	list, err := descendants(unix.Getpid())
+	list, err := process.Descendants(unix.Getpid())
 	if err != nil {
 		return nil
 	}
@@ -189,18 +191,4 @@ func (g *Group) leftovers() []Descendant {
 		}
 	}
 	return left
-}
-
-// listed names processes: "2 processes that they left behind: 12 (sh), 13 (sleep)".
-func listed(list []Descendant, what string) string {
-	const most = 8
-	names := make([]string, 0, most)
-	for _, d := range list[:min(len(list), most)] {
-		names = append(names, d.String())
-	}
-	if len(list) > most {
-		names = append(names, fmt.Sprintf("and %d more", len(list)-most))
-	}
-	head := plural(len(list), "%d process", "%d processes")
-	return head + " " + what + ": " + strings.Join(names, ", ")
 }

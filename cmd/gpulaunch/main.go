@@ -5,23 +5,16 @@ package main
 
 import (
 	"os"
-	"runtime"
 
-	"github.com/gpulaunch/gpulaunch/launcher"
+	// run does not come as far as main, but for its second process.
+	_ "github.com/gpulaunch/gpulaunch/cmd/gpulaunch/first"
 )
-
-// The main goroutine keeps the main thread: the keeper's child is tied to the
-// thread that started it, and the supervisor's workers must not be.
-func init() { runtime.LockOSThread() }
 
 func main() { os.Exit(start(os.Args[1:])) }
 
 // start sorts out which of the processes this is, see package launcher.
 func start(args []string) int {
-	switch {
-	case len(args) > 0 && args[0] == "run":
-		return launcher.Keep(args[1:])
-	case len(args) > 1 && args[0] == "supervise":
+	if len(args) > 1 && args[0] == "supervise" {
 		return supervise(args[1], args[2:])
 	}
 	return execute(args, nil)

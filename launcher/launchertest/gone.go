@@ -12,7 +12,7 @@ import (
 )
 
 // Gone waits for processes to be gone, zombies included.
-func Gone(t *testing.T, pids ...string) {
+func Gone(t testing.TB, pids ...string) {
 	t.Helper()
 	deadline := time.Now().Add(Patience)
 	for _, text := range pids {

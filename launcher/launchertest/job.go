@@ -26,7 +26,7 @@ import (
 
 // Job is a running gpulaunch.
 type Job struct {
-	t     *testing.T
+	t     testing.TB
 	cmd   *exec.Cmd
 	lines chan string // of its standard output
 	ended chan struct{}
@@ -36,13 +36,13 @@ type Job struct {
 }
 
 // Start starts gpulaunch with metrics off, unless the arguments turn them on.
-func Start(t *testing.T, env []string, args ...string) *Job {
+func Start(t testing.TB, env []string, args ...string) *Job {
 	t.Helper()
 	return StartWithInput(t, nil, env, args...)
 }
 
 // StartWithInput is start with a standard input.
-func StartWithInput(t *testing.T, stdin io.Reader, env []string, args ...string) *Job {
+func StartWithInput(t testing.TB, stdin io.Reader, env []string, args ...string) *Job {
 	t.Helper()
 	if args[0] == "run" && !strings.Contains(strings.Join(args, " "), "--metrics-address") {
 		args = slices.Insert(slices.Clone(args), 1, "--metrics-address=off")
@@ -150,10 +150,13 @@ func (j *Job) Signal(sig syscall.Signal) {
 	}
 }
 
+// Keeper gives the pid of the process that was started.
+func (j *Job) Keeper() int { return j.cmd.Process.Pid }
+
 // Supervisor gives the pid of the keeper's only child.
 func (j *Job) Supervisor() int {
 	j.t.Helper()
-	pid := j.cmd.Process.Pid
+	pid := j.Keeper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
 		nvmltest.Unavailable(j.t, fmt.Sprintf("this kernel does not list children: %v", err))

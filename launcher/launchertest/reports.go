@@ -12,7 +12,7 @@ import (
 
 // Reports runs a job of reporting workers to its end and gives what they said,
 // by rank.
-func Reports(t *testing.T, env []string, args ...string) []Report {
+func Reports(t testing.TB, env []string, args ...string) []Report {
 	t.Helper()
 	j := Start(t, env, append(append([]string{"run"}, args...), Worker("report")...)...)
 	if code, stderr := j.Exit(); code != 0 {

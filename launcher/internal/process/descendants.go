@@ -1,4 +1,4 @@
-package launcher
+package process
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
 
 // Descendant is a process below this one.
@@ -26,9 +28,23 @@ type Descendant struct {
 
 func (d Descendant) String() string { return fmt.Sprintf("%d (%s)", d.PID, d.Name) }
 
-// descendants lists the living processes below root by what /proc says of
+// Listed names processes: "2 processes that they left behind: 12 (sh), 13 (sleep)".
+func Listed(list []Descendant, what string) string {
+	const most = 8
+	names := make([]string, 0, most)
+	for _, d := range list[:min(len(list), most)] {
+		names = append(names, d.String())
+	}
+	if len(list) > most {
+		names = append(names, fmt.Sprintf("and %d more", len(list)-most))
+	}
+	head := text.Plural(len(list), "%d process", "%d processes")
+	return head + " " + what + ": " + strings.Join(names, ", ")
+}
+
+// Descendants lists the living processes below root by what /proc says of
 // parenthood.
-func descendants(root int) ([]Descendant, error) {
+func Descendants(root int) ([]Descendant, error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
@@ -44,7 +60,7 @@ func descendants(root int) ([]Descendant, error) {
 		if err != nil {
 			continue
 		}
-		if d, parent, ok := readStat(pid); ok {
+		if d, parent, ok := Read(pid); ok {
 			children[parent] = append(children[parent], d)
 		}
 	}
@@ -55,8 +71,8 @@ func descendants(root int) ([]Descendant, error) {
 	return list, nil
 }
 
-// readStat reads /proc/PID/stat; false when the process is gone.
-func readStat(pid int) (d Descendant, parent int, ok bool) {
+// Read looks at one process and its parent; false when it is gone.
+func Read(pid int) (d Descendant, parent int, ok bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return d, 0, false
@@ -87,9 +103,9 @@ func parseStat(data []byte) (d Descendant, parent int, ok bool) {
 	return d, parent, true
 }
 
-// signal reaches this very process or none: the pidfd holds on to it, and the
+// Signal reaches this very process or none: the pidfd holds on to it, and the
 // start time read afterwards shows that the pid had not gone to another before.
-func (d Descendant) signal(sig syscall.Signal) error {
+func (d Descendant) Signal(sig syscall.Signal) error {
 	fd, err := unix.PidfdOpen(d.PID, 0)
 	if err == unix.ESRCH {
 		return nil
@@ -98,7 +114,7 @@ func (d Descendant) signal(sig syscall.Signal) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if now, _, ok := readStat(d.PID); !ok || now.start != d.start {
+	if now, _, ok := Read(d.PID); !ok || now.start != d.start {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && err != unix.ESRCH {

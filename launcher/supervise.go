@@ -10,33 +10,10 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
-
-// The link between keeper and supervisor is a socket pair. The keeper writes one
-// byte for each signal that it got, its number; the supervisor writes one byte
-// when all workers are stopped and the keeper may stop itself. Signals come over
-// the link, and not only as signals, because both processes are in the terminal's
-// foreground group: one Ctrl-C reaches both, and only the link can be counted.
-
-// suspended is what the supervisor writes.
-const suspended = 's'
-
-// forwarded are the signals that a launcher acts on or passes on.
-var forwarded = []os.Signal{
-	unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT,
-	unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCONT, unix.SIGTSTP,
-}
-
-// listen subscribes to the forwarded signals, except for those that whoever
-// started the launcher has had ignored (nohup does that with SIGHUP, a shell
-// with SIGINT for a background job).
-func listen(c chan<- os.Signal) {
-	for _, sig := range forwarded {
-		if !signal.Ignored(sig) {
-			signal.Notify(c, sig)
-		}
-	}
-}
 
 // Supervise makes this process the supervisor of the keeper at the other end
 // of the descriptor fd, and gives what the keeper and others want of it. Call it
@@ -50,16 +27,20 @@ func Supervise(fd string) (<-chan Control, error) {
 		return nil, errors.New("supervise is started by gpulaunch run, not by hand: use gpulaunch run")
 	}
 	unix.CloseOnExec(n)
-	if err := BecomeSubreaper(); err != nil {
+	// Started from /proc/self/exe, this process would be called exe in ps and top.
+	_ = os.WriteFile("/proc/self/comm", []byte("gpulaunch"), 0)
+	if err := process.BecomeSubreaper(); err != nil {
 		return nil, err
 	}
 	control := make(chan Control, 64)
 	direct := make(chan os.Signal, 64)
-	listen(direct)
-	// Writing to a closed standard output must give an error, not end the process
-	// with the workers still running (see package os/signal).
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	go func() {
+		// Not waited for: it takes a millisecond, and until then a signal ends this
+		// process, which has started nothing yet.
+		link.Listen(direct)
+		// Writing to a closed standard output must give an error, not end the process
+		// with the workers still running (see package os/signal).
+		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 		for sig := range direct {
 			control <- Control{Signal: sig.(syscall.Signal), Direct: true}
 		}
@@ -69,14 +50,14 @@ func Supervise(fd string) (<-chan Control, error) {
 }
 
 // readLink turns what the keeper writes into wishes, for the process's life.
-func readLink(link *os.File, control chan<- Control) {
+func readLink(keeper *os.File, control chan<- Control) {
 	buf := make([]byte, 64)
 	for {
-		n, err := link.Read(buf)
+		n, err := keeper.Read(buf)
 		for _, b := range buf[:n] {
 			c := Control{Signal: syscall.Signal(b)}
 			if c.Signal == unix.SIGTSTP {
-				c.Done = func() { _, _ = link.Write([]byte{suspended}) }
+				c.Done = func() { _, _ = keeper.Write([]byte{link.Suspended}) }
 			}
 			control <- c
 		}

@@ -1,4 +1,4 @@
-package launcher
+package process
 
 import (
 	"os"
@@ -7,26 +7,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweepLimit bounds the waiting for processes that have been sent SIGKILL. One
+// SweepLimit bounds the waiting for processes that have been sent SIGKILL. One
 // that is stuck in the kernel (state D) cannot be ended by anybody.
-const sweepLimit = 5 * time.Second
+const SweepLimit = 5 * time.Second
 
-// sweep ends every descendant of this process but those of spare, whose reaping
+// Sweep ends every descendant of this process but those of spare, whose reaping
 // is the caller's business, and reaps with reap what comes to this process as
 // its subreaper. It goes round because a process may fork before it is hit: what
 // it leaves comes here. ended are the processes that were killed, left those
 // that would not die within the limit. wake has a value when a child has ended.
-func sweep(spare func(pid int) bool, reap func(), wake <-chan os.Signal, limit time.Duration) (ended, left []Descendant) {
+func Sweep(spare func(pid int) bool, reap func(), wake <-chan os.Signal, limit time.Duration) (ended, left []Descendant) {
 	self := unix.Getpid()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	seen := map[Descendant]bool{}
 	for {
 		reap()
-		if left = nil; !hasChildren() {
+		if left = nil; !HasChildren() {
 			return ended, nil
 		}
-		list, err := descendants(self)
+		list, err := Descendants(self)
 		if err != nil {
 			return ended, left // no /proc: nothing can be told apart
 		}
@@ -35,7 +35,7 @@ func sweep(spare func(pid int) bool, reap func(), wake <-chan os.Signal, limit t
 				continue
 			}
 			left = append(left, d)
-			_ = d.signal(unix.SIGKILL) // one that cannot be reached stays in left
+			_ = d.Signal(unix.SIGKILL) // one that cannot be reached stays in left
 			if key := (Descendant{PID: d.PID, start: d.start}); !seen[key] {
 				seen[key] = true
 				ended = append(ended, d)

@@ -1,4 +1,4 @@
-package launcher
+package process
 
 import (
 	"fmt"
@@ -17,7 +17,8 @@ type Exit struct {
 	Core bool
 }
 
-func exitOf(ws unix.WaitStatus) Exit {
+// ExitOf reads a wait status.
+func ExitOf(ws unix.WaitStatus) Exit {
 	if ws.Signaled() {
 		return Exit{Signal: ws.Signal(), Core: ws.CoreDump()}
 	}

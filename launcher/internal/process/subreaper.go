@@ -1,4 +1,4 @@
-package launcher
+package process
 
 import (
 	"fmt"
@@ -18,30 +18,9 @@ func BecomeSubreaper() error {
 	return nil
 }
 
-// reapOrphans collects the ended children that are not s's own: adopted
-// descendants of workers. An own child is left to whoever waits for it.
-func (s *Spawner) reapOrphans() {
-	for {
-		if !s.reapOrphan() {
-			return
-		}
-	}
-}
-
-func (s *Spawner) reapOrphan() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	pid := peekEnded()
-	if pid == 0 || s.owned[pid] {
-		return false
-	}
-	_, err := retryEINTR(func() (int, error) { return unix.Wait4(pid, nil, unix.WNOHANG, nil) })
-	return err == nil
-}
-
-// peekEnded gives the pid of a child that has ended without collecting it
+// PeekEnded gives the pid of a child that has ended without collecting it
 // (waitid(2), WNOWAIT), 0 when there is none.
-func peekEnded() int {
+func PeekEnded() int {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	if err != nil || info.Signo == 0 {
@@ -50,8 +29,8 @@ func peekEnded() int {
 	return siginfoPID(info)
 }
 
-// hasChildren reports whether this process has any child, ended or not.
-func hasChildren() bool {
+// HasChildren reports whether this process has any child, ended or not.
+func HasChildren() bool {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	return err != unix.ECHILD

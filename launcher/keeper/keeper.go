@@ -1,4 +1,10 @@
-package launcher
+// Package keeper is the process that a user starts with gpulaunch run. It runs the
+// supervisor as its child and outlives it, to end what is left.
+//
+// It depends on little on purpose: whatever the program is linked with besides is
+// initialised later, so the supervisor is started before that (see
+// cmd/gpulaunch/first).
+package keeper
 
 import (
 	"fmt"
@@ -9,6 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
 // leaveLimit is how long the keeper waits for a supervisor that was told to
@@ -24,13 +33,19 @@ const leaveLimit = time.Second
 // at. As it only ever has the one child, it may reap whatever comes.
 func Keep(args []string) int {
 	k := &keeper{signals: make(chan os.Signal, 256), childEnded: make(chan os.Signal, 1), suspended: make(chan struct{}, 1)}
-	listen(k.signals)
-	signal.Notify(k.childEnded, unix.SIGCHLD)
-	if err := BecomeSubreaper(); err != nil {
+	if err := process.BecomeSubreaper(); err != nil {
 		return k.fail(err)
 	}
 	if err := k.start(args); err != nil {
-		return k.fail(fmt.Errorf("cannot start the supervisor: %w%s", err, resourceHint(err)))
+		return k.fail(fmt.Errorf("cannot start the supervisor: %w%s", err, process.ResourceHint(err)))
+	}
+	// Only now, since the supervisor takes long to come up and this need not be
+	// waited for: a signal before it ends this process, and with it the supervisor.
+	link.Listen(k.signals)
+	signal.Notify(k.childEnded, unix.SIGCHLD)
+	select {
+	case k.childEnded <- unix.SIGCHLD: // it may have ended already
+	default:
 	}
 	k.attend()
 	return k.leave()
@@ -41,9 +56,9 @@ type keeper struct {
 	childEnded chan os.Signal
 	suspended  chan struct{} // the supervisor has stopped the workers
 
-	link   *os.File
-	pid    int
-	status unix.WaitStatus
+	supervisor *os.File // our end of the link
+	pid        int
+	status     unix.WaitStatus
 
 	stopped syscall.Signal // the first signal that asked for the end
 	asks    int
@@ -73,7 +88,7 @@ func (k *keeper) start(args []string) error {
 		unix.Close(fds[0])
 		return err
 	}
-	k.link = os.NewFile(uintptr(fds[0]), "link to the supervisor")
+	k.supervisor = os.NewFile(uintptr(fds[0]), "link to the supervisor")
 	go k.listenToSupervisor()
 	return nil
 }
@@ -81,7 +96,7 @@ func (k *keeper) start(args []string) error {
 func (k *keeper) listenToSupervisor() {
 	var b [1]byte
 	for {
-		if n, err := k.link.Read(b[:]); err != nil || n == 0 {
+		if n, err := k.supervisor.Read(b[:]); err != nil || n == 0 {
 			return
 		}
 		k.suspended <- struct{}{}
@@ -112,20 +127,20 @@ func (k *keeper) attend() {
 }
 
 func (k *keeper) forward(sig syscall.Signal) {
-	if (Control{Signal: sig}).Stops() {
+	if link.Stops(sig) {
 		k.asks++
 		if k.stopped == 0 {
 			k.stopped = sig
 		}
 	}
-	_, _ = k.link.Write([]byte{byte(sig)}) // a supervisor that is gone needs no signal
+	_, _ = k.supervisor.Write([]byte{byte(sig)}) // a supervisor that is gone needs no signal
 }
 
 // reap collects what has ended and reports whether the supervisor was among it.
 func (k *keeper) reap() (ended bool) {
 	for {
 		var ws unix.WaitStatus
-		pid, err := retryEINTR(func() (int, error) { return unix.Wait4(-1, &ws, unix.WNOHANG, nil) })
+		pid, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(-1, &ws, unix.WNOHANG, nil) })
 		if err != nil || pid <= 0 {
 			return ended
 		}
@@ -137,13 +152,13 @@ func (k *keeper) reap() (ended bool) {
 
 // leave ends what is left and gives the exit code.
 func (k *keeper) leave() int {
-	limit := sweepLimit
+	limit := process.SweepLimit
 	if k.asks >= 3 {
 		limit = leaveLimit
 	}
 	nobody := func(int) bool { return false }
-	ended, left := sweep(nobody, func() { k.reap() }, k.childEnded, limit)
-	exit := exitOf(k.status)
+	ended, left := process.Sweep(nobody, func() { k.reap() }, k.childEnded, limit)
+	exit := process.ExitOf(k.status)
 	if exit.Signal == 0 {
 		return exit.Code
 	}
@@ -152,10 +167,10 @@ func (k *keeper) leave() int {
 	}
 	text := fmt.Sprintf("the supervisor %s", exit)
 	if len(ended) > 0 {
-		text += "; killed " + listed(ended, "of the job")
+		text += "; killed " + process.Listed(ended, "of the job")
 	}
 	if len(left) > 0 {
-		text += "; " + listed(left, "cannot be killed and remain")
+		text += "; " + process.Listed(left, "cannot be killed and remain")
 	}
 	return k.fail(fmt.Errorf("%s", text))
 }
