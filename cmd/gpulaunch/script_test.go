@@ -5,10 +5,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/pflag"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
@@ -88,5 +90,35 @@ func TestHelpTopics(t *testing.T) {
 		if c.Runnable() && !c.Hidden && c.Name() != "help" && c.Name() != "completion" && c.Example == "" {
 			t.Errorf("%s has no example", c.Name())
 		}
+	}
+}
+
+// TestREADMEFlags keeps the README's table and the flags of run together.
+func TestREADMEFlags(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, _, err := newRoot(nil).Find([]string{"run"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.InitDefaultHelpFlag()
+	told := map[string]bool{"help": true}
+	for _, line := range strings.Split(string(text), "\n") {
+		if strings.HasPrefix(line, "| `-") {
+			for _, m := range regexp.MustCompile("`--([a-z-]+)").FindAllStringSubmatch(strings.Split(line, "|")[1], -1) {
+				told[m[1]] = true
+			}
+		}
+	}
+	run.Flags().VisitAll(func(f *pflag.Flag) {
+		if !told[f.Name] {
+			t.Errorf("the README does not tell of --%s", f.Name)
+		}
+		delete(told, f.Name)
+	})
+	for name := range told {
+		t.Errorf("the README tells of --%s, which run does not have", name)
 	}
 }
