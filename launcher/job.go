@@ -42,7 +42,8 @@ func Run(p Plan, cfg Config, control <-chan Control) Result {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	j.tell(Event{Kind: JobStarted, Plan: &j.plan})
+	told := j.plan // a restart changes the port of the job's own
+	j.tell(Event{Kind: JobStarted, Plan: &told})
 	r := j.attempts(dir)
 	j.tell(Event{Kind: JobEnded})
 	return r

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"time"
@@ -51,7 +52,11 @@ func visible(inv gpu.Inventory) gpu.Visible {
 // readMachine is everything that a plan depends on.
 func readMachine(ctx context.Context, c *gpu.Client, f *jobFlags) (launcher.Machine, error) {
 	inv := discover(ctx, c, f.library, f.gpuTimeout)
-	return launcher.ReadMachine("", inv, visible(inv), f.options.Affinity != affinity.ModeNone)
+	m, err := launcher.ReadMachine("", inv, visible(inv), f.options.Affinity != affinity.ModeNone)
+	if err != nil {
+		err = fmt.Errorf("%w: --affinity=none", err)
+	}
+	return m, err
 }
 
 // newProbe is the child that keeps NVML open, see package gpu.

@@ -47,7 +47,13 @@ func StartWithInput(t testing.TB, stdin io.Reader, env []string, args ...string)
 	if args[0] == "run" && !strings.Contains(strings.Join(args, " "), "--metrics-address") {
 		args = slices.Insert(slices.Clone(args), 1, "--metrics-address=off")
 	}
-	j := &Job{t: t, cmd: exec.Command(Binary, args...), lines: make(chan string, 1000), ended: make(chan struct{})}
+	return StartCommand(t, stdin, env, append([]string{Binary}, args...)...)
+}
+
+// StartCommand starts a command that becomes gpulaunch, by exec.
+func StartCommand(t testing.TB, stdin io.Reader, env []string, argv ...string) *Job {
+	t.Helper()
+	j := &Job{t: t, cmd: exec.Command(argv[0], argv[1:]...), lines: make(chan string, 1000), ended: make(chan struct{})}
 	j.cmd.Env, j.cmd.Stdin = append(cleanEnv(), env...), stdin
 	j.cmd.Stderr = &lockedWriter{j, &j.stderr}
 	out, err := j.cmd.StdoutPipe()

@@ -31,10 +31,15 @@ func Sweep(spare func(pid int) bool, reap func(), wake <-chan os.Signal, limit t
 			return ended, left // no /proc: nothing can be told apart
 		}
 		for _, d := range list {
-			if spare(d.PID) || d.State == 'Z' {
+			if spare(d.PID) {
 				continue
 			}
+			// One that has ended counts until it has been waited for, here or by a
+			// parent that is about to end.
 			left = append(left, d)
+			if d.State == 'Z' {
+				continue
+			}
 			_ = d.Signal(unix.SIGKILL) // one that cannot be reached stays in left
 			if key := (Descendant{PID: d.PID, start: d.start}); !seen[key] {
 				seen[key] = true

@@ -1,0 +1,122 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+)
+
+// job is the command line of a job without metrics.
+func job(args ...string) []string {
+	return append([]string{launchertest.Binary, "run", "--metrics-address=off"}, args...)
+}
+
+// awaitState waits until a process is in a state of proc(5).
+func awaitState(t *testing.T, pid, states string) {
+	t.Helper()
+	for deadline := time.Now().Add(launchertest.Patience); ; runtime.Gosched() {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%s/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:])); strings.Contains(states, fields[0]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %s is not in a state of %s: %s", pid, states, data)
+		}
+	}
+}
+
+func TestSuspendAndResume(t *testing.T) {
+	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("relay")...)...)...)
+	pids := j.Await(2, `ready (\d+)`)
+	j.Signal(unix.SIGTSTP)
+	awaitState(t, strconv.Itoa(j.Keeper()), "T")
+	for _, pid := range pids {
+		awaitState(t, pid, "T") // they were stopped before the keeper was
+	}
+	j.Signal(unix.SIGCONT)
+	for _, pid := range pids {
+		awaitState(t, pid, "SR")
+	}
+	j.Signal(unix.SIGTERM)
+	j.Await(2, "got SIGTERM")
+	if code, stderr := j.Exit(); code != 143 {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestHangupUnderNohup: a SIGHUP that is ignored at the start stays ignored, in
+// gpulaunch and in its workers; TestSignals shows that it ends a job otherwise.
+func TestHangupUnderNohup(t *testing.T) {
+	argv := append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh"}, job(append([]string{"--nproc-per-node=1"}, launchertest.Worker("relay")...)...)...)
+	j := launchertest.StartCommand(t, nil, nil, argv...)
+	pid, _ := strconv.Atoi(j.Await(1, `ready (\d+)`)[0])
+	j.Signal(unix.SIGHUP)
+	if err := unix.Kill(pid, unix.SIGHUP); err != nil {
+		t.Error(err)
+	}
+	j.Signal(unix.SIGUSR1)
+	j.Await(1, "got SIGUSR1")
+	j.Signal(unix.SIGTERM)
+	if code, stderr := j.Exit(); code != 143 {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestBlockedSignalsAreNotInherited starts gpulaunch from a thread that blocks
+// SIGUSR1 and SIGUSR2, as a careless parent does.
+func TestBlockedSignalsAreNotInherited(t *testing.T) {
+	blocked := unix.Sigset_t{}
+	blocked.Val[0] = 1<<(unix.SIGUSR1-1) | 1<<(unix.SIGUSR2-1)
+	var before unix.Sigset_t
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, &before); err != nil {
+		t.Fatal(err)
+	}
+	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=1"}, launchertest.Worker("report")...)...)...)
+	control := launchertest.StartCommand(t, nil, nil, append([]string{os.Args[0]}, launchertest.Worker("report")[2:]...)...)
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
+		t.Fatal(err)
+	}
+	j.Await(1, `"Blocked":"0000000000000000"`)
+	control.Await(1, `"Blocked":"0000000000000a00"`) // the negative control
+	j.Exit()
+	control.Exit()
+}
+
+// TestUnreadableSysfs runs where /sys is empty: one line that says what to do,
+// and what it says works.
+func TestUnreadableSysfs(t *testing.T) {
+	if os.Getuid() != 0 {
+		nvmltest.Unavailable(t, "only root can hide /sys in a mount namespace")
+	}
+	if exec.Command("unshare", "--mount", "true").Run() != nil {
+		nvmltest.Unavailable(t, "unshare --mount does not work here")
+	}
+	hidden := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys && exec "$@"`, "sh"}
+	j := launchertest.StartCommand(t, nil, nil, append(hidden, job("--nproc-per-node=1", "echo", "ran")...)...)
+	code, stderr := j.Exit()
+	if code != 125 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "/sys/devices/system/cpu") || !strings.Contains(stderr, "--affinity=none") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	j = launchertest.StartCommand(t, nil, nil, append(hidden, job("--nproc-per-node=1", "--affinity=none", "echo", "ran")...)...)
+	j.Await(1, "ran")
+	if code, stderr := j.Exit(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}

@@ -1,0 +1,231 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "helper" {
+		helper(os.Args[2:])
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// helper is a process of a tree: it starts the next of args, announces itself
+// and waits, or leaves.
+func helper(args []string) {
+	signal.Ignore(unix.SIGTERM, unix.SIGHUP)
+	if len(args) > 1 {
+		child := exec.Command("/proc/self/exe", append([]string{"helper"}, args[1:]...)...)
+		child.Stdout, child.Env = os.Stdout, []string{}
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println(os.Getpid())
+	if args[0] == "stay" {
+		for {
+			_ = unix.Pause()
+		}
+	}
+}
+
+// stat builds a line of /proc/PID/stat.
+func stat(pid, name, rest string) string { return pid + " (" + name + ") " + rest }
+
+// tree starts helpers and gives their pids.
+func tree(t *testing.T, args ...string) (pids []int) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", append([]string{"helper"}, args...)...)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	for range args {
+		var pid int
+		if _, err := fmt.Fscan(r, &pid); err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+func subreaper(t *testing.T, on uintptr) {
+	t.Helper()
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, on, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func reapAll() {
+	for {
+		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 || err != nil {
+			return
+		}
+	}
+}
+
+func nobody(int) bool { return false }
+
+// TestSweep has a tree whose middle leaves, each process in a session of its own,
+// without an environment and deaf to SIGTERM.
+func TestSweep(t *testing.T) {
+	subreaper(t, 1)
+	defer subreaper(t, 0)
+	wake := make(chan os.Signal, 1)
+	signal.Notify(wake, unix.SIGCHLD)
+	defer signal.Stop(wake)
+	pids := tree(t, "stay", "leave", "stay", "leave", "stay")
+	ended, left := Sweep(nobody, reapAll, wake, SweepLimit)
+	if len(ended) != 3 || len(left) != 0 || HasChildren() {
+		t.Errorf("ended %v, left %v, children %v", ended, left, HasChildren())
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, 0); err != unix.ESRCH {
+			t.Errorf("process %d: %v", pid, err)
+		}
+	}
+}
+
+// TestSweepNeedsASubreaper is the negative control: without one, the kernel gives
+// the orphan to somebody else, and the sweep cannot see it.
+func TestSweepNeedsASubreaper(t *testing.T) {
+	wake := make(chan os.Signal, 1)
+	pids := tree(t, "leave", "stay")
+	orphan := max(pids[0], pids[1])
+	for deadline := time.Now().Add(time.Minute); ; { // until the one that leaves has left
+		if _, parent, ok := Read(orphan); ok && parent != os.Getpid() {
+			if _, _, alive := Read(min(pids[0], pids[1])); !alive || time.Now().After(deadline) {
+				break
+			}
+		}
+		reapAll()
+	}
+	ended, _ := Sweep(nobody, reapAll, wake, SweepLimit)
+	if len(ended) != 0 || unix.Kill(orphan, 0) != nil {
+		t.Errorf("ended %v", ended)
+	}
+	if err := unix.Kill(orphan, unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSweepSpares(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "helper", "stay")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	spare := func(pid int) bool { return pid == cmd.Process.Pid }
+	if ended, left := Sweep(spare, func() {}, nil, SweepLimit); len(ended) != 0 || len(left) != 0 {
+		t.Errorf("ended %v, left %v", ended, left)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+}
+
+// TestSignalReachesNoOther: a process that has gone is not signalled under its
+// number, nor is another one with that number but another start time.
+func TestSignalReachesNoOther(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "helper", "stay")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d, _, ok := Read(cmd.Process.Pid)
+	if !ok {
+		t.Fatal("it cannot be read")
+	}
+	other := d
+	other.start++
+	if err := other.Signal(unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	if now, _, ok := Read(d.PID); !ok || now.State == 'Z' {
+		t.Fatal("a process with another start time was killed")
+	}
+	if err := d.Signal(unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+	if err := d.Signal(unix.SIGKILL); err != nil {
+		t.Errorf("a process that has gone: %v", err)
+	}
+}
+
+func TestPeekEnded(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "helper", "leave")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for PeekEnded() != cmd.Process.Pid && time.Now().Before(deadline) {
+	}
+	if got := PeekEnded(); got != cmd.Process.Pid {
+		t.Errorf("peeked %d twice, want %d", got, cmd.Process.Pid)
+	}
+	if err := cmd.Wait(); err != nil { // it is still there to be waited for
+		t.Error(err)
+	}
+	if got := PeekEnded(); got != 0 {
+		t.Errorf("peeked %d, want nothing", got)
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	rest := "S 7 9" + strings.Repeat(" 0", 16) + " 123456 0 0"
+	for _, name := range []string{"sh", "a b", "a) R 1 1", "((", "\n", ""} {
+		d, parent, ok := parseStat([]byte(stat("42", name, rest)))
+		if !ok || d.PID != 42 || d.Name != name || d.State != 'S' || parent != 7 || d.Group != 9 || d.start != 123456 {
+			t.Errorf("%q: %+v %d %v", name, d, parent, ok)
+		}
+	}
+	for _, bad := range []string{"", "42", "42 (sh", "42 sh) S 7", "x (sh) " + rest, stat("42", "sh", "S 7 9"), ") 1 ("} {
+		if d, _, ok := parseStat([]byte(bad)); ok {
+			t.Errorf("%q gives %+v", bad, d)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte(stat("42", "a) (b", "S 7 9"+strings.Repeat(" 0", 16)+" 1 0")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if d, _, ok := parseStat(data); ok && !strings.Contains(string(data), "("+d.Name+") "+string(d.State)) {
+			t.Errorf("%q gives name %q and state %c", data, d.Name, d.State)
+		}
+	})
+}
+
+func TestExit(t *testing.T) {
+	for want, c := range map[string]struct {
+		exit Exit
+		code int
+	}{
+		"exited with code 3":                 {Exit{Code: 3}, 3},
+		"was ended by SIGKILL":               {Exit{Signal: unix.SIGKILL}, 137},
+		"was ended by SIGSEGV (core dumped)": {Exit{Signal: unix.SIGSEGV, Core: true}, 139},
+		"was ended by signal 40":             {Exit{Signal: syscall.Signal(40)}, 168},
+	} {
+		if c.exit.String() != want || c.exit.ExitCode() != c.code || c.exit.OK() {
+			t.Errorf("%q %d %v, want %q %d", c.exit, c.exit.ExitCode(), c.exit.OK(), want, c.code)
+		}
+	}
+}
