@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 )
 
 // Bounds for what nobody can hurry.
@@ -60,6 +62,10 @@ type Config struct {
 	Subreaper bool
 	// ChildEnded has a value after SIGCHLD; needed with Subreaper.
 	ChildEnded <-chan os.Signal
+	// LeaveBehind lets descendants of workers live on after a job that ended well.
+	LeaveBehind bool
+	// Keeper is the supervisor's link to its keeper; nil without one.
+	Keeper *KeeperLink
 	// Observe is told each event; nil for nobody.
 	Observe func(Event)
 	// Log is told what a user should read, one line each, without the newline.
@@ -74,6 +80,7 @@ type Group struct {
 	cfg      *Config
 	attempt  int
 	errorDir string
+	cgroup   *cgroup.Group // nil without one
 
 	requests chan func()
 	exits    chan *worker
@@ -99,11 +106,11 @@ type worker struct {
 	waitErr error
 }
 
-// StartGroup begins an attempt. errorDir is where workers may leave error
-// files.
-func StartGroup(p *Plan, cfg *Config, attempt int, errorDir string) *Group {
+// startGroup begins an attempt. errorDir is where workers may leave error
+// files, cg their control group.
+func startGroup(p *Plan, cfg *Config, attempt int, errorDir string, cg *cgroup.Group) *Group {
 	g := &Group{
-		plan: p, cfg: cfg, attempt: attempt, errorDir: errorDir,
+		plan: p, cfg: cfg, attempt: attempt, errorDir: errorDir, cgroup: cg,
 		requests: make(chan func()), done: make(chan struct{}),
 		exits: make(chan *worker, len(p.Workers)),
 		out:   outputs{stdout: cfg.Stdout, stderr: cfg.Stderr, width: len(strconv.Itoa(p.WorldSize - 1))},
@@ -231,7 +238,7 @@ func (g *Group) startWorker(planned *Worker, null *os.File) error {
 		defer f.Close()
 		stdin = f
 	}
-	sp.files = [3]uintptr{stdin.Fd(), 1, 2}
+	sp.files, sp.cgroup = [3]uintptr{stdin.Fd(), 1, 2}, g.cgroup
 	if g.cfg.Output == OutputPrefix {
 		stdout, stderr, err := g.out.pipes(planned.Rank)
 		if err != nil {

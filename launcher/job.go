@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
@@ -36,17 +37,43 @@ func (c Control) Stops() bool {
 // are gone, or until control has asked for the end a third time.
 func Run(p Plan, cfg Config, control <-chan Control) Result {
 	j := &job{plan: p, cfg: &cfg, control: control}
-	dir, err := os.MkdirTemp("", "gpulaunch-")
-	if err != nil {
-		cfg.Log(fmt.Sprintf("workers cannot leave error files: %v; set TMPDIR to a folder with room", err))
-	} else {
-		defer os.RemoveAll(dir)
-	}
+	defer j.makeFolder()()
+	defer j.makeCgroup()()
 	told := j.plan // a restart changes the port of the job's own
 	j.tell(Event{Kind: JobStarted, Plan: &told})
-	r := j.attempts(dir)
+	r := j.attempts()
+	if r.ExitCode == 0 && cfg.LeaveBehind {
+		cfg.Keeper.tell(link.Leave, "")
+	}
 	j.tell(Event{Kind: JobEnded})
 	return r
+}
+
+// makeFolder makes the private folder for error files and gives what removes it.
+func (j *job) makeFolder() (remove func()) {
+	dir, err := os.MkdirTemp("", "gpulaunch-")
+	if err != nil {
+		j.cfg.Log(fmt.Sprintf("workers cannot leave error files: %v; set TMPDIR to a folder with room", err))
+		return func() {}
+	}
+	j.folder = dir
+	j.cfg.Keeper.tell(link.Folder, dir)
+	return func() { os.RemoveAll(dir) }
+}
+
+// makeCgroup makes the job's control group, where there can be one, and gives
+// what removes it. Without one the kernel's books of parents and children do.
+func (j *job) makeCgroup() (remove func()) {
+	g, err := cgroup.Make(cgroup.Place{Parent: j.plan.Cgroup.Parent})
+	if err != nil {
+		return func() {}
+	}
+	j.cgroup = g
+	j.cfg.Keeper.tell(link.Cgroup, g.Path)
+	return func() {
+		_ = cgroup.Remove(g.Path, drainLimit) // what may not be killed, or cannot, keeps it
+		g.Close()
+	}
 }
 
 type job struct {
@@ -54,6 +81,8 @@ type job struct {
 	cfg     *Config
 	control <-chan Control
 	attempt int
+	folder  string        // for error files; "" without one
+	cgroup  *cgroup.Group // nil without one
 
 	stopped syscall.Signal // what the user first stopped the job with
 	code    int            // the exit code for that
@@ -63,9 +92,9 @@ type job struct {
 
 // attempts starts the whole group until it succeeds, may not be started again
 // or is to end.
-func (j *job) attempts(errorDir string) Result {
+func (j *job) attempts() Result {
 	for {
-		g := StartGroup(&j.plan, j.cfg, j.attempt, errorDir)
+		g := startGroup(&j.plan, j.cfg, j.attempt, j.folder, j.cgroup)
 		j.attend(g)
 		if j.left {
 			return Result{Signal: j.stopped, ExitCode: j.code, Restarts: j.attempt}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 )
 
 // Machine is everything about the machine that a plan depends on.
@@ -17,7 +18,12 @@ type Machine struct {
 	Topology *affinity.Topology
 	// Localities says where each GPU sits, by PCI address.
 	Localities map[string]affinity.Locality
+	// Cgroup is where the job's control group can be made.
+	Cgroup CgroupPlace
 }
+
+// CgroupPlace is where control groups of jobs can be made, or why not.
+type CgroupPlace = cgroup.Place
 
 // ReadMachine completes an inventory with the machine's topology, read below
 // root ("" is the live machine). A GPU whose place cannot be read is not an
@@ -25,7 +31,7 @@ type Machine struct {
 // cannot be read is one only if it is needed; otherwise the machine is taken as
 // one node without structure.
 func ReadMachine(root string, inv gpu.Inventory, visible gpu.Visible, needTopology bool) (Machine, error) {
-	m := Machine{Inventory: inv, Visible: visible, Localities: map[string]affinity.Locality{}}
+	m := Machine{Inventory: inv, Visible: visible, Localities: map[string]affinity.Locality{}, Cgroup: cgroup.Find()}
 	topology, err := affinity.ReadTopology(root)
 	if err != nil && !needTopology {
 		topology, err = flatTopology()

@@ -95,6 +95,8 @@ type Options struct {
 	Oversubscribe bool
 	// RequireGPU makes the fallback to CPU-only workers an error.
 	RequireGPU bool
+	// NoCgroup gives the job no control group of its own.
+	NoCgroup bool
 	// KeepOMP says that the user set OMP_NUM_THREADS, which is then left alone.
 	KeepOMP bool
 }

@@ -35,6 +35,8 @@ type Plan struct {
 	Visible     Visibility    `json:"visible"`
 	// FreePort says that a restart picks another master port.
 	FreePort bool `json:"free_port"`
+	// Cgroup says where the job's control group will be, or why there is none.
+	Cgroup CgroupPlace `json:"cgroup"`
 
 	Workers []Worker `json:"workers"`
 }
@@ -83,6 +85,10 @@ func NewPlan(m Machine, o Options) (Plan, error) {
 		RunID: o.RunID, Nodes: o.Nodes, NodeRank: o.NodeRank, WorldSize: o.Nodes * count,
 		MasterAddr: o.MasterAddr, MasterPort: o.MasterPort, FreePort: o.FreePort,
 		MaxRestarts: o.MaxRestarts, Affinity: o.Affinity, Visible: o.Visible,
+		Cgroup: m.Cgroup,
+	}
+	if o.NoCgroup {
+		p.Cgroup = CgroupPlace{Reason: "not wanted"}
 	}
 	if len(units) > 0 {
 		p.Mode = ModeGPU

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
@@ -111,6 +112,8 @@ type spec struct {
 	// files are the child's descriptors 0, 1 and 2.
 	files [3]uintptr
 	cpus  affinity.CPUSet
+	// cgroup is where the child begins its life; nil for this process's own.
+	cgroup *cgroup.Group
 }
 
 // forkExec starts a worker as the leader of its own process group, bound to its
@@ -127,9 +130,18 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 		Dir: sp.dir, Env: sp.env, Files: sp.files[:],
 		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd},
 	}
+	if sp.cgroup != nil {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, sp.cgroup.FD()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pid, _, err = syscall.StartProcess(sp.argv[0], sp.argv, attr)
+	if err != nil && sp.cgroup != nil {
+		// A kernel or a hierarchy that will not have it (clone3(2), CLONE_INTO_CGROUP)
+		// is no reason to fail; if the program is the reason, it fails again.
+		attr.Sys.UseCgroupFD = false
+		pid, _, err = syscall.StartProcess(sp.argv[0], sp.argv, attr)
+	}
 	if err != nil {
 		return 0, -1, &StartError{Program: sp.argv[0], Err: err, Hint: process.ResourceHint(err)}
 	}

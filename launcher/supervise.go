@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,10 +16,17 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
+// KeeperLink is a supervisor's connection to its keeper.
+type KeeperLink struct {
+	// Control is what the keeper and others want of the job.
+	Control <-chan Control
+
+	conn *os.File
+}
+
 // Supervise makes this process the supervisor of the keeper at the other end
-// of the descriptor fd, and gives what the keeper and others want of it. Call it
-// once and first thing.
-func Supervise(fd string) (<-chan Control, error) {
+// of the descriptor fd. Call it once and first thing.
+func Supervise(fd string) (*KeeperLink, error) {
 	n, err := strconv.Atoi(fd)
 	if err == nil {
 		_, err = unix.GetsockoptInt(n, unix.SOL_SOCKET, unix.SO_TYPE)
@@ -45,19 +53,28 @@ func Supervise(fd string) (<-chan Control, error) {
 			control <- Control{Signal: sig.(syscall.Signal), Direct: true}
 		}
 	}()
-	go readLink(os.NewFile(uintptr(n), "link to the keeper"), control)
-	return control, nil
+	k := &KeeperLink{Control: control, conn: os.NewFile(uintptr(n), "link to the keeper")}
+	go k.listen(control)
+	return k, nil
 }
 
-// readLink turns what the keeper writes into wishes, for the process's life.
-func readLink(keeper *os.File, control chan<- Control) {
+// tell tells the keeper something, in one write. Without a keeper there is nobody
+// to tell.
+func (k *KeeperLink) tell(word, about string) {
+	if k != nil && !strings.Contains(about, "\n") {
+		_, _ = k.conn.WriteString(strings.TrimSpace(word+" "+about) + "\n")
+	}
+}
+
+// listen turns what the keeper writes into wishes, for the process's life.
+func (k *KeeperLink) listen(control chan<- Control) {
 	buf := make([]byte, 64)
 	for {
-		n, err := keeper.Read(buf)
+		n, err := k.conn.Read(buf)
 		for _, b := range buf[:n] {
 			c := Control{Signal: syscall.Signal(b)}
 			if c.Signal == unix.SIGTSTP {
-				c.Done = func() { _, _ = keeper.Write([]byte{link.Suspended}) }
+				c.Done = func() { k.tell(link.Suspended, "") }
 			}
 			control <- c
 		}

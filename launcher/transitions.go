@@ -2,11 +2,13 @@ package launcher
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
@@ -69,7 +71,9 @@ func (g *Group) timeExpired() {
 	switch g.state {
 	case stopping:
 		g.state = killing
+		g.result.Swept = g.strays()
 		g.signalAll(unix.SIGKILL)
+		g.killCgroup()
 		g.timer.Reset(killLimit)
 	case lingering:
 		g.sweep()
@@ -111,7 +115,7 @@ func (g *Group) beginStop(sig syscall.Signal) {
 
 // workersGone: no worker is left. Descendants of theirs may be.
 func (g *Group) workersGone() {
-	if !g.cfg.Subreaper {
+	if !g.cfg.Subreaper || (g.cfg.LeaveBehind && g.state < stopping) {
 		g.drain()
 		return
 	}
@@ -147,8 +151,16 @@ func (g *Group) linger(left []Descendant) {
 // sweep ends what is left with SIGKILL.
 func (g *Group) sweep() {
 	if g.cfg.Subreaper {
-		ended, left := process.Sweep(g.cfg.Spawner.owns, g.cfg.Spawner.reapOrphans, g.cfg.ChildEnded, process.SweepLimit)
-		g.result.Swept = ended
+		ended, left := process.Sweep{
+			Spare: g.cfg.Spawner.owns, Reap: g.cfg.Spawner.reapOrphans, AtOnce: g.killCgroup,
+			Wake: g.cfg.ChildEnded, Limit: process.SweepLimit,
+		}.Run()
+		for _, d := range ended {
+			known := func(s Descendant) bool { return s.PID == d.PID }
+			if !slices.ContainsFunc(g.result.Swept, known) {
+				g.result.Swept = append(g.result.Swept, d)
+			}
+		}
 		g.result.Unkillable = append(g.result.Unkillable, left...)
 	}
 	g.drain()
@@ -160,11 +172,31 @@ func (g *Group) drain() {
 	g.state = draining
 	g.timer.Stop()
 	g.drained = g.out.drained()
-	if len(g.result.Unkillable) > 0 || !g.cfg.Subreaper {
+	if len(g.result.Unkillable) > 0 || !g.cfg.Subreaper || g.cfg.LeaveBehind {
 		g.out.cut(drainLimit)
 	}
 	if g.asked {
 		g.timer.Reset(2 * drainLimit)
+	}
+}
+
+// strays are leftovers outside of the workers' own process groups.
+func (g *Group) strays() (list []Descendant) {
+	if !g.cfg.Subreaper {
+		return nil
+	}
+	for _, d := range g.leftovers() {
+		if !g.told[d.Group] {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// killCgroup ends all members of the job's control group at once.
+func (g *Group) killCgroup() {
+	if g.cgroup != nil {
+		cgroup.Kill(g.cgroup.Path)
 	}
 }
 

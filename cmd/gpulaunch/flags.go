@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,13 +22,14 @@ type jobFlags struct {
 	command    launcher.Command
 	standalone bool
 	library    string
+	cgroup     string
 	gpuTimeout seconds
 }
 
 func (f *jobFlags) register(fs *pflag.FlagSet) {
 	o := &f.options
 	o.Workers, o.Affinity, o.Visible = launcher.CountAuto, affinity.ModeNode, launcher.VisibleOwn
-	f.gpuTimeout = seconds(30 * time.Second)
+	f.cgroup = "auto"
 
 	parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one per GPU), cpu (one per CPU) or a number", &o.Workers, launcher.ParseCount)
 	o.Nodes = 1
@@ -45,6 +47,7 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	parsed(fs, "affinity", "MODE", "CPUs of a worker: none, node (near its device) or exclusive (cores of its own)", &o.Affinity, affinity.ParseMode)
 	parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with torchrun", &o.Visible, launcher.ParseVisibility)
 	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false, "let workers share a GPU when there are more of them than GPUs")
+	parsed(fs, "cgroup", "WHEN", "control group for the job: auto (under cgroup v2, if it can be written) or off", &f.cgroup, oneOf("auto", "off"))
 	fs.BoolVar(&o.RequireGPU, "require-gpu", false, "fail rather than run CPU-only workers")
 	f.registerGPU(fs)
 }
@@ -79,6 +82,7 @@ func (f *jobFlags) complete(args []string) error {
 	if o.RunID == "" {
 		o.RunID = newRunID()
 	}
+	o.NoCgroup = f.cgroup == "off"
 	_, o.KeepOMP = os.LookupEnv("OMP_NUM_THREADS")
 	f.command.Args, f.command.Python = args, os.Getenv("PYTHON_EXEC")
 	return nil
@@ -138,6 +142,16 @@ func (v *value[T]) Set(s string) (err error) {
 		*v.p = parsed
 	}
 	return err
+}
+
+// oneOf parses one of a few words.
+func oneOf(words ...string) func(string) (string, error) {
+	return func(s string) (string, error) {
+		if !slices.Contains(words, s) {
+			return "", fmt.Errorf("%q is unknown: use %s", s, strings.Join(words, " or "))
+		}
+		return s, nil
+	}
 }
 
 // whole parses a whole number.

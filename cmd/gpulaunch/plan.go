@@ -77,6 +77,11 @@ func printPlan(w io.Writer, p launcher.Plan, argv []string) error {
 		port = "a free port"
 	}
 	fmt.Fprintf(w, "master    %s, %s\n", p.MasterAddr, port)
+	if p.Cgroup.Parent != "" {
+		fmt.Fprintf(w, "cgroup    below %s\n", p.Cgroup.Parent)
+	} else {
+		fmt.Fprintf(w, "cgroup    none: %s\n", p.Cgroup.Reason)
+	}
 	if len(argv) > 0 {
 		fmt.Fprintf(w, "program   %q\n", argv)
 	}

@@ -36,16 +36,16 @@ func (e *exitError) Unwrap() error { return e.err }
 
 // supervise is the second process of run.
 func supervise(fd string, args []string) int {
-	control, err := launcher.Supervise(fd)
+	keeper, err := launcher.Supervise(fd)
 	if err != nil {
 		return complain(err)
 	}
-	return execute(append([]string{"run"}, args...), control)
+	return execute(append([]string{"run"}, args...), keeper)
 }
 
-// execute runs a subcommand. control is what reaches run from the keeper.
-func execute(args []string, control <-chan launcher.Control) int {
-	root := newRoot(control)
+// execute runs a subcommand. keeper is for run.
+func execute(args []string, keeper *launcher.KeeperLink) int {
+	root := newRoot(keeper)
 	root.SetArgs(args)
 	return complain(root.Execute())
 }
@@ -73,7 +73,7 @@ func oneLine(s string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", " ")), " ")
 }
 
-func newRoot(control <-chan launcher.Control) *cobra.Command {
+func newRoot(keeper *launcher.KeeperLink) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gpulaunch",
 		Short: "One pinned, supervised, observable worker process per GPU",
@@ -95,7 +95,7 @@ it. On a machine without a GPU the same command runs CPU-only workers.`,
 	}
 	root.SetGlobalNormalizationFunc(dashes)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(control), newPlan(), newDevices(), newVersion(), newProbe())
+	root.AddCommand(newRun(keeper), newPlan(), newDevices(), newVersion(), newProbe())
 	root.AddCommand(helpTopics()...)
 	return root
 }

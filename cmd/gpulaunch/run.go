@@ -26,14 +26,15 @@ type runFlags struct {
 	grace   seconds
 	output  launcher.OutputMode
 	stdin   string
+	sweep   string
 	address string
 	quiet   bool
 	// named says that the user chose the metrics' address.
 	named bool
 }
 
-func newRun(control <-chan launcher.Control) *cobra.Command {
-	f := &runFlags{grace: seconds(30 * time.Second)}
+func newRun(keeper *launcher.KeeperLink) *cobra.Command {
+	f := &runFlags{grace: seconds(30 * time.Second), stdin: "none", sweep: "on"}
 	c := &cobra.Command{
 		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
 		Short: "Run a program once per GPU, or on CPUs where there is none",
@@ -53,10 +54,10 @@ Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 				return err
 			}
 			f.named = c.Flags().Changed("metrics-address")
-			if control == nil {
+			if keeper == nil {
 				return errors.New("run needs its keeper: start it as gpulaunch run")
 			}
-			return f.run(args, control)
+			return f.run(args, keeper)
 		},
 	}
 	fs := c.Flags()
@@ -64,14 +65,15 @@ Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 	f.register(fs)
 	fs.Var(&f.grace, "grace", "how long workers may take to end before they are killed")
 	parsed(fs, "output", "MODE", "workers' output: prefix (rank before each line) or inherit (default with one)", &f.output, launcher.ParseOutputMode)
-	fs.StringVar(&f.stdin, "stdin", "none", "`who` gets the standard input: none or rank0")
+	parsed(fs, "stdin", "WHO", "who gets the standard input: none or rank0", &f.stdin, oneOf("none", "rank0"))
+	parsed(fs, "sweep", "WHEN", "end what workers leave behind: on, or off for a job that ends well", &f.sweep, oneOf("on", "off"))
 	fs.StringVar(&f.address, "metrics-address", metrics.DefaultAddress, "`host:port` for Prometheus, or off")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing unless something goes wrong")
 	return c
 }
 
 // run is the job from the flags to the exit code.
-func (f *runFlags) run(args []string, control <-chan launcher.Control) error {
+func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
 	if err := f.check(args); err != nil {
 		return err
 	}
@@ -83,16 +85,17 @@ func (f *runFlags) run(args []string, control <-chan launcher.Control) error {
 	client := newClient(f.library, spawner)
 	defer client.Close()
 
-	m, p, err := f.planUnless(control, client)
+	m, p, err := f.planUnless(keeper.Control, client)
 	if err != nil {
 		return err
 	}
-	out := newConsole(control)
+	out := newConsole(keeper.Control)
 	defer out.close()
 	config := launcher.Config{
 		Argv: argv, Environ: os.Environ(), Grace: time.Duration(f.grace),
 		Output: f.output, Stdout: out.stdout, Stderr: out.stderr,
-		Spawner: spawner, Subreaper: true, ChildEnded: childEnded(), Log: out.say,
+		Spawner: spawner, Subreaper: true, ChildEnded: childEnded(), LeaveBehind: f.sweep == "off",
+		Keeper: keeper, Log: out.say,
 	}
 	if f.output == "" {
 		config.Output = launcher.OutputInherit
@@ -114,11 +117,8 @@ func (f *runFlags) run(args []string, control <-chan launcher.Control) error {
 
 // check refuses a command line that cannot work.
 func (f *runFlags) check(args []string) error {
-	switch {
-	case len(args) == 0:
+	if len(args) == 0 {
 		return errors.New("there is no program to run: gpulaunch run [flags] PROGRAM [ARGUMENT...]")
-	case f.stdin != "none" && f.stdin != "rank0":
-		return fmt.Errorf("--stdin=%s is unknown: use none or rank0", f.stdin)
 	}
 	return f.complete(args)
 }

@@ -7,15 +7,18 @@
 package keeper
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
@@ -32,7 +35,7 @@ const leaveLimit = time.Second
 // It reads no configuration and opens no library, so that it has nothing to fail
 // at. As it only ever has the one child, it may reap whatever comes.
 func Keep(args []string) int {
-	k := &keeper{signals: make(chan os.Signal, 256), childEnded: make(chan os.Signal, 1), suspended: make(chan struct{}, 1)}
+	k := &keeper{signals: make(chan os.Signal, 256), childEnded: make(chan os.Signal, 1), told: make(chan message, 16)}
 	if err := process.BecomeSubreaper(); err != nil {
 		return k.fail(err)
 	}
@@ -54,7 +57,7 @@ func Keep(args []string) int {
 type keeper struct {
 	signals    chan os.Signal
 	childEnded chan os.Signal
-	suspended  chan struct{} // the supervisor has stopped the workers
+	told       chan message
 
 	supervisor *os.File // our end of the link
 	pid        int
@@ -62,7 +65,14 @@ type keeper struct {
 
 	stopped syscall.Signal // the first signal that asked for the end
 	asks    int
+
+	// What the supervisor has told.
+	cgroup, folder string
+	leaveAlone     bool
 }
+
+// message is a line from the supervisor.
+type message struct{ word, about string }
 
 func (k *keeper) fail(err error) int {
 	fmt.Fprintf(os.Stderr, "gpulaunch: %v\n", err)
@@ -94,18 +104,33 @@ func (k *keeper) start(args []string) error {
 }
 
 func (k *keeper) listenToSupervisor() {
-	var b [1]byte
-	for {
-		if n, err := k.supervisor.Read(b[:]); err != nil || n == 0 {
-			return
-		}
-		k.suspended <- struct{}{}
+	defer close(k.told)
+	for lines := bufio.NewScanner(k.supervisor); lines.Scan(); {
+		word, about, _ := strings.Cut(lines.Text(), " ")
+		k.told <- message{word, about}
+	}
+}
+
+// hear acts on what the supervisor tells.
+func (k *keeper) hear(m message) {
+	switch m.word {
+	case link.Suspended:
+		// SIGSTOP, since SIGTSTP would only come back to us. Whoever continues us
+		// sends SIGCONT, which is then forwarded.
+		_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
+	case link.Cgroup:
+		k.cgroup = m.about
+	case link.Folder:
+		k.folder = m.about
+	case link.Leave:
+		k.leaveAlone = true
 	}
 }
 
 // attend forwards signals until the supervisor has ended.
 func (k *keeper) attend() {
 	var late <-chan time.Time
+	told := k.told
 	for {
 		select {
 		case <-k.childEnded:
@@ -113,13 +138,14 @@ func (k *keeper) attend() {
 				return
 			}
 		case sig := <-k.signals:
-			if k.forward(sig.(syscall.Signal)); k.asks == 3 {
+			if k.forward(sig.(syscall.Signal)); k.asks >= 3 && late == nil {
 				late = time.After(leaveLimit)
 			}
-		case <-k.suspended:
-			// SIGSTOP, since SIGTSTP would only come back to us. Whoever continues us
-			// sends SIGCONT, which is then forwarded.
-			_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
+		case m, ok := <-told:
+			if !ok {
+				told = nil // its end of the link is closed; it is about to end
+			}
+			k.hear(m)
 		case <-late:
 			_ = unix.Kill(k.pid, unix.SIGKILL) // not reaped yet, so still its pid
 		}
@@ -150,15 +176,35 @@ func (k *keeper) reap() (ended bool) {
 	}
 }
 
+// sweep ends every descendant and every member of the job's control group, and
+// removes what belonged to the job.
+func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
+	ended, left = process.Sweep{
+		Reap: func() { k.reap() }, AtOnce: func() { cgroup.Kill(k.cgroup) }, Wake: k.childEnded, Limit: limit,
+	}.Run()
+	_ = cgroup.Remove(k.cgroup, limit) // members that cannot be killed keep it
+	if k.folder != "" {
+		_ = os.RemoveAll(k.folder)
+	}
+	return ended, left
+}
+
 // leave ends what is left and gives the exit code.
 func (k *keeper) leave() int {
 	limit := process.SweepLimit
 	if k.asks >= 3 {
 		limit = leaveLimit
 	}
-	nobody := func(int) bool { return false }
-	ended, left := process.Sweep(nobody, func() { k.reap() }, k.childEnded, limit)
+	for m := range k.told { // what it said last; its end of the link is closed
+		if m.word != link.Suspended {
+			k.hear(m)
+		}
+	}
 	exit := process.ExitOf(k.status)
+	if exit.Signal == 0 && k.leaveAlone {
+		return exit.Code
+	}
+	ended, left := k.sweep(limit)
 	if exit.Signal == 0 {
 		return exit.Code
 	}

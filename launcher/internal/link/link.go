@@ -1,10 +1,10 @@
 // Package link is what keeper and supervisor have to agree on.
 //
 // The link is a socket pair. The keeper writes one byte for each signal that it
-// got, its number; the supervisor writes one byte when all workers are stopped and
-// the keeper may stop itself. Signals come over the link, and not only as signals,
-// because both processes are in the terminal's foreground group: one Ctrl-C reaches
-// both, and only the link can be counted.
+// got, its number. The supervisor writes lines: a word and what it is about. Signals
+// come over the link, and not only as signals, because both processes are in the
+// terminal's foreground group: one Ctrl-C reaches both, and only the link can be
+// counted.
 package link
 
 import (
@@ -14,8 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Suspended is what the supervisor writes.
-const Suspended = 's'
+// The words that the supervisor writes.
+const (
+	// Suspended: all workers are stopped, the keeper may stop itself.
+	Suspended = "suspended"
+	// Cgroup PATH: the job's control group, to be ended and removed with the job.
+	Cgroup = "cgroup"
+	// Folder PATH: the job's private folder, to be removed if the supervisor cannot.
+	Folder = "folder"
+	// Leave: the job has ended well and what it left behind may go on.
+	Leave = "leave"
+)
 
 // forwarded are the signals that a launcher acts on or passes on.
 var forwarded = []os.Signal{

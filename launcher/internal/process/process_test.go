@@ -83,8 +83,6 @@ func reapAll() {
 	}
 }
 
-func nobody(int) bool { return false }
-
 // TestSweep has a tree whose middle leaves, each process in a session of its own,
 // without an environment and deaf to SIGTERM.
 func TestSweep(t *testing.T) {
@@ -94,7 +92,7 @@ func TestSweep(t *testing.T) {
 	signal.Notify(wake, unix.SIGCHLD)
 	defer signal.Stop(wake)
 	pids := tree(t, "stay", "leave", "stay", "leave", "stay")
-	ended, left := Sweep(nobody, reapAll, wake, SweepLimit)
+	ended, left := Sweep{Reap: reapAll, Wake: wake, Limit: SweepLimit}.Run()
 	if len(ended) != 3 || len(left) != 0 || HasChildren() {
 		t.Errorf("ended %v, left %v, children %v", ended, left, HasChildren())
 	}
@@ -119,7 +117,7 @@ func TestSweepNeedsASubreaper(t *testing.T) {
 		}
 		reapAll()
 	}
-	ended, _ := Sweep(nobody, reapAll, wake, SweepLimit)
+	ended, _ := Sweep{Reap: reapAll, Wake: wake, Limit: SweepLimit}.Run()
 	if len(ended) != 0 || unix.Kill(orphan, 0) != nil {
 		t.Errorf("ended %v", ended)
 	}
@@ -134,7 +132,7 @@ func TestSweepSpares(t *testing.T) {
 		t.Fatal(err)
 	}
 	spare := func(pid int) bool { return pid == cmd.Process.Pid }
-	if ended, left := Sweep(spare, func() {}, nil, SweepLimit); len(ended) != 0 || len(left) != 0 {
+	if ended, left := (Sweep{Spare: spare, Reap: func() {}, Limit: SweepLimit}).Run(); len(ended) != 0 || len(left) != 0 {
 		t.Errorf("ended %v, left %v", ended, left)
 	}
 	if err := cmd.Process.Kill(); err != nil {

@@ -11,51 +11,76 @@ import (
 // that is stuck in the kernel (state D) cannot be ended by anybody.
 const SweepLimit = 5 * time.Second
 
-// Sweep ends every descendant of this process but those of spare, whose reaping
-// is the caller's business, and reaps with reap what comes to this process as
-// its subreaper. It goes round because a process may fork before it is hit: what
-// it leaves comes here. ended are the processes that were killed, left those
-// that would not die within the limit. wake has a value when a child has ended.
-func Sweep(spare func(pid int) bool, reap func(), wake <-chan os.Signal, limit time.Duration) (ended, left []Descendant) {
-	self := unix.Getpid()
-	deadline := time.NewTimer(limit)
+// Sweep ends every descendant of this process, which is their subreaper.
+type Sweep struct {
+	// Spare tells the processes that are left alone, and whose reaping is somebody
+	// else's; nil for none.
+	Spare func(pid int) bool
+	// Reap collects the ended children that are not spared.
+	Reap func()
+	// AtOnce ends all there are in one stroke, if there is a way; nil if not.
+	AtOnce func()
+	// Wake has a value when a child has ended.
+	Wake <-chan os.Signal
+	// Limit is how long it may take, usually SweepLimit.
+	Limit time.Duration
+}
+
+// Run goes round until nobody is left, because a process may fork before it is
+// hit: what it leaves comes here. ended are the processes that were killed, left
+// those that would not die within the limit.
+func (s Sweep) Run() (ended, left []Descendant) {
+	deadline := time.NewTimer(s.Limit)
 	defer deadline.Stop()
 	seen := map[Descendant]bool{}
 	for {
-		reap()
-		if left = nil; !HasChildren() {
+		s.Reap()
+		if !HasChildren() {
 			return ended, nil
 		}
-		list, err := Descendants(self)
-		if err != nil {
-			return ended, left // no /proc: nothing can be told apart
+		left = s.remaining()
+		if len(left) == 0 {
+			return ended, nil
 		}
-		for _, d := range list {
-			if spare(d.PID) {
-				continue
-			}
-			// One that has ended counts until it has been waited for, here or by a
-			// parent that is about to end.
-			left = append(left, d)
-			if d.State == 'Z' {
-				continue
-			}
-			_ = d.Signal(unix.SIGKILL) // one that cannot be reached stays in left
-			if key := (Descendant{PID: d.PID, start: d.start}); !seen[key] {
+		for _, d := range left {
+			if key := (Descendant{PID: d.PID, start: d.start}); d.State != 'Z' && !seen[key] {
 				seen[key] = true
 				ended = append(ended, d)
 			}
 		}
-		if len(left) == 0 {
-			return ended, nil
-		}
+		s.kill(left)
 		// A grandchild's end sends no signal here unless it was handed to us, hence
 		// the second look.
 		select {
-		case <-wake:
+		case <-s.Wake:
 		case <-time.After(10 * time.Millisecond):
 		case <-deadline.C:
 			return ended, left
 		}
+	}
+}
+
+// remaining lists the descendants. One that has ended counts until it has been
+// waited for, here or by a parent that is about to end.
+func (s Sweep) remaining() []Descendant {
+	list, err := Descendants(unix.Getpid())
+	if err != nil {
+		return nil // no /proc: nothing can be told apart
+	}
+	var remaining []Descendant
+	for _, d := range list {
+		if s.Spare == nil || !s.Spare(d.PID) {
+			remaining = append(remaining, d)
+		}
+	}
+	return remaining
+}
+
+func (s Sweep) kill(list []Descendant) {
+	if s.AtOnce != nil {
+		s.AtOnce()
+	}
+	for _, d := range list {
+		_ = d.Signal(unix.SIGKILL) // one that cannot be reached remains
 	}
 }
