@@ -25,13 +25,16 @@ type Machine struct {
 // CgroupPlace is where control groups of jobs can be made, or why not.
 type CgroupPlace = cgroup.Place
 
+// FindCgroup looks for that place without changing anything.
+func FindCgroup() CgroupPlace { return cgroup.Find() }
+
 // ReadMachine completes an inventory with the machine's topology, read below
 // root ("" is the live machine). A GPU whose place cannot be read is not an
 // error: its locality is unknown then, and the plan says so. A topology that
 // cannot be read is one only if it is needed; otherwise the machine is taken as
 // one node without structure.
 func ReadMachine(root string, inv gpu.Inventory, visible gpu.Visible, needTopology bool) (Machine, error) {
-	m := Machine{Inventory: inv, Visible: visible, Localities: map[string]affinity.Locality{}, Cgroup: cgroup.Find()}
+	m := Machine{Inventory: inv, Visible: visible, Localities: map[string]affinity.Locality{}, Cgroup: FindCgroup()}
 	topology, err := affinity.ReadTopology(root)
 	if err != nil && !needTopology {
 		topology, err = flatTopology()

@@ -94,23 +94,34 @@ func workerMain(args []string) int {
 		<-c
 		pause(args[1])
 	case "leave":
-		// Leaves a child in a session of its own behind, doing args[1].
-		child := exec.Command("/proc/self/exe", workerArg, args[1])
-		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		out, err := child.StdoutPipe()
-		if err == nil {
-			err = child.Start()
+		return leave(args[1])
+	case "leave-and-block":
+		if code := leave(args[1]); code != 0 {
+			return code
 		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		line, _ := bufio.NewReader(out).ReadString('\n')
-		fmt.Print(line)
+		fmt.Printf("ready %d\n", os.Getpid())
+		block()
 	case "print":
 		fmt.Print(args[1])
 		fmt.Fprint(os.Stderr, args[2])
 	}
+	return 0
+}
+
+// leave leaves a child in a session of its own behind, which does what is said.
+func leave(what string) int {
+	child := exec.Command("/proc/self/exe", workerArg, what)
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := child.StdoutPipe()
+	if err == nil {
+		err = child.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	fmt.Print(line)
 	return 0
 }
 

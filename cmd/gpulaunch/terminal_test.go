@@ -1,0 +1,228 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+)
+
+// terminal is a pseudo terminal with an interactive shell on it.
+type terminal struct {
+	t      *testing.T
+	master *os.File
+	shell  *exec.Cmd
+	ended  chan struct{} // the shell has
+
+	mu     sync.Mutex
+	seen   strings.Builder
+	news   chan struct{}
+	offset int // of what has been awaited
+}
+
+// openTerminal starts bash with job control, as a person's terminal does.
+func openTerminal(t *testing.T) *terminal {
+	t.Helper()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		nvmltest.Unavailable(t, "bash is not here")
+	}
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		nvmltest.Unavailable(t, "no pseudo terminal can be had here: "+err.Error())
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	// Fd made it blocking; Close has to end the reading below.
+	if err := unix.SetNonblock(int(master.Fd()), true); err != nil {
+		t.Fatal(err)
+	}
+	x := &terminal{t: t, master: os.NewFile(dup(t, master), "terminal"), news: make(chan struct{}, 1), ended: make(chan struct{})}
+	master.Close()
+	x.shell = exec.Command(bash, "--norc", "--noprofile", "-i")
+	x.shell.Env = append(os.Environ(), "PS1=$ ", "TERM=dumb", "GPULAUNCH_METRICS_ADDRESS=off")
+	x.shell.Stdin, x.shell.Stdout, x.shell.Stderr = slave, slave, slave
+	x.shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := x.shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = x.shell.Wait(); close(x.ended) }()
+	reading := make(chan struct{})
+	go func() { defer close(reading); x.read() }()
+	t.Cleanup(func() {
+		x.close()
+		<-reading
+		<-x.ended
+	})
+	return x
+}
+
+func dup(t *testing.T, f *os.File) uintptr {
+	t.Helper()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uintptr(fd)
+}
+
+func (x *terminal) read() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := x.master.Read(buf)
+		x.mu.Lock()
+		x.seen.Write(buf[:n])
+		x.mu.Unlock()
+		select {
+		case x.news <- struct{}{}:
+		default:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// close is what happens when the window is closed.
+func (x *terminal) close() { x.master.Close() }
+
+// write types.
+func (x *terminal) write(keys string) {
+	x.t.Helper()
+	if _, err := x.master.WriteString(keys); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// await waits until the terminal shows a match behind what was awaited before.
+func (x *terminal) await(pattern string) string {
+	x.t.Helper()
+	re := regexp.MustCompile(pattern)
+	deadline := time.After(launchertest.Patience)
+	for {
+		x.mu.Lock()
+		text := x.seen.String()
+		x.mu.Unlock()
+		if at := re.FindStringSubmatchIndex(text[x.offset:]); at != nil {
+			match := text[x.offset:][at[len(at)-2]:at[len(at)-1]]
+			x.offset += at[1]
+			return match
+		}
+		select {
+		case <-x.news:
+		case <-deadline:
+			x.t.Fatalf("the terminal does not show %s:\n%s", pattern, text)
+		}
+	}
+}
+
+// run types the command line of a job.
+func (x *terminal) run(flags string, worker ...string) {
+	x.t.Helper()
+	x.write(launchertest.Binary + " run " + flags + " " + strings.Join(launchertest.Worker(worker...), " ") + "\n")
+}
+
+func TestCtrlC(t *testing.T) {
+	x := openTerminal(t)
+	x.run("--nproc-per-node=2", "block")
+	a, b := x.await(`ready (\d+)`), x.await(`ready (\d+)`)
+	x.write("\x03")
+	x.await("SIGINT: stopping 2 workers, up to 30s; once more kills them")
+	x.write("echo code $?\n")
+	x.await("code 130")
+	launchertest.Gone(t, a, b)
+}
+
+func TestCtrlCTwice(t *testing.T) {
+	x := openTerminal(t)
+	x.run("--nproc-per-node=1 --grace=1h", "ignore")
+	pid := x.await(`ready (\d+)`)
+	x.write("\x03")
+	x.await("SIGINT: stopping 1 worker")
+	x.write("\x03")
+	x.await("SIGINT: killing what is left")
+	x.write("echo code $?\n")
+	x.await("code 130")
+	launchertest.Gone(t, pid)
+}
+
+func TestCtrlZAndForeground(t *testing.T) {
+	x := openTerminal(t)
+	x.run("--nproc-per-node=2", "relay")
+	a, b := x.await(`ready (\d+)`), x.await(`ready (\d+)`)
+	x.write("\x1a")
+	x.await("Stopped")
+	awaitState(t, a, "T")
+	awaitState(t, b, "T")
+	x.write("fg\n")
+	awaitState(t, a, "SR")
+	awaitState(t, b, "SR")
+	x.write("\x03") // relay takes no SIGINT: the default ends it
+	x.await("SIGINT: stopping 2 workers")
+	x.write("echo code $?\n")
+	x.await("code 130")
+	launchertest.Gone(t, a, b)
+}
+
+func TestTerminalCloses(t *testing.T) {
+	x := openTerminal(t)
+	x.run("--nproc-per-node=2", "block")
+	a, b := x.await(`ready (\d+)`), x.await(`ready (\d+)`)
+	pid, _ := strconv.Atoi(a)
+	_, supervisor, keeper := ancestors(t, pid)
+	x.close()
+	launchertest.Gone(t, a, b, strconv.Itoa(supervisor), strconv.Itoa(keeper))
+}
+
+// ancestors gives a process, its parent and its grandparent.
+func ancestors(t *testing.T, pid int) (self, parent, grandparent int) {
+	t.Helper()
+	up := func(pid int) int {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ppid, _ := strconv.Atoi(strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))[1])
+		return ppid
+	}
+	parent = up(pid)
+	return pid, parent, up(parent)
+}
+
+// TestTypedInput: rank 0 reads what is typed, though it is not in the terminal's
+// foreground group, and sees the end of file.
+func TestTypedInput(t *testing.T) {
+	x := openTerminal(t)
+	x.run("-q --nproc-per-node=2 --stdin=rank0 --output=prefix", "report")
+	x.await(`\[1\] report .*"Stdin":""`)
+	x.write("typed\n\x04")
+	x.await(`\[0\] report .*"Stdin":"typed\\n"`)
+	x.write("echo code $?\n")
+	x.await("code 0")
+}
