@@ -110,7 +110,7 @@ func (r Result) Summary() []string {
 		lines = append(lines, "killed "+process.Listed(r.Swept, "that workers left behind"))
 	}
 	if len(r.Unkillable) > 0 {
-		lines = append(lines, process.Listed(r.Unkillable, "cannot be killed and remain"))
+		lines = append(lines, process.Stuck(r.Unkillable))
 	}
 	switch {
 	case r.Root != nil:

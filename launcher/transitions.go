@@ -83,7 +83,7 @@ func (g *Group) timeExpired() {
 				g.result.Unkillable = append(g.result.Unkillable, d)
 			}
 		}
-		g.sweep()
+		g.sweep() // what these workers have started may be easier to end
 	case draining:
 		g.state = over
 	}

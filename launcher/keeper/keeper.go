@@ -191,10 +191,6 @@ func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 
 // leave ends what is left and gives the exit code.
 func (k *keeper) leave() int {
-	limit := process.SweepLimit
-	if k.asks >= 3 {
-		limit = leaveLimit
-	}
 	for m := range k.told { // what it said last; its end of the link is closed
 		if m.word != link.Suspended {
 			k.hear(m)
@@ -203,6 +199,10 @@ func (k *keeper) leave() int {
 	exit := process.ExitOf(k.status)
 	if exit.Signal == 0 && k.leaveAlone {
 		return exit.Code
+	}
+	limit := process.SweepLimit
+	if exit.Signal == 0 || k.asks >= 3 {
+		limit = leaveLimit // the supervisor has done its own waiting, or nobody wants to
 	}
 	ended, left := k.sweep(limit)
 	if exit.Signal == 0 {
@@ -216,7 +216,7 @@ func (k *keeper) leave() int {
 		text += "; killed " + process.Listed(ended, "of the job")
 	}
 	if len(left) > 0 {
-		text += "; " + process.Listed(left, "cannot be killed and remain")
+		text += "; " + process.Stuck(left)
 	}
 	return k.fail(fmt.Errorf("%s", text))
 }

@@ -28,12 +28,34 @@ type Descendant struct {
 
 func (d Descendant) String() string { return fmt.Sprintf("%d (%s)", d.PID, d.Name) }
 
+// Where says what a process is doing that will not end: its state and the kernel
+// function that it waits in, as "4711 (python3, state D in nfs_wait_bit_killable)".
+// The kernel tells the function only to those who may trace the process.
+func (d Descendant) Where() string {
+	now, _, ok := Read(d.PID)
+	if !ok {
+		return d.String()
+	}
+	text := fmt.Sprintf("%d (%s, state %c", d.PID, d.Name, now.State)
+	if channel, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", d.PID)); err == nil && len(channel) > 1 {
+		text += " in " + string(channel)
+	}
+	return text + ")"
+}
+
 // Listed names processes: "2 processes that they left behind: 12 (sh), 13 (sleep)".
-func Listed(list []Descendant, what string) string {
+func Listed(list []Descendant, what string) string { return listed(list, what, Descendant.String) }
+
+// Stuck names processes that cannot be killed, and where they are.
+func Stuck(list []Descendant) string {
+	return listed(list, "cannot be killed", Descendant.Where)
+}
+
+func listed(list []Descendant, what string, name func(Descendant) string) string {
 	const most = 8
 	names := make([]string, 0, most)
 	for _, d := range list[:min(len(list), most)] {
-		names = append(names, d.String())
+		names = append(names, name(d))
 	}
 	if len(list) > most {
 		names = append(names, fmt.Sprintf("and %d more", len(list)-most))
