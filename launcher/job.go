@@ -64,12 +64,11 @@ func (j *job) makeFolder() (remove func()) {
 // makeCgroup makes the job's control group, where there can be one, and gives
 // what removes it. Without one the kernel's books of parents and children do.
 func (j *job) makeCgroup() (remove func()) {
-	g, err := cgroup.Make(cgroup.Place{Parent: j.plan.Cgroup.Parent})
+	g, err := cgroup.Make(cgroup.Place{Parent: j.plan.Cgroup.Parent}, func(path string) { j.cfg.Keeper.tell(link.Cgroup, path) })
 	if err != nil {
 		return func() {}
 	}
 	j.cgroup = g
-	j.cfg.Keeper.tell(link.Cgroup, g.Path)
 	return func() {
 		_ = cgroup.Remove(g.Path, drainLimit) // what may not be killed, or cannot, keeps it
 		g.Close()

@@ -169,6 +169,11 @@ func (g *Group) sweep() {
 // drain waits for the workers' last words. Without a reason to hurry there is
 // no bound: a reader may take its time.
 func (g *Group) drain() {
+	if !g.cfg.LeaveBehind || g.state >= stopping {
+		// A member need not be a descendant: one that was started in another PID
+		// namespace (nsenter(1)) and then lost its parent is that one's init's.
+		g.killCgroup()
+	}
 	g.state = draining
 	g.timer.Stop()
 	g.drained = g.out.drained()

@@ -40,7 +40,7 @@ func Keep(args []string) int {
 		return k.fail(err)
 	}
 	if err := k.start(args); err != nil {
-		return k.fail(fmt.Errorf("cannot start the supervisor: %w%s", err, process.ResourceHint(err)))
+		return k.fail(fmt.Errorf("cannot start the supervisor from /proc/self/exe: %w%s", err, startHint(err)))
 	}
 	// Only now, since the supervisor takes long to come up and this need not be
 	// waited for: a signal before it ends this process, and with it the supervisor.
@@ -101,6 +101,14 @@ func (k *keeper) start(args []string) error {
 	k.supervisor = os.NewFile(uintptr(fds[0]), "link to the supervisor")
 	go k.listenToSupervisor()
 	return nil
+}
+
+// startHint says what is likely missing.
+func startHint(err error) string {
+	if err == unix.ENOENT {
+		return "; mount proc on /proc"
+	}
+	return process.ResourceHint(err)
 }
 
 func (k *keeper) listenToSupervisor() {
@@ -182,6 +190,7 @@ func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 	ended, left = process.Sweep{
 		Reap: func() { k.reap() }, AtOnce: func() { cgroup.Kill(k.cgroup) }, Wake: k.childEnded, Limit: limit,
 	}.Run()
+	cgroup.Kill(k.cgroup)              // a member need not be a descendant, see nsenter(1)
 	_ = cgroup.Remove(k.cgroup, limit) // members that cannot be killed keep it
 	if k.folder != "" {
 		_ = os.RemoveAll(k.folder)

@@ -55,7 +55,7 @@ func FuzzLocate(f *testing.F) {
 // make makes a group, or skips.
 func makeGroup(t *testing.T) *Group {
 	t.Helper()
-	g, err := Make(Find())
+	g, err := Make(Find(), func(string) {})
 	if err != nil {
 		// Not every machine that passes the other tests has one, CI's included.
 		t.Skipf("no control group can be made here: %v", err)
