@@ -220,6 +220,7 @@ func TestSignals(t *testing.T) {
 		pids := j.Await(2, `ready (\d+)`)
 		j.Signal(unix.SIGTERM)
 		j.AwaitStderr("SIGTERM: stopping 2 workers")
+		launchertest.AnotherWish()
 		j.Signal(unix.SIGTERM)
 		if code, stderr := j.Exit(); code != 143 {
 			t.Errorf("exit code %d\n%s", code, stderr)
@@ -248,6 +249,18 @@ func TestNobodyIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, "SIGKILL") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+		launchertest.Gone(t, pids...)
+	})
+	t.Run("supervisor crashed", func(t *testing.T) {
+		// Go makes an exit code of SIGABRT, which must not pass for a worker's.
+		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"}, launchertest.Worker("ignore")...)...)
+		pids := j.Await(2, `ready (\d+)`)
+		if err := unix.Kill(j.Supervisor(), unix.SIGABRT); err != nil {
+			t.Fatal(err)
+		}
+		if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, "the supervisor crashed") {
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 		launchertest.Gone(t, pids...)

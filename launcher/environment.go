@@ -53,6 +53,10 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 	return env
 }
 
+// deviceNames are not passed on from a launcher around this one to a worker
+// without a device.
+var deviceNames = []string{"GPULAUNCH_GPU_INDEX", "GPULAUNCH_GPU_UUID", "GPULAUNCH_GPU_PCI"}
+
 // workerEnviron is the whole environment of a worker: inherited, less what a
 // launcher around this one said of its own worker, plus what the plan and the
 // attempt add, the later over the earlier. Sorted, so that two starts of one
@@ -65,7 +69,7 @@ func workerEnviron(inherited []string, added ...map[string]string) []string {
 	environ := make([]string, 0, len(inherited)+len(merged))
 	for _, entry := range inherited {
 		name, _, _ := strings.Cut(entry, "=")
-		if _, ok := merged[name]; !ok && !strings.HasPrefix(name, "GPULAUNCH_GPU_") {
+		if _, ok := merged[name]; !ok && !slices.Contains(deviceNames, name) {
 			environ = append(environ, entry)
 		}
 	}

@@ -96,7 +96,9 @@ type Group struct {
 	told     map[int]bool   // the groups that were sent it
 	stopWith syscall.Signal // the signal that leftovers get, too
 	asked    bool           // the user asked for the end
-	result   Result
+	// suspended: no further worker is started.
+	suspended bool
+	result    Result
 }
 
 // worker is a planned worker and its process.
@@ -135,13 +137,18 @@ func (g *Group) Stop(sig syscall.Signal) { g.post(func() { g.stopRequested(sig) 
 func (g *Group) Kill() { g.post(g.killRequested) }
 
 // Signal passes a signal on to each worker's process group.
-func (g *Group) Signal(sig syscall.Signal) { g.post(func() { g.signalAll(sig) }) }
+func (g *Group) Signal(sig syscall.Signal) {
+	g.post(func() {
+		g.suspended = g.suspended && sig != unix.SIGCONT
+		g.signalAll(sig)
+	})
+}
 
 // Suspend stops each worker's process group and returns when that is done.
 // Signal(SIGCONT) resumes them.
 func (g *Group) Suspend() {
 	stopped := make(chan struct{})
-	g.post(func() { g.signalAll(unix.SIGSTOP); close(stopped) })
+	g.post(func() { g.suspended = true; g.signalAll(unix.SIGSTOP); close(stopped) })
 	select {
 	case <-stopped:
 	case <-g.done:
@@ -213,9 +220,13 @@ func (g *Group) startEach(null *os.File) {
 	}
 }
 
-// poll handles what has happened so far.
+// poll handles what has happened so far, and what happens while suspended.
 func (g *Group) poll() {
 	for {
+		if g.suspended {
+			(<-g.requests)()
+			continue
+		}
 		select {
 		case f := <-g.requests:
 			f()

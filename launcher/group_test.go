@@ -118,7 +118,7 @@ func TestAskedTwice(t *testing.T) {
 	h.cfg.Grace = 24 * time.Hour
 	h.when(2, "ready", func() {
 		h.control <- Control{Signal: unix.SIGTERM}
-		h.control <- Control{Signal: unix.SIGTERM}
+		h.control <- Control{Signal: unix.SIGTERM, Kill: true}
 	})
 	if r := h.run(2); r.ExitCode != 143 {
 		t.Errorf("%+v", r)
@@ -151,19 +151,44 @@ func TestOneCtrlCIsOne(t *testing.T) {
 	}
 }
 
-func TestAskedThreeTimes(t *testing.T) {
+func TestQuit(t *testing.T) {
 	h := newHarness(t, "ignore")
 	h.cfg.Grace = 24 * time.Hour
 	h.when(2, "ready", func() {
-		for range 3 {
-			h.control <- Control{Signal: unix.SIGTERM}
-		}
+		h.control <- Control{Signal: unix.SIGTERM}
+		h.control <- Control{Signal: unix.SIGTERM, Quit: true}
 	})
 	r := h.run(2)
 	if r.ExitCode != 143 {
 		t.Errorf("%+v", r)
 	}
+	// In the command the keeper does this.
+	for _, text := range pids(h.stdout.String()) {
+		if pid, err := strconv.Atoi(text); err == nil {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
 	launchertest.Gone(t, pids(h.stdout.String())...)
+}
+
+// TestSuspendedNothingStarts: what the terminal's owner has stopped does not go
+// on by itself.
+func TestSuspendedNothingStarts(t *testing.T) {
+	h := newHarness(t, "succeed-after", "1")
+	acted := make(chan struct{})
+	h.control <- Control{Signal: unix.SIGTSTP, Done: func() { close(acted) }}
+	done := make(chan Result)
+	go func() { done <- h.run(2, func(p *Plan) { p.MaxRestarts = 1 }) }()
+	<-acted
+	select {
+	case r := <-done:
+		t.Fatalf("it ran to its end: %+v", r)
+	case <-time.After(100 * time.Millisecond): // time for an attempt that must not be
+	}
+	h.control <- Control{Signal: unix.SIGCONT}
+	if r := <-done; r.ExitCode != 0 || r.Restarts != 1 {
+		t.Errorf("%+v", r)
+	}
 }
 
 func TestAStoppedWorkerCanBeEnded(t *testing.T) {
@@ -305,6 +330,29 @@ func TestLeftovers(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestAPipeHeldOutside: a descriptor of a worker's output that has been passed to
+// a process outside of the job, here this one, does not hold up the end.
+func TestAPipeHeldOutside(t *testing.T) {
+	h := newHarness(t, "relay")
+	var held *os.File
+	h.when(1, "ready", func() {
+		var err error
+		if held, err = os.OpenFile("/proc/"+pids(h.stdout.String())[0]+"/fd/1", os.O_WRONLY, 0); err != nil {
+			t.Error(err)
+		}
+		h.control <- Control{Signal: unix.SIGUSR1}
+	})
+	h.when(1, "got SIGUSR1", func() {
+		pid, _ := strconv.Atoi(pids(h.stdout.String())[0])
+		_ = unix.Kill(pid, unix.SIGTERM) // relay exits with 0, and nobody asked for the end
+	})
+	r := h.run(1)
+	if r.ExitCode != 0 || r.Signal != 0 || !strings.Contains(h.stdout.String(), "got SIGTERM") {
+		t.Errorf("%+v\n%s", r, h.stdout.String())
+	}
+	held.Close()
 }
 
 // TestNothingLeaks runs a job often and counts descriptors.

@@ -9,17 +9,21 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
 
-// Control is a wish that reaches a running job from outside.
+// Control is a wish that reaches a running job from outside. The first one that
+// asks for the end stops the job gently; asking again changes nothing.
 type Control struct {
+	// Signal stops the job (TERM, INT, HUP, QUIT), suspends it (TSTP), or is passed
+	// on to the workers.
 	Signal syscall.Signal
-	// Direct says that the signal was sent to the supervisor itself rather than
-	// forwarded by the keeper. It may start the stopping but not hasten it: one
-	// Ctrl-C reaches both processes and must count once.
+	// Direct says that the signal was sent to the supervisor itself rather than to
+	// its keeper. Only a stopping one counts then: a signal to the process group
+	// reaches both, and must not reach the workers twice.
 	Direct bool
+	// Kill asks for the end of the grace period, Quit for that of all waiting.
+	Kill, Quit bool
 	// Reason replaces the signal's name in what is printed.
 	Reason string
 	// Code replaces 128 plus the signal as the job's exit code, if not 0.
@@ -30,7 +34,7 @@ type Control struct {
 
 // Stops reports whether the wish is the job's end.
 func (c Control) Stops() bool {
-	return link.Stops(c.Signal) || c.Signal == unix.SIGPIPE
+	return c.Kill || c.Quit || link.Stops(c.Signal) || c.Signal == unix.SIGPIPE
 }
 
 // Run runs a plan to its end, restarts included. It blocks until all workers
@@ -38,7 +42,6 @@ func (c Control) Stops() bool {
 func Run(p Plan, cfg Config, control <-chan Control) Result {
 	j := &job{plan: p, cfg: &cfg, control: control}
 	defer j.makeFolder()()
-	defer j.makeCgroup()()
 	told := j.plan // a restart changes the port of the job's own
 	j.tell(Event{Kind: JobStarted, Plan: &told})
 	r := j.attempts()
@@ -61,11 +64,14 @@ func (j *job) makeFolder() (remove func()) {
 	return func() { os.RemoveAll(dir) }
 }
 
-// makeCgroup makes the job's control group, where there can be one, and gives
-// what removes it. Without one the kernel's books of parents and children do.
+// makeCgroup makes an attempt's control group, where there can be one, and gives
+// what removes it. Without one the kernel's books of parents and children do. A
+// further attempt gets a new one: after cgroup.kill Linux 6.18 also kills whatever
+// is started into the group later (clone3(2), CLONE_INTO_CGROUP).
 func (j *job) makeCgroup() (remove func()) {
 	g, err := cgroup.Make(cgroup.Place{Parent: j.plan.Cgroup.Parent}, func(path string) { j.cfg.Keeper.tell(link.Cgroup, path) })
 	if err != nil {
+		j.cgroup = nil
 		return func() {}
 	}
 	j.cgroup = g
@@ -83,34 +89,44 @@ type job struct {
 	folder  string        // for error files; "" without one
 	cgroup  *cgroup.Group // nil without one
 
-	stopped syscall.Signal // what the user first stopped the job with
-	code    int            // the exit code for that
-	asks    int            // how often he asked
-	left    bool           // he asked a third time
+	stopped   syscall.Signal // what the user first stopped the job with
+	code      int            // the exit code for that
+	left      bool           // nothing more is to be waited for
+	suspended bool           // by SIGTSTP, until SIGCONT
 }
 
 // attempts starts the whole group until it succeeds, may not be started again
 // or is to end.
 func (j *job) attempts() Result {
 	for {
-		g := startGroup(&j.plan, j.cfg, j.attempt, j.folder, j.cgroup)
-		j.attend(g)
-		if j.left {
-			return Result{Signal: j.stopped, ExitCode: j.code, Restarts: j.attempt}
-		}
-		r := g.Result()
-		r.Restarts = j.attempt
-		if r.Root == nil && r.Err == nil && j.stopped != 0 {
-			r.Signal, r.ExitCode = j.stopped, j.code
-		}
-		if !j.again(r) {
+		r := j.once()
+		if j.left || !j.again(r) {
 			return r
 		}
 	}
 }
 
+// once makes one attempt.
+func (j *job) once() Result {
+	defer j.makeCgroup()()
+	g := startGroup(&j.plan, j.cfg, j.attempt, j.folder, j.cgroup)
+	j.attend(g)
+	if j.left {
+		return Result{Signal: j.stopped, ExitCode: j.code, Restarts: j.attempt}
+	}
+	r := g.Result()
+	r.Restarts = j.attempt
+	if r.Root == nil && r.Err == nil && j.stopped != 0 {
+		r.Signal, r.ExitCode = j.stopped, j.code
+	}
+	return r
+}
+
 // again prepares the next attempt if there may be one.
 func (j *job) again(r Result) bool {
+	for j.suspended { // nothing is started that the terminal's owner has stopped
+		j.resumed(<-j.control)
+	}
 	if r.Root == nil || j.stopped != 0 || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
 		return false
 	}
@@ -127,6 +143,18 @@ func (j *job) again(r Result) bool {
 	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", r.Root, j.attempt, j.plan.MaxRestarts))
 	j.tell(Event{Kind: JobRestarting, Text: r.Root.String()})
 	return true
+}
+
+// resumed acts on a wish that comes while no attempt is running.
+func (j *job) resumed(c Control) {
+	if c.Stops() {
+		j.stopped, j.code, j.suspended = c.Signal, 128+int(c.Signal), false
+	} else if c.Signal == unix.SIGCONT && !c.Direct {
+		j.suspended = false
+	}
+	if c.Done != nil {
+		c.Done()
+	}
 }
 
 // attend passes what comes from outside on to the attempt until it is over.
@@ -148,10 +176,12 @@ func (j *job) controlled(g *Group, c Control) {
 	switch {
 	case c.Stops():
 		j.stop(g, c)
-	case c.Direct: // the keeper forwards it, too
+	case c.Direct:
 	case c.Signal == unix.SIGTSTP:
+		j.suspended = true
 		g.Suspend()
 	default:
+		j.suspended = j.suspended && c.Signal != unix.SIGCONT
 		g.Signal(c.Signal)
 	}
 	if c.Done != nil {
@@ -159,15 +189,9 @@ func (j *job) controlled(g *Group, c Control) {
 	}
 }
 
-// stop ends the job: first gently, when asked again with SIGKILL, when asked a
-// third time without waiting for anything.
+// stop ends the job.
 func (j *job) stop(g *Group, c Control) {
-	if c.Direct && j.stopped != 0 {
-		return
-	}
-	if !c.Direct {
-		j.asks++
-	}
+	j.suspended = false
 	first := j.stopped == 0
 	if first {
 		j.stopped, j.code = c.Signal, c.Code
@@ -175,26 +199,28 @@ func (j *job) stop(g *Group, c Control) {
 			j.code = 128 + int(c.Signal)
 		}
 	}
-	reason := c.Reason
-	if reason == "" {
-		reason = process.SignalName(c.Signal)
-	}
 	switch {
+	case c.Quit:
+		j.left = true
+	case c.Kill:
+		j.cfg.Log(c.reason() + ": killing what is left")
+		g.Kill()
 	case first:
-		j.cfg.Log(fmt.Sprintf("%s: stopping %s, up to %s; once more kills them", reason,
+		j.cfg.Log(fmt.Sprintf("%s: stopping %s, up to %s; once more kills them", c.reason(),
 			text.Plural(len(j.plan.Workers), "%d worker", "%d workers"), j.cfg.Grace))
 		sig := c.Signal
 		if sig == unix.SIGPIPE {
 			sig = unix.SIGTERM // the pipe was ours, not the workers'
 		}
 		g.Stop(sig)
-	case j.asks <= 1: // it came directly before it came through the keeper
-	case j.asks == 2:
-		j.cfg.Log(reason + ": killing what is left")
-		g.Kill()
-	default:
-		j.left = true
 	}
+}
+
+func (c Control) reason() string {
+	if c.Reason != "" {
+		return c.Reason
+	}
+	return SignalName(c.Signal)
 }
 
 // tell sends an event of the job as a whole.

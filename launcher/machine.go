@@ -2,7 +2,6 @@ package launcher
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
@@ -73,7 +72,7 @@ func readLocality(root string, d gpu.Device) affinity.Locality {
 		}
 		loc.NUMANode = -1
 	}
-	loc.Name = fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID)
+	loc.Name = nameOf(d)
 	// A mask that does not parse is as good as none: sysfs remains.
 	if reported, err := affinity.ParseCPUList(d.CPUAffinity); err == nil {
 		loc.Reported = reported

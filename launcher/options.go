@@ -85,7 +85,7 @@ type Options struct {
 	FreePort bool
 	// MaxRestarts is how often a failed job is started again, whole.
 	MaxRestarts int
-	// RunID names the job in TORCHELASTIC_RUN_ID and GPULAUNCH_RUN_ID.
+	// RunID names the job in TORCHELASTIC_RUN_ID.
 	RunID string
 	// Affinity is how workers are bound to CPUs.
 	Affinity affinity.Mode

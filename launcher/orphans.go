@@ -26,7 +26,7 @@ func (s *Spawner) reapOrphan() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pid := process.PeekEnded()
-	if pid == 0 || s.owned[pid] {
+	if pid == 0 || s.owned[pid] != stranger {
 		return false
 	}
 	_, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, nil, unix.WNOHANG, nil) })

@@ -2,11 +2,11 @@ package launcher
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -71,6 +71,8 @@ type lines struct {
 	pending []byte // bytes of a line that has not ended
 	out     []byte // what is written next
 	skipLF  bool   // the last byte was a carriage return
+
+	silence atomic.Int64 // a time.Duration, 0 before cut
 }
 
 // buffers are shared by all pipes: one is taken when there is something to
@@ -100,10 +102,20 @@ func (l *lines) copy() {
 			return true
 		})
 		more = more && err == nil
+		if silence := time.Duration(l.silence.Load()); more && silence > 0 {
+			_ = l.src.SetReadDeadline(time.Now().Add(silence)) // the writing may have taken long
+		}
 	}
 	if len(l.pending) > 0 {
 		l.take([]byte{'\n'})
 	}
+}
+
+// cut ends the reading when nothing comes for so long.
+func (l *lines) cut(silence time.Duration) {
+	l.silence.Store(int64(silence))
+	// Fails on a file that is closed, whose reading has ended.
+	_ = l.src.SetReadDeadline(time.Now().Add(silence))
 }
 
 // take splits what was read into lines. A carriage return ends a line too, or a
@@ -162,7 +174,7 @@ func (l *lines) flush(empty bool) {
 type outputs struct {
 	stdout, stderr *Sink
 	width          int
-	open           []*os.File
+	open           []*lines
 	wait           sync.WaitGroup
 }
 
@@ -191,9 +203,10 @@ func (o *outputs) pipe(dst *Sink, prefix []byte) (*os.File, error) {
 	// standard output must block.
 	_ = unix.SetNonblock(fds[0], true) // fails only on a bad descriptor
 	src := os.NewFile(uintptr(fds[0]), "pipe from worker")
-	o.open = append(o.open, src)
+	l := &lines{src: src, dst: dst, prefix: prefix}
+	o.open = append(o.open, l)
 	o.wait.Go(func() {
-		(&lines{src: src, dst: dst, prefix: prefix}).copy()
+		l.copy()
 		src.Close()
 	})
 	return os.NewFile(uintptr(fds[1]), "pipe of worker"), nil
@@ -206,11 +219,10 @@ func (o *outputs) drained() <-chan struct{} {
 	return done
 }
 
-// cut ends the reading after limit even if some process still holds a pipe.
-func (o *outputs) cut(limit time.Duration) {
-	for _, f := range o.open {
-		if err := f.SetReadDeadline(time.Now().Add(limit)); err != nil && !errors.Is(err, os.ErrClosed) {
-			f.Close()
-		}
+// cut ends the reading of each pipe that is silent for so long, even if some
+// process still holds it.
+func (o *outputs) cut(silence time.Duration) {
+	for _, l := range o.open {
+		l.cut(silence)
 	}
 }

@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
@@ -159,8 +160,12 @@ func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, 
 		return nil, 0, "", fmt.Errorf("%d workers were asked for, but there %s usable%s: use --nproc-per-node=%d, or --oversubscribe to share them",
 			count, text.Plural(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
 	}
-	if o.Visible == VisibleAll && units[0].Instance != nil {
+	isMIG := func(u gpu.Unit) bool { return u.Instance != nil }
+	if o.Visible == VisibleAll && slices.ContainsFunc(units, isMIG) {
 		return nil, 0, "", fmt.Errorf("--visible=all cannot work with MIG instances, because a process can use only one: use --visible=own")
+	}
+	if o.Visible == VisibleAll && count > len(units) {
+		return nil, 0, "", fmt.Errorf("--visible=all cannot work with more workers (%d) than GPUs (%d), because LOCAL_RANK picks the GPU: use --visible=own", count, len(units))
 	}
 	if count < len(units) && o.Visible == VisibleOwn {
 		units = units[:count]
@@ -178,8 +183,9 @@ func (m Machine) chooseCPU(o Options) ([]gpu.Unit, int, string, error) {
 		}
 		return nil, 0, "", fmt.Errorf("%s is set, but no GPU is usable: %s", flag, reason)
 	}
-	if !m.hidden() && m.Visible.Set && len(m.Inventory.Devices) > len(m.Visible.Unusable) {
-		return nil, 0, "", fmt.Errorf("%s; to run on CPUs nevertheless use --nproc-per-node=cpu", m.Visible.Reason)
+	healthy := len(m.Inventory.Devices) > len(m.Visible.Unusable)
+	if !m.hidden() && m.Visible.Set && healthy {
+		return nil, 0, "", fmt.Errorf("%s; to run on CPUs nevertheless use --nproc-per-node=cpu", reason)
 	}
 	if o.Workers.number > 0 {
 		return nil, o.Workers.number, reason, nil
@@ -202,17 +208,19 @@ func (m Machine) noGPUReason() string {
 		return m.Inventory.Reason
 	case m.Visible.Reason != "":
 		return m.Visible.Reason
+	case len(m.Visible.Unusable) > 0:
+		return strings.TrimPrefix(m.unusable(), ", ")
 	case m.Visible.Set:
 		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, text.Plural(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
 	}
-	return strings.TrimPrefix(m.unusable(), ", ")
+	return "none is left" // cannot be: some reason has emptied the list
 }
 
 // unusable lists the GPUs that no worker can use, "" when there are none.
 func (m Machine) unusable() string {
 	var b strings.Builder
 	for _, d := range m.Visible.Unusable {
-		fmt.Fprintf(&b, ", GPU %d (%s) is not usable: %s", d.Index, d.PCIBusID, d.Problem)
+		fmt.Fprintf(&b, ", %s is not usable: %s", nameOf(d), d.Problem)
 	}
 	return b.String()
 }
@@ -224,7 +232,7 @@ func (m Machine) warnings(o Options) []string {
 	}
 	var list []string
 	for _, d := range m.Visible.Unusable {
-		list = append(list, fmt.Sprintf("GPU %d (%s) is left out: %s", d.Index, d.PCIBusID, d.Problem))
+		list = append(list, fmt.Sprintf("%s is left out: %s", nameOf(d), d.Problem))
 	}
 	if m.Visible.Reason != "" && len(m.Visible.Units) > 0 {
 		list = append(list, m.Visible.Reason)
@@ -249,7 +257,15 @@ func (m Machine) locality(d gpu.Device) affinity.Locality {
 	if loc, ok := m.Localities[d.PCIBusID]; ok {
 		return loc
 	}
-	return affinity.Locality{Name: fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID), NUMANode: -1}
+	return affinity.Locality{Name: nameOf(d), NUMANode: -1}
+}
+
+// nameOf is a GPU in messages: "GPU 3 (0000:1b:00.0)".
+func nameOf(d gpu.Device) string {
+	if d.PCIBusID == "" {
+		return fmt.Sprintf("GPU %d", d.Index)
+	}
+	return fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID)
 }
 
 func deviceOf(u gpu.Unit) *Device {

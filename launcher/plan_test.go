@@ -133,6 +133,7 @@ func TestPlanErrors(t *testing.T) {
 		"CUDA_VISIBLE_DEVICES=\"0,0\"":                                   {twoNodes("0,0", 0), nil},
 		"--nnodes is 0":                                                  {twoNodes("unset"), func(o *Options) { o.Nodes = 0 }},
 		"--master-port is 0":                                             {twoNodes("unset"), func(o *Options) { o.MasterPort = 0 }},
+		"--visible=all cannot work with more workers (3) than GPUs (2)":  {twoNodes("unset", 0, 1), func(o *Options) { o.Workers, o.Visible, o.Oversubscribe = CountOf(3), VisibleAll, true }},
 		"--visible=all cannot work with MIG":                             {mig, func(o *Options) { o.Visible = VisibleAll }},
 	} {
 		o := options()
@@ -143,6 +144,12 @@ func TestPlanErrors(t *testing.T) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
+	// A value that names only broken GPUs: the reason is theirs.
+	lost.Visible = lost.Inventory.Visible("1", true)
+	if _, err := NewPlan(lost, options()); err == nil || !strings.HasPrefix(err.Error(), "GPU 1 (0000:02:00.0) is not usable: it is lost; to run on CPUs") {
+		t.Error(err)
+	}
+	lost.Visible = lost.Inventory.Visible("", false)
 	// A broken GPU does not keep the healthy one from being used, by its UUID.
 	p, err := NewPlan(lost, options())
 	if err != nil || len(p.Workers) != 1 || p.Workers[0].Env["CUDA_VISIBLE_DEVICES"] != "GPU-0" || len(p.Warnings) != 1 {

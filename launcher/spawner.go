@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -29,7 +30,7 @@ type Spawner struct {
 	// mu is held from before a fork until the child is in owned, so that whoever
 	// reaps orphans never mistakes a child that ended at once for one.
 	mu    sync.Mutex
-	owned map[int]bool
+	owned map[int]kind
 	// released has a value when a child left owned: orphans may have queued
 	// behind it.
 	released chan struct{}
@@ -39,7 +40,7 @@ type Spawner struct {
 func NewSpawner() *Spawner {
 	s := &Spawner{
 		work: make(chan func()), done: make(chan struct{}),
-		owned: map[int]bool{}, released: make(chan struct{}, 1),
+		owned: map[int]kind{}, released: make(chan struct{}, 1),
 	}
 	ready := make(chan struct{})
 	go s.run(ready)
@@ -98,7 +99,7 @@ func (s *Spawner) Start(cmd *exec.Cmd) (err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err = cmd.Start(); err == nil {
-			s.owned[cmd.Process.Pid] = true
+			s.owned[cmd.Process.Pid] = aHelper
 		}
 	})
 	return err
@@ -143,9 +144,9 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 		pid, _, err = syscall.StartProcess(sp.argv[0], sp.argv, attr)
 	}
 	if err != nil {
-		return 0, -1, &StartError{Program: sp.argv[0], Err: err, Hint: process.ResourceHint(err)}
+		return 0, -1, &StartError{Program: sp.argv[0], Err: err, Hint: execHint(sp.argv[0], err)}
 	}
-	s.owned[pid] = true
+	s.owned[pid] = aWorker
 	if pidfd < 0 {
 		// Nothing can watch it, so it must not run.
 		_ = unix.Kill(-pid, unix.SIGKILL)
@@ -156,12 +157,33 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 	return pid, pidfd, nil
 }
 
-// owns reports whether a process was started here and not yet released.
-func (s *Spawner) owns(pid int) bool {
+// execHint says what is likely meant by a failure to start a program.
+func execHint(program string, err error) string {
+	if _, e := os.Stat(program); err == unix.ENOENT && e == nil {
+		return "; the file is there, so the interpreter of its first line is missing"
+	}
+	return process.ResourceHint(err)
+}
+
+// kind is what an own child is; stranger is none.
+type kind int
+
+const (
+	stranger kind = iota
+	aWorker
+	aHelper
+)
+
+// kindOf tells the children that were started here, and not yet released, from
+// others.
+func (s *Spawner) kindOf(pid int) kind {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.owned[pid]
 }
+
+// helps reports whether a process is a helper of the launcher itself.
+func (s *Spawner) helps(pid int) bool { return s.kindOf(pid) == aHelper }
 
 // Release says that a child has been waited for.
 func (s *Spawner) Release(pid int) {

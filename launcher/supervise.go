@@ -42,9 +42,11 @@ func Supervise(fd string) (*KeeperLink, error) {
 	}
 	control := make(chan Control, 64)
 	direct := make(chan os.Signal, 64)
+	// At once: the first would print a trace, the second stop this process alone.
+	signal.Notify(direct, unix.SIGQUIT, unix.SIGTSTP)
 	go func() {
-		// Not waited for: it takes a millisecond, and until then a signal ends this
-		// process, which has started nothing yet.
+		// The others are not waited for: it takes a millisecond, and until then a
+		// signal ends this process, which has started nothing yet.
 		link.Listen(direct)
 		// Writing to a closed standard output must give an error, not end the process
 		// with the workers still running (see package os/signal).
@@ -66,17 +68,33 @@ func (k *KeeperLink) tell(word, about string) {
 	}
 }
 
+// wish reads one byte of the link. What hastens the end has no signal of its own;
+// it is the one that has stopped the job before.
+func (k *KeeperLink) wish(b byte) Control {
+	switch b {
+	case link.Kill:
+		return Control{Signal: unix.SIGTERM, Kill: true, Reason: "asked again"}
+	case link.Quit:
+		return Control{Signal: unix.SIGTERM, Quit: true}
+	}
+	c := Control{Signal: syscall.Signal(b)}
+	if c.Signal == unix.SIGTSTP {
+		c.Done = func() { k.tell(link.Suspended, "") }
+	}
+	return c
+}
+
+// Exit tells the keeper that this process ends with code as it should. It is
+// the last word: the keeper takes an end without it for a crash.
+func (k *KeeperLink) Exit(code int) { k.tell(link.Exit, strconv.Itoa(code)) }
+
 // listen turns what the keeper writes into wishes, for the process's life.
 func (k *KeeperLink) listen(control chan<- Control) {
 	buf := make([]byte, 64)
 	for {
 		n, err := k.conn.Read(buf)
 		for _, b := range buf[:n] {
-			c := Control{Signal: syscall.Signal(b)}
-			if c.Signal == unix.SIGTSTP {
-				c.Done = func() { k.tell(link.Suspended, "") }
-			}
-			control <- c
+			control <- k.wish(b)
 		}
 		if err == nil {
 			continue

@@ -78,12 +78,7 @@ func (g *Group) timeExpired() {
 	case lingering:
 		g.sweep()
 	case killing:
-		for _, w := range g.workers {
-			if d, _, ok := process.Read(w.pid); ok && w.alive() {
-				g.result.Unkillable = append(g.result.Unkillable, d)
-			}
-		}
-		g.sweep() // what these workers have started may be easier to end
+		g.sweep()
 	case draining:
 		g.state = over
 	}
@@ -102,7 +97,7 @@ func (g *Group) childEnded() {
 
 // beginStop asks the workers to end.
 func (g *Group) beginStop(sig syscall.Signal) {
-	g.state = stopping
+	g.state, g.suspended = stopping, false
 	g.stopWith, g.stopSent = sig, time.Now()
 	for _, w := range g.workers {
 		g.told[w.pid] = w.signalGroup(sig)
@@ -152,7 +147,7 @@ func (g *Group) linger(left []Descendant) {
 func (g *Group) sweep() {
 	if g.cfg.Subreaper {
 		ended, left := process.Sweep{
-			Spare: g.cfg.Spawner.owns, Reap: g.cfg.Spawner.reapOrphans, AtOnce: g.killCgroup,
+			Spare: g.cfg.Spawner.helps, Reap: g.cfg.Spawner.reapOrphans, AtOnce: g.killCgroup,
 			Wake: g.cfg.ChildEnded, Limit: process.SweepLimit,
 		}.Run()
 		for _, d := range ended {
@@ -161,13 +156,16 @@ func (g *Group) sweep() {
 				g.result.Swept = append(g.result.Swept, d)
 			}
 		}
-		g.result.Unkillable = append(g.result.Unkillable, left...)
+		g.result.Unkillable = left
+	} else {
+		g.result.Unkillable = g.living()
 	}
 	g.drain()
 }
 
-// drain waits for the workers' last words. Without a reason to hurry there is
-// no bound: a reader may take its time.
+// drain waits for the workers' last words. A pipe that somebody outside of the
+// job still holds (a descriptor can be passed on) is given up when it is silent;
+// a reader of ours who takes his time is not, unless the user wants the end.
 func (g *Group) drain() {
 	if !g.cfg.LeaveBehind || g.state >= stopping {
 		// A member need not be a descendant: one that was started in another PID
@@ -177,12 +175,20 @@ func (g *Group) drain() {
 	g.state = draining
 	g.timer.Stop()
 	g.drained = g.out.drained()
-	if len(g.result.Unkillable) > 0 || !g.cfg.Subreaper || g.cfg.LeaveBehind {
-		g.out.cut(drainLimit)
-	}
+	g.out.cut(drainLimit)
 	if g.asked {
 		g.timer.Reset(2 * drainLimit)
 	}
+}
+
+// living are the workers that have not ended.
+func (g *Group) living() (list []Descendant) {
+	for _, w := range g.workers {
+		if d, _, ok := process.Read(w.pid); ok && w.alive() {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 // strays are leftovers outside of the workers' own process groups.
@@ -217,13 +223,13 @@ func (g *Group) leftovers() []Descendant {
 	if !process.HasChildren() {
 		return nil
 	}
-	list, err := process.Descendants(unix.Getpid())
+	list, err := process.DescendantsBut(unix.Getpid(), g.cfg.Spawner.helps)
 	if err != nil {
 		return nil
 	}
 	var left []Descendant
 	for _, d := range list {
-		if d.State != 'Z' && !g.cfg.Spawner.owns(d.PID) {
+		if d.State != 'Z' && g.cfg.Spawner.kindOf(d.PID) == stranger {
 			left = append(left, d)
 		}
 	}

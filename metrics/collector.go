@@ -49,7 +49,7 @@ var (
 
 // The states of worker_state.
 const (
-	waiting   = "waiting"   // not started yet, or between two attempts
+	waiting   = "waiting"   // not started yet
 	running   = "running"   //
 	succeeded = "succeeded" // ended with code 0
 	failed    = "failed"    // ended otherwise

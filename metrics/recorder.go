@@ -43,9 +43,9 @@ type worker struct {
 	exits        map[launcher.Exit]int
 }
 
-// NewRecorder starts with the launcher's own start and the machine's GPUs.
-func NewRecorder(b Build, inv gpu.Inventory) *Recorder {
-	return &Recorder{build: b, inventory: inv, started: time.Now(), workers: map[int]*worker{}}
+// NewRecorder begins with when the launcher started, and the machine's GPUs.
+func NewRecorder(b Build, started time.Time, inv gpu.Inventory) *Recorder {
+	return &Recorder{build: b, inventory: inv, started: started, workers: map[int]*worker{}}
 }
 
 // Observe takes an event of the job.
@@ -70,7 +70,9 @@ func (r *Recorder) Observe(e launcher.Event) {
 		if w := r.workers[e.Rank]; w != nil {
 			w.pid, w.resident, w.cpu = 0, 0, max(w.cpu, e.CPU)
 			w.ended = &e.Exit
-			w.exits[e.Exit]++
+			counted := e.Exit
+			counted.Core = false // the labels do not tell it
+			w.exits[counted]++
 		}
 	}
 }

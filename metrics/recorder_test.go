@@ -21,11 +21,10 @@ func pointer[T any](v T) *T { return &v }
 
 // story is a job of two workers, one of which fails, is started again and ends.
 func story() *Recorder {
-	r := NewRecorder(Build{"v1", "go1"}, gpu.Inventory{Source: gpu.SourceNVML, Devices: []gpu.Device{
+	r := NewRecorder(Build{"v1", "go1"}, time.Unix(1000, 0), gpu.Inventory{Source: gpu.SourceNVML, Devices: []gpu.Device{
 		{UUID: "GPU-0", Name: "A", PCIBusID: "0000:01:00.0"},
 		{Index: 1, UUID: "GPU-1", Name: "A", PCIBusID: "0000:02:00.0"},
 	}})
-	r.started = time.Unix(1000, 0)
 	plan := &launcher.Plan{Mode: "gpu", RunID: "r", Affinity: affinity.ModeNode, Workers: []launcher.Worker{
 		{CPUs: affinity.CPUs(0, 1), Device: &launcher.Device{UUID: "GPU-0"}},
 		{Rank: 1, LocalRank: 1, CPUs: affinity.CPUs(2), Device: &launcher.Device{Index: 1, UUID: "GPU-1"}},
@@ -87,6 +86,26 @@ gpulaunch_worker_state{rank="1",state="waiting"} 0
 		"gpulaunch_worker_cpu_seconds_total", "gpulaunch_worker_exits_total", "gpulaunch_worker_resident_memory_bytes",
 		"gpulaunch_worker_start_time_seconds", "gpulaunch_worker_state")
 	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExitsAreCountedByTheirLabels: a core file is no label, so it makes no
+// series of its own.
+func TestExitsAreCountedByTheirLabels(t *testing.T) {
+	r := story()
+	for _, core := range []bool{true, false, true} {
+		r.Observe(launcher.Event{Kind: launcher.WorkerExited, Rank: 0, Exit: launcher.Exit{Signal: syscall.SIGSEGV, Core: core}})
+	}
+	want := `
+# HELP gpulaunch_worker_exits_total How often the worker ended, by exit code and signal (one of them is empty).
+# TYPE gpulaunch_worker_exits_total counter
+gpulaunch_worker_exits_total{code="",rank="0",signal="SIGSEGV"} 3
+gpulaunch_worker_exits_total{code="",rank="0",signal="SIGTERM"} 1
+gpulaunch_worker_exits_total{code="0",rank="0",signal=""} 1
+gpulaunch_worker_exits_total{code="3",rank="1",signal=""} 1
+`
+	if err := testutil.CollectAndCompare(r, strings.NewReader(want), "gpulaunch_worker_exits_total"); err != nil {
 		t.Error(err)
 	}
 }

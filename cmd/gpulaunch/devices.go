@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
 func newDevices() *cobra.Command {
@@ -29,7 +30,8 @@ driver's files, or nowhere.`,
 			if err := environment(c.Flags()); err != nil {
 				return err
 			}
-			client := newClient(f.library, nil)
+			spawner := launcher.NewSpawner()
+			client := newClient(f.library, spawner)
 			defer client.Close()
 			inv := discover(context.Background(), client, f.library, f.gpuTimeout)
 			if asJSON {

@@ -79,7 +79,11 @@ func (f *jobFlags) complete(args []string) error {
 		}
 		o.MasterPort, o.FreePort = port, true
 	}
-	if o.RunID == "" {
+	switch {
+	case o.RunID != "":
+	case o.Nodes > 1:
+		o.RunID = "none" // torchrun's; machines cannot agree on one that is made up
+	default:
 		o.RunID = newRunID()
 	}
 	o.NoCgroup = f.cgroup == "off"
@@ -98,7 +102,11 @@ func environment(fs *pflag.FlagSet) (err error) {
 		if err != nil || f.Changed || value == "" || name == "" {
 			return
 		}
-		if e := fs.Set(f.Name, value); e != nil {
+		e := fs.Set(f.Name, value)
+		if e != nil && f.Value.Type() == "bool" {
+			e = fmt.Errorf("it is neither true nor false")
+		}
+		if e != nil {
 			err = fmt.Errorf("the inherited %s=%q is no good: %w; correct or unset it", name, value, cause(e))
 		}
 	})

@@ -25,14 +25,11 @@ func newRunID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// newClient is a client whose child is this very program. spawner starts it
-// where a parent death signal is wanted, else nil.
+// newClient is a client whose child is this very program and dies with it.
 func newClient(library string, spawner *launcher.Spawner) *gpu.Client {
 	c := gpu.NewClient([]string{"/proc/self/exe", "gpu-probe", library})
-	if spawner != nil {
-		c.Start = spawner.Start
-		c.Ended = func(cmd *exec.Cmd) { spawner.Release(cmd.Process.Pid) }
-	}
+	c.Start = spawner.Start
+	c.Ended = func(cmd *exec.Cmd) { spawner.Release(cmd.Process.Pid) }
 	return c
 }
 

@@ -40,7 +40,8 @@ started.`,
 					return err
 				}
 			}
-			client := newClient(f.library, nil)
+			spawner := launcher.NewSpawner()
+			client := newClient(f.library, spawner)
 			defer client.Close()
 			m, err := readMachine(context.Background(), client, f)
 			if err != nil {

@@ -40,7 +40,9 @@ func supervise(fd string, args []string) int {
 	if err != nil {
 		return complain(err)
 	}
-	return execute(append([]string{"run"}, args...), keeper)
+	code := execute(append([]string{"run"}, args...), keeper)
+	keeper.Exit(code)
+	return code
 }
 
 // execute runs a subcommand. keeper is for run.

@@ -29,6 +29,7 @@ type runFlags struct {
 	sweep   string
 	address string
 	quiet   bool
+	started time.Time
 	// named says that the user chose the metrics' address.
 	named bool
 }
@@ -74,6 +75,7 @@ Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 
 // run is the job from the flags to the exit code.
 func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
+	f.started = time.Now()
 	if err := f.check(args); err != nil {
 		return err
 	}
@@ -123,26 +125,41 @@ func (f *runFlags) check(args []string) error {
 	return f.complete(args)
 }
 
+// planned is what planUnless comes to.
+type planned struct {
+	machine launcher.Machine
+	plan    launcher.Plan
+	err     error
+}
+
 // planUnless reads the machine and plans, unless the user wants to stop before
-// that is done: a driver may take its time.
-func (f *runFlags) planUnless(control <-chan launcher.Control, client *gpu.Client) (m launcher.Machine, p launcher.Plan, err error) {
+// that is done: a driver may take its time. While suspended it does not return.
+func (f *runFlags) planUnless(control <-chan launcher.Control, client *gpu.Client) (launcher.Machine, launcher.Plan, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	done := make(chan struct{})
+	result := make(chan planned, 1)
 	go func() {
-		defer close(done)
-		if m, err = readMachine(ctx, client, &f.jobFlags); err == nil {
-			p, err = launcher.NewPlan(m, f.options)
+		var r planned
+		if r.machine, r.err = readMachine(ctx, client, &f.jobFlags); r.err == nil {
+			r.plan, r.err = launcher.NewPlan(r.machine, f.options)
 		}
+		result <- r
 	}()
+	ready := result
 	for {
 		select {
-		case <-done:
-			return m, p, err
+		case r := <-ready:
+			return r.machine, r.plan, r.err
 		case c := <-control:
-			if c.Stops() {
+			switch {
+			case c.Stops():
 				return launcher.Machine{}, launcher.Plan{}, &exitError{code: 128 + int(c.Signal),
 					err: fmt.Errorf("%s: nothing was started", launcher.SignalName(c.Signal))}
+			case c.Direct:
+			case c.Signal == unix.SIGTSTP:
+				ready = nil
+			case c.Signal == unix.SIGCONT:
+				ready = result
 			}
 			if c.Done != nil {
 				c.Done()
@@ -157,7 +174,7 @@ func (f *runFlags) tell(inv gpu.Inventory, client *gpu.Client, config *launcher.
 		client.Close()
 		return func() {}, nil
 	}
-	recorder := metrics.NewRecorder(metrics.Build{Version: version(), GoVersion: runtime.Version()}, inv)
+	recorder := metrics.NewRecorder(metrics.Build{Version: version(), GoVersion: runtime.Version()}, f.started, inv)
 	server, err := metrics.Serve(f.address, recorder)
 	if err != nil && f.named {
 		return nil, err
@@ -167,7 +184,7 @@ func (f *runFlags) tell(inv gpu.Inventory, client *gpu.Client, config *launcher.
 		client.Close()
 		return func() {}, nil
 	}
-	if !f.quiet && f.named {
+	if f.named {
 		out.say(fmt.Sprintf("metrics are on http://%s/metrics", server.Addr()))
 	}
 	config.Observe = recorder.Observe

@@ -59,6 +59,79 @@ func TestSuspendAndResume(t *testing.T) {
 	}
 }
 
+// TestSuspendAndResumeAtOnce: whichever the launcher sees first, it is not left
+// stopped.
+func TestSuspendAndResumeAtOnce(t *testing.T) {
+	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("relay")...)...)...)
+	j.Await(2, "ready")
+	for i := range 50 {
+		j.Signal(unix.SIGTSTP)
+		for range i * 1000 {
+			runtime.Gosched() // a little longer each time
+		}
+		j.Signal(unix.SIGCONT)
+	}
+	awaitState(t, strconv.Itoa(j.Keeper()), "SR")
+	j.Signal(unix.SIGUSR1)
+	j.Await(2, "got SIGUSR1")
+	j.Signal(unix.SIGTERM)
+	if code, stderr := j.Exit(); code != 143 {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestOneWishOfTwoSignals: timeout(1) sends its signal to the process and then to
+// the group. The workers keep their grace period.
+func TestOneWishOfTwoSignals(t *testing.T) {
+	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=2", "--grace=1h"}, launchertest.Worker("on-int", "100ms")...)...)...)
+	j.Await(2, "ready")
+	j.Signal(unix.SIGINT)
+	j.Signal(unix.SIGINT)
+	code, stderr := j.Exit()
+	if code != 130 || strings.Contains(stderr, "killing") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestInheritedChildren: a shell that starts something and then becomes gpulaunch
+// keeps it as its child. It is no part of the job.
+func TestInheritedChildren(t *testing.T) {
+	worker := launchertest.Worker("ignore")
+	argv := append([]string{"bash", "-c", `"$0" "$1" "$2" & shift 3; exec "$@"`}, worker[1:]...)
+	argv = append(argv, append([]string{"--"}, job("--nproc-per-node=1", "echo", "ran")...)...)
+	if _, err := exec.LookPath("bash"); err != nil {
+		nvmltest.Unavailable(t, "bash is not here")
+	}
+	j := launchertest.StartCommand(t, nil, nil, argv...)
+	pid := j.Await(1, `^ready (\d+)`)[0]
+	n, _ := strconv.Atoi(pid)
+	t.Cleanup(func() { _ = unix.Kill(n, unix.SIGKILL) })
+	j.Await(1, "ran")
+	// It holds the standard output, so the end of that cannot be waited for.
+	awaitGone(t, j.Keeper())
+	if err := unix.Kill(n, 0); err != nil {
+		t.Errorf("process %d, which was there before: %v", n, err)
+	}
+	if err := unix.Kill(n, unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	j.Exit()
+}
+
+// awaitGone waits until a process has ended; it may not have been waited for.
+func awaitGone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(launchertest.Patience); ; runtime.Gosched() {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(data), ") Z ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d has not ended", pid)
+		}
+	}
+}
+
 // TestHangupUnderNohup: a SIGHUP that is ignored at the start stays ignored, in
 // gpulaunch and in its workers; TestSignals shows that it ends a job otherwise.
 func TestHangupUnderNohup(t *testing.T) {

@@ -8,6 +8,7 @@ package keeper
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -24,7 +25,7 @@ import (
 )
 
 // leaveLimit is how long the keeper waits for a supervisor that was told to
-// leave at once, and for what it then kills itself.
+// quit, and for what it then kills itself.
 const leaveLimit = time.Second
 
 // Keep is the keeper: it runs the supervisor as its child with args, forwards
@@ -33,9 +34,12 @@ const leaveLimit = time.Second
 // end is the process's end, because the supervisor's death signal is tied to it.
 //
 // It reads no configuration and opens no library, so that it has nothing to fail
-// at. As it only ever has the one child, it may reap whatever comes.
+// at.
 func Keep(args []string) int {
 	k := &keeper{signals: make(chan os.Signal, 256), childEnded: make(chan os.Signal, 1), told: make(chan message, 16)}
+	// At once, because Go answers it with a trace otherwise.
+	signal.Notify(k.signals, unix.SIGQUIT)
+	k.inherited = children()
 	if err := process.BecomeSubreaper(); err != nil {
 		return k.fail(err)
 	}
@@ -59,16 +63,23 @@ type keeper struct {
 	childEnded chan os.Signal
 	told       chan message
 
+	// inherited are children that this process had before it was gpulaunch: a shell
+	// that starts something and then execs keeps them. They are none of our business.
+	inherited map[int]bool
+
 	supervisor *os.File // our end of the link
 	pid        int
 	status     unix.WaitStatus
+	reaped     bool // the supervisor
+	killed     bool // likewise, by us
 
-	stopped syscall.Signal // the first signal that asked for the end
-	asks    int
+	wishes     wishes
+	suspending bool // the workers are being stopped, and then we stop
 
 	// What the supervisor has told.
 	cgroup, folder string
 	leaveAlone     bool
+	goodbye        bool // its end is no crash
 }
 
 // message is a line from the supervisor.
@@ -77,6 +88,19 @@ type message struct{ word, about string }
 func (k *keeper) fail(err error) int {
 	fmt.Fprintf(os.Stderr, "gpulaunch: %v\n", err)
 	return 125
+}
+
+// children lists the children that this process has, nil for none.
+func children() map[int]bool {
+	if !process.HasChildren() {
+		return nil
+	}
+	inherited := map[int]bool{}
+	list, _ := process.Descendants(unix.Getpid()) // without /proc there is no sweep either
+	for _, d := range list {
+		inherited[d.PID] = true
+	}
+	return inherited
 }
 
 // start starts the supervisor from the very file that this process runs.
@@ -119,34 +143,19 @@ func (k *keeper) listenToSupervisor() {
 	}
 }
 
-// hear acts on what the supervisor tells.
-func (k *keeper) hear(m message) {
-	switch m.word {
-	case link.Suspended:
-		// SIGSTOP, since SIGTSTP would only come back to us. Whoever continues us
-		// sends SIGCONT, which is then forwarded.
-		_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
-	case link.Cgroup:
-		k.cgroup = m.about
-	case link.Folder:
-		k.folder = m.about
-	case link.Leave:
-		k.leaveAlone = true
-	}
-}
-
-// attend forwards signals until the supervisor has ended.
+// attend forwards signals until the supervisor has ended, or would not though
+// it was told to quit and then killed.
 func (k *keeper) attend() {
 	var late <-chan time.Time
 	told := k.told
 	for {
 		select {
 		case <-k.childEnded:
-			if k.reap() {
+			if k.reap(); k.reaped {
 				return
 			}
 		case sig := <-k.signals:
-			if k.forward(sig.(syscall.Signal)); k.asks >= 3 && late == nil {
+			if k.forward(sig.(syscall.Signal)); k.wishes.quit() && late == nil {
 				late = time.After(leaveLimit)
 			}
 		case m, ok := <-told:
@@ -155,31 +164,93 @@ func (k *keeper) attend() {
 			}
 			k.hear(m)
 		case <-late:
+			if k.killed {
+				return
+			}
+			k.killed = true
 			_ = unix.Kill(k.pid, unix.SIGKILL) // not reaped yet, so still its pid
+			late = time.After(leaveLimit)
 		}
 	}
 }
 
+// forward passes a signal on, or what it amounts to.
 func (k *keeper) forward(sig syscall.Signal) {
-	if link.Stops(sig) {
-		k.asks++
-		if k.stopped == 0 {
-			k.stopped = sig
+	switch {
+	case link.Stops(sig):
+		if wish, counts := k.wishes.add(sig, time.Now()); counts {
+			k.wish(wish)
 		}
+		return
+	case sig == unix.SIGTSTP && unix.Getpid() == 1:
+		return // the first process of a container cannot be stopped
+	case sig == unix.SIGTSTP:
+		k.suspending = true
+	case sig == unix.SIGCONT:
+		k.suspending = false
+		_ = unix.Kill(k.pid, unix.SIGCONT)
 	}
-	_, _ = k.supervisor.Write([]byte{byte(sig)}) // a supervisor that is gone needs no signal
+	k.wish(byte(sig))
 }
 
-// reap collects what has ended and reports whether the supervisor was among it.
-func (k *keeper) reap() (ended bool) {
+// wish writes to the supervisor. One that does not read is not waited for.
+func (k *keeper) wish(b byte) {
+	_, _ = unix.SendmsgN(int(k.supervisor.Fd()), []byte{b}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+}
+
+// hear acts on what the supervisor tells.
+func (k *keeper) hear(m message) {
+	switch m.word {
+	case link.Suspended:
+		k.suspend()
+	case link.Cgroup:
+		k.cgroup = m.about
+	case link.Folder:
+		k.folder = m.about
+	case link.Leave:
+		k.leaveAlone = true
+	case link.Exit:
+		k.goodbye = true
+	}
+}
+
+// suspend stops this process, unless it has been continued in the meantime.
+// SIGSTOP, since SIGTSTP would only come back to us. Whoever continues us sends
+// SIGCONT, which is then forwarded.
+func (k *keeper) suspend() {
+	for queued := true; queued; {
+		select {
+		case sig := <-k.signals:
+			k.forward(sig.(syscall.Signal))
+		default:
+			queued = false
+		}
+	}
+	if !k.suspending || k.wishes.asks > 0 {
+		return
+	}
+	k.suspending = false
+	// At a terminal the supervisor is stopped, too, or it would read what is typed to
+	// the shell. If we are killed meanwhile, the kernel continues it (POSIX: a stopped
+	// process group that becomes orphaned gets SIGHUP and SIGCONT); without a terminal
+	// nobody would.
+	if tty, err := os.Open("/dev/tty"); err == nil {
+		tty.Close()
+		_ = unix.Kill(k.pid, unix.SIGSTOP)
+	}
+	_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
+}
+
+// reap collects what has ended.
+func (k *keeper) reap() {
 	for {
 		var ws unix.WaitStatus
 		pid, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(-1, &ws, unix.WNOHANG, nil) })
 		if err != nil || pid <= 0 {
-			return ended
+			return
 		}
 		if pid == k.pid {
-			k.status, ended = ws, true
+			k.status, k.reaped = ws, true
 		}
 	}
 }
@@ -188,7 +259,8 @@ func (k *keeper) reap() (ended bool) {
 // removes what belonged to the job.
 func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 	ended, left = process.Sweep{
-		Reap: func() { k.reap() }, AtOnce: func() { cgroup.Kill(k.cgroup) }, Wake: k.childEnded, Limit: limit,
+		Spare: func(pid int) bool { return k.inherited[pid] },
+		Reap:  k.reap, AtOnce: func() { cgroup.Kill(k.cgroup) }, Wake: k.childEnded, Limit: limit,
 	}.Run()
 	cgroup.Kill(k.cgroup)              // a member need not be a descendant, see nsenter(1)
 	_ = cgroup.Remove(k.cgroup, limit) // members that cannot be killed keep it
@@ -200,32 +272,60 @@ func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 
 // leave ends what is left and gives the exit code.
 func (k *keeper) leave() int {
-	for m := range k.told { // what it said last; its end of the link is closed
-		if m.word != link.Suspended {
-			k.hear(m)
-		}
-	}
+	k.lastWords()
 	exit := process.ExitOf(k.status)
-	if exit.Signal == 0 && k.leaveAlone {
+	well := k.reaped && k.goodbye && exit.Signal == 0
+	if well && k.leaveAlone {
 		return exit.Code
 	}
 	limit := process.SweepLimit
-	if exit.Signal == 0 || k.asks >= 3 {
+	if well || k.wishes.quit() {
 		limit = leaveLimit // the supervisor has done its own waiting, or nobody wants to
 	}
 	ended, left := k.sweep(limit)
-	if exit.Signal == 0 {
+	if well {
 		return exit.Code
 	}
-	if k.stopped != 0 {
-		return 128 + int(k.stopped)
+	if k.wishes.first != 0 {
+		return 128 + int(k.wishes.first)
 	}
-	text := fmt.Sprintf("the supervisor %s", exit)
+	how := exit.String()
+	if link.Stops(exit.Signal) {
+		// It was sent to the process group before the supervisor could listen.
+		return exit.ExitCode()
+	}
+	if exit.Signal == 0 {
+		how = "crashed: it " + how
+	}
+	text := "the supervisor " + how
 	if len(ended) > 0 {
 		text += "; killed " + process.Listed(ended, "of the job")
 	}
 	if len(left) > 0 {
 		text += "; " + process.Stuck(left)
 	}
-	return k.fail(fmt.Errorf("%s", text))
+	return k.fail(errors.New(text))
+}
+
+// lastWords takes what has come and has not been acted on: signals that arrived
+// with the supervisor's end, and what that one said before it.
+func (k *keeper) lastWords() {
+	limit := time.After(leaveLimit)
+	for {
+		select {
+		case sig := <-k.signals:
+			if link.Stops(sig) {
+				k.wishes.add(sig.(syscall.Signal), time.Now())
+			}
+		case m, ok := <-k.told:
+			if !ok {
+				return
+			}
+			if m.word != link.Suspended {
+				k.hear(m)
+			}
+		case <-limit: // a child on its way to exec may still hold the link
+			return
+		}
+	}
 }

@@ -1,10 +1,10 @@
 // Package link is what keeper and supervisor have to agree on.
 //
-// The link is a socket pair. The keeper writes one byte for each signal that it
-// got, its number. The supervisor writes lines: a word and what it is about. Signals
-// come over the link, and not only as signals, because both processes are in the
-// terminal's foreground group: one Ctrl-C reaches both, and only the link can be
-// counted.
+// The link is a socket pair. The keeper writes one byte for each wish: the number of
+// a signal, or Kill or Quit. The supervisor writes lines: a word and what it is
+// about. Wishes come over the link, and not only as signals, because both processes
+// are in the terminal's foreground group: one Ctrl-C reaches both, and only the
+// keeper counts.
 package link
 
 import (
@@ -12,6 +12,14 @@ import (
 	"os/signal"
 
 	"golang.org/x/sys/unix"
+)
+
+// The bytes that the keeper writes beside signal numbers, which end at 64.
+const (
+	// Kill: stop waiting for workers to end by themselves.
+	Kill = 0xf0
+	// Quit: stop waiting for anything.
+	Quit = 0xf1
 )
 
 // The words that the supervisor writes.
@@ -22,6 +30,8 @@ const (
 	Cgroup = "cgroup"
 	// Folder PATH: the job's private folder, to be removed if the supervisor cannot.
 	Folder = "folder"
+	// Exit CODE: the supervisor's last word; one that crashes does not say it.
+	Exit = "exit"
 	// Leave: the job has ended well and what it left behind may go on.
 	Leave = "leave"
 )

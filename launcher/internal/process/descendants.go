@@ -66,7 +66,11 @@ func listed(list []Descendant, what string, name func(Descendant) string) string
 
 // Descendants lists the living processes below root by what /proc says of
 // parenthood.
-func Descendants(root int) ([]Descendant, error) {
+func Descendants(root int) ([]Descendant, error) { return DescendantsBut(root, nil) }
+
+// DescendantsBut leaves out the processes that are spared, and all below them.
+// A nil spare spares nobody.
+func DescendantsBut(root int, spare func(pid int) bool) ([]Descendant, error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
@@ -82,7 +86,7 @@ func Descendants(root int) ([]Descendant, error) {
 		if err != nil {
 			continue
 		}
-		if d, parent, ok := Read(pid); ok {
+		if d, parent, ok := Read(pid); ok && (spare == nil || !spare(pid)) {
 			children[parent] = append(children[parent], d)
 		}
 	}

@@ -13,8 +13,8 @@ const SweepLimit = 5 * time.Second
 
 // Sweep ends every descendant of this process, which is their subreaper.
 type Sweep struct {
-	// Spare tells the processes that are left alone, and whose reaping is somebody
-	// else's; nil for none.
+	// Spare tells the processes that are left alone, with all below them; nil for
+	// none.
 	Spare func(pid int) bool
 	// Reap collects the ended children that are not spared.
 	Reap func()
@@ -63,17 +63,11 @@ func (s Sweep) Run() (ended, left []Descendant) {
 // remaining lists the descendants. One that has ended counts until it has been
 // waited for, here or by a parent that is about to end.
 func (s Sweep) remaining() []Descendant {
-	list, err := Descendants(unix.Getpid())
+	list, err := DescendantsBut(unix.Getpid(), s.Spare)
 	if err != nil {
 		return nil // no /proc: nothing can be told apart
 	}
-	var remaining []Descendant
-	for _, d := range list {
-		if s.Spare == nil || !s.Spare(d.PID) {
-			remaining = append(remaining, d)
-		}
-	}
-	return remaining
+	return list
 }
 
 func (s Sweep) kill(list []Descendant) {
