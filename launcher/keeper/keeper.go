@@ -28,6 +28,9 @@ import (
 // quit, and for what it then kills itself.
 const leaveLimit = time.Second
 
+// settling is how long the keeper listens before it stops itself.
+const settling = 20 * time.Millisecond
+
 // Keep is the keeper: it runs the supervisor as its child with args, forwards
 // signals to it, and when it is gone ends every descendant that is left. It gives
 // the exit code. The calling goroutine must be locked to the main thread, whose
@@ -73,8 +76,11 @@ type keeper struct {
 	reaped     bool // the supervisor
 	killed     bool // likewise, by us
 
-	wishes     wishes
-	suspending bool // the workers are being stopped, and then we stop
+	wishes wishes
+	// The workers are being stopped, and then we stop; suspensions counts how often
+	// that was asked for and has not been answered.
+	suspending  bool
+	suspensions int
 
 	// What the supervisor has told.
 	cgroup, folder string
@@ -186,6 +192,7 @@ func (k *keeper) forward(sig syscall.Signal) {
 		return // the first process of a container cannot be stopped
 	case sig == unix.SIGTSTP:
 		k.suspending = true
+		k.suspensions++
 	case sig == unix.SIGCONT:
 		k.suspending = false
 		_ = unix.Kill(k.pid, unix.SIGCONT)
@@ -216,17 +223,19 @@ func (k *keeper) hear(m message) {
 
 // suspend stops this process, unless it has been continued in the meantime.
 // SIGSTOP, since SIGTSTP would only come back to us. Whoever continues us sends
-// SIGCONT, which is then forwarded.
+// SIGCONT, which is then forwarded. One that came before the SIGSTOP would be lost,
+// hence the moment of listening.
 func (k *keeper) suspend() {
-	for queued := true; queued; {
+	k.suspensions--
+	for settled := time.After(settling); settled != nil; {
 		select {
 		case sig := <-k.signals:
 			k.forward(sig.(syscall.Signal))
-		default:
-			queued = false
+		case <-settled:
+			settled = nil
 		}
 	}
-	if !k.suspending || k.wishes.asks > 0 {
+	if !k.suspending || k.suspensions > 0 || k.wishes.asks > 0 {
 		return
 	}
 	k.suspending = false

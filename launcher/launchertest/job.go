@@ -80,6 +80,7 @@ func StartCommand(t testing.TB, stdin io.Reader, env []string, argv ...string) *
 		case <-j.ended:
 		default:
 			_ = j.cmd.Process.Signal(unix.SIGTERM)
+			_ = j.cmd.Process.Signal(unix.SIGCONT) // a stopped one acts on nothing
 			AnotherWish()
 			_ = j.cmd.Process.Signal(unix.SIGTERM)
 			<-j.ended
