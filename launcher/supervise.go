@@ -47,7 +47,7 @@ func Supervise(fd string) (*KeeperLink, error) {
 	go func() {
 		// The others are not waited for: it takes a millisecond, and until then a
 		// signal ends this process, which has started nothing yet.
-		link.Listen(direct)
+		link.Listen(direct, direct) // one that is lost here comes over the link, too
 		// Writing to a closed standard output must give an error, not end the process
 		// with the workers still running (see package os/signal).
 		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)

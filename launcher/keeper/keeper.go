@@ -39,9 +39,9 @@ const settling = 20 * time.Millisecond
 // It reads no configuration and opens no library, so that it has nothing to fail
 // at.
 func Keep(args []string) int {
-	k := &keeper{signals: make(chan os.Signal, 256), childEnded: make(chan os.Signal, 1), told: make(chan message, 16)}
+	k := &keeper{signals: make(chan os.Signal, 256), stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1), told: make(chan message, 16)}
 	// At once, because Go answers it with a trace otherwise.
-	signal.Notify(k.signals, unix.SIGQUIT)
+	signal.Notify(k.stops, unix.SIGQUIT)
 	k.inherited = children()
 	if err := process.BecomeSubreaper(); err != nil {
 		return k.fail(err)
@@ -51,7 +51,7 @@ func Keep(args []string) int {
 	}
 	// Only now, since the supervisor takes long to come up and this need not be
 	// waited for: a signal before it ends this process, and with it the supervisor.
-	link.Listen(k.signals)
+	link.Listen(k.signals, k.stops)
 	signal.Notify(k.childEnded, unix.SIGCHLD)
 	select {
 	case k.childEnded <- unix.SIGCHLD: // it may have ended already
@@ -62,7 +62,8 @@ func Keep(args []string) int {
 }
 
 type keeper struct {
-	signals    chan os.Signal
+	signals    chan os.Signal // to be passed on
+	stops      chan os.Signal // that ask for the end
 	childEnded chan os.Signal
 	told       chan message
 
@@ -161,6 +162,8 @@ func (k *keeper) attend() {
 				return
 			}
 		case sig := <-k.signals:
+			k.forward(sig.(syscall.Signal))
+		case sig := <-k.stops:
 			if k.forward(sig.(syscall.Signal)); k.wishes.quit() && late == nil {
 				late = time.After(leaveLimit)
 			}
@@ -184,8 +187,9 @@ func (k *keeper) attend() {
 func (k *keeper) forward(sig syscall.Signal) {
 	switch {
 	case link.Stops(sig):
-		if wish, counts := k.wishes.add(sig, time.Now()); counts {
-			k.wish(wish)
+		if wish, counts := k.wishes.add(sig, time.Now()); counts && k.wish(wish) == unix.EAGAIN {
+			// Of those there are three at most.
+			go func() { _, _ = k.supervisor.Write([]byte{wish}) }()
 		}
 		return
 	case sig == unix.SIGTSTP && unix.Getpid() == 1:
@@ -197,12 +201,13 @@ func (k *keeper) forward(sig syscall.Signal) {
 		k.suspending = false
 		_ = unix.Kill(k.pid, unix.SIGCONT)
 	}
-	k.wish(byte(sig))
+	_ = k.wish(byte(sig)) // many of one kind are as good as one, as with the kernel
 }
 
 // wish writes to the supervisor. One that does not read is not waited for.
-func (k *keeper) wish(b byte) {
-	_, _ = unix.SendmsgN(int(k.supervisor.Fd()), []byte{b}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+func (k *keeper) wish(b byte) error {
+	_, err := unix.SendmsgN(int(k.supervisor.Fd()), []byte{b}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	return err
 }
 
 // hear acts on what the supervisor tells.
@@ -230,6 +235,8 @@ func (k *keeper) suspend() {
 	for settled := time.After(settling); settled != nil; {
 		select {
 		case sig := <-k.signals:
+			k.forward(sig.(syscall.Signal))
+		case sig := <-k.stops:
 			k.forward(sig.(syscall.Signal))
 		case <-settled:
 			settled = nil
@@ -322,10 +329,8 @@ func (k *keeper) lastWords() {
 	limit := time.After(leaveLimit)
 	for {
 		select {
-		case sig := <-k.signals:
-			if link.Stops(sig) {
-				k.wishes.add(sig.(syscall.Signal), time.Now())
-			}
+		case sig := <-k.stops:
+			k.wishes.add(sig.(syscall.Signal), time.Now())
 		case m, ok := <-k.told:
 			if !ok {
 				return

@@ -44,11 +44,16 @@ var forwarded = []os.Signal{
 
 // Listen subscribes to the forwarded signals, except for those that whoever
 // started the launcher has had ignored (nohup does that with SIGHUP, a shell
-// with SIGINT for a background job).
-func Listen(c chan<- os.Signal) {
+// with SIGINT for a background job). Those that ask for the end go to stops: a
+// channel that is full loses signals, and a flood of the others must not lose these.
+func Listen(others, stops chan<- os.Signal) {
 	for _, sig := range forwarded {
-		if !signal.Ignored(sig) {
-			signal.Notify(c, sig)
+		switch {
+		case signal.Ignored(sig):
+		case Stops(sig):
+			signal.Notify(stops, sig)
+		default:
+			signal.Notify(others, sig)
 		}
 	}
 }

@@ -1,0 +1,6 @@
+//go:build race
+
+package chaos
+
+// raceDetector says that this binary has it.
+const raceDetector = true
