@@ -17,6 +17,8 @@ import (
 const (
 	// killLimit is how long the end of workers that were sent SIGKILL is awaited.
 	killLimit = 5 * time.Second
+	// hurriedGrace is what Hurry leaves of the grace period.
+	hurriedGrace = 100 * time.Millisecond
 	// drainLimit is how long output is passed on after the user asked for the end
 	// or when a process that cannot be ended holds a pipe.
 	drainLimit = time.Second
@@ -132,6 +134,9 @@ func (g *Group) Result() Result { return g.result }
 // Stop asks all workers to end: the signal and SIGCONT to each one's process
 // group, the grace period, then SIGKILL. Further calls change nothing.
 func (g *Group) Stop(sig syscall.Signal) { g.post(func() { g.stopRequested(sig) }) }
+
+// Hurry leaves no more than a moment of the grace period.
+func (g *Group) Hurry() { g.post(g.hurryRequested) }
 
 // Kill ends the grace period at once.
 func (g *Group) Kill() { g.post(g.killRequested) }

@@ -22,6 +22,9 @@ type Control struct {
 	// its keeper. Only a stopping one counts then: a signal to the process group
 	// reaches both, and must not reach the workers twice.
 	Direct bool
+	// Hurry shortens the grace period: if this process is killed as well, there is
+	// nobody left to end what the workers have started.
+	Hurry bool
 	// Kill asks for the end of the grace period, Quit for that of all waiting.
 	Kill, Quit bool
 	// Reason replaces the signal's name in what is printed.
@@ -206,14 +209,26 @@ func (j *job) stop(g *Group, c Control) {
 		j.cfg.Log(c.reason() + ": killing what is left")
 		g.Kill()
 	case first:
-		j.cfg.Log(fmt.Sprintf("%s: stopping %s, up to %s; once more kills them", c.reason(),
-			text.Plural(len(j.plan.Workers), "%d worker", "%d workers"), j.cfg.Grace))
+		j.announce(c)
 		sig := c.Signal
 		if sig == unix.SIGPIPE {
 			sig = unix.SIGTERM // the pipe was ours, not the workers'
 		}
 		g.Stop(sig)
 	}
+	if c.Hurry {
+		g.Hurry()
+	}
+}
+
+// announce says that the job is being stopped, and what can be done about it.
+func (j *job) announce(c Control) {
+	workers := text.Plural(len(j.plan.Workers), "%d worker", "%d workers")
+	if c.Hurry {
+		j.cfg.Log(fmt.Sprintf("%s: stopping %s at once", c.reason(), workers))
+		return
+	}
+	j.cfg.Log(fmt.Sprintf("%s: stopping %s, up to %s; once more kills them", c.reason(), workers, j.cfg.Grace))
 }
 
 func (c Control) reason() string {

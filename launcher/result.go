@@ -36,6 +36,9 @@ type Result struct {
 	Restarts int
 	// Workers are those of the last attempt that were started.
 	Workers []WorkerResult
+	// OutOfMemory says that the kernel killed a worker, or what it had started, for
+	// want of memory, as far as the job's control group tells.
+	OutOfMemory bool
 	// Swept are descendants of workers that had to be killed, Unkillable
 	// processes that are still there.
 	Swept, Unkillable []Descendant
@@ -91,6 +94,9 @@ func (r *Result) settle(g *Group) {
 			r.Root = w
 		}
 	}
+	if g.cgroup != nil {
+		r.OutOfMemory = g.cgroup.OOMKills() > 0
+	}
 	var start *StartError
 	switch {
 	case r.Root != nil:
@@ -134,6 +140,9 @@ func (r Result) failure() string {
 		}
 	}
 	line := "failed: " + r.Root.String()
+	if r.OutOfMemory {
+		line += "; the kernel has killed processes of the job for want of memory"
+	}
 	if len(also) > 0 {
 		line += "; then " + strings.Join(also, ", ")
 	}

@@ -103,7 +103,7 @@ func (k *KeeperLink) listen(control chan<- Control) {
 		if err != io.EOF {
 			reason = fmt.Sprintf("the launcher's first process cannot be heard: %v", err)
 		}
-		control <- Control{Signal: unix.SIGTERM, Direct: true, Reason: reason}
+		control <- Control{Signal: unix.SIGTERM, Direct: true, Hurry: true, Reason: reason}
 		return
 	}
 }

@@ -57,6 +57,13 @@ func (g *Group) stopRequested(sig syscall.Signal) {
 	}
 }
 
+// hurryRequested: whoever else could end the job is gone.
+func (g *Group) hurryRequested() {
+	if g.state == stopping || g.state == lingering {
+		g.timer.Reset(min(g.cfg.Grace, hurriedGrace))
+	}
+}
+
 // killRequested: the user will not wait for the grace period.
 func (g *Group) killRequested() {
 	g.stopRequested(unix.SIGTERM)

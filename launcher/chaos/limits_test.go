@@ -17,8 +17,6 @@ func TestBothKilled(t *testing.T) {
 	var names []string
 	for _, c := range []column{
 		{"at the same instant", []fault{{Kind: killBoth, When: whenReady}}, shortGrace, 137},
-		{"the supervisor 0.5 s after the keeper, within the grace period",
-			[]fault{{Kind: killKeeper, When: whenReady}, {Kind: killSupervisor, When: next, Delay: gap}}, 20 * time.Second, 137},
 	} {
 		for _, flag := range []string{"--cgroup=off", "--cgroup=auto"} {
 			for _, r := range rows {

@@ -43,9 +43,9 @@ const (
 var columns = []column{
 	{"TERM", []fault{{Kind: sendTERM, When: whenReady}}, shortGrace, 143},
 	{"INT twice", []fault{{Kind: sendINT, When: whenReady}, {Kind: sendINT, When: whenSaid, Delay: apart}}, longGrace, 130},
-	{"KILL keeper", []fault{{Kind: killKeeper, When: whenReady}}, shortGrace, 137},
+	{"KILL keeper", []fault{{Kind: killKeeper, When: whenReady}}, longGrace, 137},
 	{"KILL supervisor", []fault{{Kind: killSupervisor, When: whenReady}}, longGrace, 125},
-	{"keeper, supervisor", []fault{{Kind: killKeeper, When: whenReady}, {Kind: killSupervisor, When: next, Delay: gap}}, shortGrace, 137},
+	{"keeper, supervisor", []fault{{Kind: killKeeper, When: whenReady}, {Kind: killSupervisor, When: next, Delay: gap}}, longGrace, 137},
 	{"supervisor, keeper", []fault{{Kind: killSupervisor, When: whenReady}, {Kind: killKeeper, When: next, Delay: gap}}, longGrace, 125},
 	{"a worker crashes", []fault{{Kind: endWorker, When: whenReady, Rank: 1}}, shortGrace, 139},
 }
