@@ -82,6 +82,7 @@ type keeper struct {
 	// that was asked for and has not been answered.
 	suspending  bool
 	suspensions int
+	continued   time.Time // when SIGCONT last came
 
 	// What the supervisor has told.
 	cgroup, folder string
@@ -194,11 +195,16 @@ func (k *keeper) forward(sig syscall.Signal) {
 		return
 	case sig == unix.SIGTSTP && unix.Getpid() == 1:
 		return // the first process of a container cannot be stopped
+	case sig == unix.SIGTSTP && time.Since(k.continued) < settling:
+		// Go hands out signals that wait together in the order of their numbers, so
+		// the two may have come the other way round. Better not to stop than to stop
+		// what has been continued.
+		return
 	case sig == unix.SIGTSTP:
 		k.suspending = true
 		k.suspensions++
 	case sig == unix.SIGCONT:
-		k.suspending = false
+		k.suspending, k.continued = false, time.Now()
 		_ = unix.Kill(k.pid, unix.SIGCONT)
 	}
 	_ = k.wish(byte(sig)) // many of one kind are as good as one, as with the kernel
