@@ -93,7 +93,8 @@ func TestSweep(t *testing.T) {
 	defer signal.Stop(wake)
 	pids := tree(t, "stay", "leave", "stay", "leave", "stay")
 	ended, left := Sweep{Reap: reapAll, Wake: wake, Limit: SweepLimit}.Run()
-	if len(ended) != 3 || len(left) != 0 || HasChildren() {
+	// Those that leave may still be on their way out, and are then ended, too.
+	if len(ended) < 3 || len(left) != 0 || HasChildren() {
 		t.Errorf("ended %v, left %v, children %v", ended, left, HasChildren())
 	}
 	for _, pid := range pids {
