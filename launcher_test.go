@@ -266,12 +266,14 @@ func TestNobodyIsLeft(t *testing.T) {
 		launchertest.Gone(t, pids...)
 	})
 	t.Run("keeper killed", func(t *testing.T) {
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"}, launchertest.Worker("block")...)...)
+		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"}, launchertest.Worker("ignore")...)...)
 		pids := j.Await(2, `ready (\d+)`)
 		pids = append(pids, strconv.Itoa(j.Supervisor()))
 		j.Signal(unix.SIGKILL)
 		launchertest.Gone(t, pids...)
-		j.Exit()
+		if _, stderr := j.Exit(); !strings.Contains(stderr, "the launcher's first process is gone: stopping 2 workers at once") {
+			t.Errorf("stderr:\n%s", stderr)
+		}
 	})
 }
 

@@ -19,8 +19,8 @@ const (
 	killLimit = 5 * time.Second
 	// hurriedGrace is what Hurry leaves of the grace period.
 	hurriedGrace = 100 * time.Millisecond
-	// drainLimit is how long output is passed on after the user asked for the end
-	// or when a process that cannot be ended holds a pipe.
+	// drainLimit is how long a pipe may be silent when nobody of the job is left,
+	// and about how long output is passed on after the user asked for the end.
 	drainLimit = time.Second
 )
 
@@ -299,14 +299,17 @@ func (g *Group) started(planned *Worker, pid, pidfd int) {
 	}()
 }
 
-// tell sends an event.
-func (g *Group) tell(e Event) {
-	if g.cfg.Observe == nil {
+// tell sends an event of the attempt.
+func (g *Group) tell(e Event) { g.cfg.tell(g.attempt, e) }
+
+// tell sends an event to whoever observes.
+func (c *Config) tell(attempt int, e Event) {
+	if c.Observe == nil {
 		return
 	}
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	e.Attempt = g.attempt
-	g.cfg.Observe(e)
+	e.Attempt = attempt
+	c.Observe(e)
 }

@@ -46,12 +46,12 @@ func Run(p Plan, cfg Config, control <-chan Control) Result {
 	j := &job{plan: p, cfg: &cfg, control: control}
 	defer j.makeFolder()()
 	told := j.plan // a restart changes the port of the job's own
-	j.tell(Event{Kind: JobStarted, Plan: &told})
+	cfg.tell(0, Event{Kind: JobStarted, Plan: &told})
 	r := j.attempts()
 	if r.ExitCode == 0 && cfg.LeaveBehind {
 		cfg.Keeper.tell(link.Leave, "")
 	}
-	j.tell(Event{Kind: JobEnded})
+	cfg.tell(j.attempt, Event{Kind: JobEnded})
 	return r
 }
 
@@ -127,10 +127,13 @@ func (j *job) once() Result {
 
 // again prepares the next attempt if there may be one.
 func (j *job) again(r Result) bool {
+	if r.Root == nil || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
+		return false
+	}
 	for j.suspended { // nothing is started that the terminal's owner has stopped
 		j.resumed(<-j.control)
 	}
-	if r.Root == nil || j.stopped != 0 || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
+	if j.stopped != 0 {
 		return false
 	}
 	if j.plan.FreePort {
@@ -144,7 +147,7 @@ func (j *job) again(r Result) bool {
 	}
 	j.attempt++
 	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", r.Root, j.attempt, j.plan.MaxRestarts))
-	j.tell(Event{Kind: JobRestarting, Text: r.Root.String()})
+	j.cfg.tell(j.attempt, Event{Kind: JobRestarting, Text: r.Root.String()})
 	return true
 }
 
@@ -217,6 +220,9 @@ func (j *job) stop(g *Group, c Control) {
 		g.Stop(sig)
 	}
 	if c.Hurry {
+		if !first { // the death signal has come before the link's end
+			j.announce(c)
+		}
 		g.Hurry()
 	}
 }
@@ -236,10 +242,4 @@ func (c Control) reason() string {
 		return c.Reason
 	}
 	return SignalName(c.Signal)
-}
-
-// tell sends an event of the job as a whole.
-func (j *job) tell(e Event) {
-	g := Group{cfg: j.cfg, attempt: j.attempt}
-	g.tell(e)
 }

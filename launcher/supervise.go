@@ -2,8 +2,6 @@ package launcher
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -60,6 +58,9 @@ func Supervise(fd string) (*KeeperLink, error) {
 	return k, nil
 }
 
+// keeperLost is what to do when the keeper has been killed.
+var keeperLost = Control{Signal: unix.SIGTERM, Direct: true, Hurry: true, Reason: "the launcher's first process is gone"}
+
 // tell tells the keeper something, in one write. Without a keeper there is nobody
 // to tell.
 func (k *KeeperLink) tell(word, about string) {
@@ -99,11 +100,7 @@ func (k *KeeperLink) listen(control chan<- Control) {
 		if err == nil {
 			continue
 		}
-		reason := "the launcher's first process is gone"
-		if err != io.EOF {
-			reason = fmt.Sprintf("the launcher's first process cannot be heard: %v", err)
-		}
-		control <- Control{Signal: unix.SIGTERM, Direct: true, Hurry: true, Reason: reason}
+		control <- keeperLost // io.EOF, or an error that comes to the same
 		return
 	}
 }

@@ -82,9 +82,7 @@ func (g *Group) timeExpired() {
 		g.signalAll(unix.SIGKILL)
 		g.killCgroup()
 		g.timer.Reset(killLimit)
-	case lingering:
-		g.sweep()
-	case killing:
+	case lingering, killing:
 		g.sweep()
 	case draining:
 		g.state = over
