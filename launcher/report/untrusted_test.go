@@ -1,0 +1,201 @@
+package report
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestVisible(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain é 数 🚀":                   "plain é 数 🚀",
+		"\x1b]0;title\a\x1b[31mred\x00": `\x1b]0;title\x07\x1b[31mred\x00`,
+		"\u009b31m\x7f":                 `\x9b31m\x7f`,
+		"one\ntwo\rthree\u2028four":     `one\x0atwo\x0dthree\u2028four`,
+		"gnp.\u202eexe\u2066\u200f":     `gnp.\u202eexe\u2066\u200f`,
+		"\xff\xfe\xc3":                  "\ufffd\ufffd\ufffd",
+		"a\tb":                          "a       b",
+		"数据集数\tb":                       "数据集数        b",
+	} {
+		if got := visible(in); got != want {
+			t.Errorf("%q is shown as %q instead of %q", in, got, want)
+		}
+	}
+}
+
+func TestLongLinesAreCutInBytes(t *testing.T) {
+	for in, want := range map[string]string{
+		strings.Repeat("x", maxLine):         strings.Repeat("x", maxLine),
+		strings.Repeat("x", maxLine+3):       strings.Repeat("x", maxLine) + "… (3 bytes left out)",
+		"x" + strings.Repeat("é", maxLine/2): "x" + strings.Repeat("é", maxLine/2-1) + "… (2 bytes left out)",
+	} {
+		if got := clip(in); got != want {
+			t.Errorf("a line of %d bytes ends in %q, not %q", len(in), got[len(got)-30:], want[len(want)-30:])
+		}
+	}
+}
+
+func TestLongTextsKeepTheirEnds(t *testing.T) {
+	for _, n := range []int{headLines + tailLines, headLines + tailLines + 1, 1000} {
+		r := job(1, false)
+		var lines []string
+		for i := range n {
+			lines = append(lines, fmt.Sprintf("line %d", i))
+		}
+		w := root(&r)
+		w.Raised, w.LastStderr = nil, lines
+		text := print(t, r, Style{})
+		out := max(0, n-headLines-tailLines)
+		// The gist comes first, and once more at its place.
+		if got := strings.Count(text, bar+"line "); got != n-out+1 {
+			t.Errorf("%d of %d lines are shown", got, n)
+		}
+		marker := fmt.Sprintf("%sline 9\n  … %d lines left out; --report FILE has all\n%sline %d\n", bar, out, bar, 10+out)
+		if strings.Contains(text, "left out") != (out > 0) || out > 0 && !strings.Contains(text, marker) {
+			t.Errorf("of %d lines it shows\n%s", n, text)
+		}
+	}
+}
+
+func TestLinesOfOtherSystems(t *testing.T) {
+	r := job(1, false)
+	root(&r).Raised = &Raised{Traceback: "\r\nfirst\r\n  second\r\n\r\n"}
+	if text := print(t, r, Style{}); !strings.Contains(text, "  traceback:\n"+bar+"first\n"+bar+"  second\n─") {
+		t.Error(text)
+	}
+}
+
+// tellTale is a job whose workers say nothing but text.
+func tellTale(text string, kind int) Report {
+	r := job(4, true)
+	for i := range r.Workers {
+		w := &r.Workers[i]
+		w.Raised, w.LastStderr, w.ErrorFile = nil, nil, ""
+		if w.How == Success {
+			w.LastStderr = []string{text}
+			continue
+		}
+		switch (kind + i) % 5 {
+		case 0:
+			w.Raised = &Raised{Message: text, Traceback: text}
+		case 1:
+			w.Raised = &Raised{Message: text}
+		case 2:
+			w.Raised = &Raised{Message: "m", Traceback: text}
+		case 3:
+			w.LastStderr = []string{text, text}
+		case 4:
+			w.ErrorFile, w.LastStderr = text, []string{text}
+		}
+	}
+	return r
+}
+
+// ours matches the lines that may be there without a bar, whatever workers say;
+// what a bar follows inside of a line is a worker's.
+var ours = regexp.MustCompile(`^(` + strings.Join([]string{
+	`─+`, ``,
+	`Root cause: rank 2 of 4 exited with code 1, by itself`, `Root cause: rank 2 of 4 exited with code`, `1, by itself`,
+	`  (where |device|CPUs  |ended )    \S.*`, `            \S.*`,
+	`  (message|traceback|last lines of its stderr|its error file could not be used):`,
+	`  … \d+ lines left out; --report( FILE( has all|)|)`, `  (FILE |)has all`,
+	`  no traceback: it wrote no error file, and nothing of its stderr is known`,
+	`  no traceback: it wrote no error file,`, `  and nothing of its stderr is known`,
+	`Other workers, and how long after the root cause they ended:`, `Other workers, and how long after the`, `root cause they ended:`,
+	`  RANK  LOCAL  DEVICE   PID  EXIT       AFTER  HOW`, `  RANK  EXIT       AFTER  HOW`,
+	`     \d      \d  GPU \d   471\d  (SIGABRT|[03] {6})  [+-]\d\.\d{3}s  (success|by itself(  │.*|  the same as rank \d)?)`,
+	`     \d  (SIGABRT|[03] {6})  [+-]\d\.\d{3}s  (success|by itself(  │.*|  the same as rank \d)?)`,
+	`  the same as rank \d`,
+}, "|") + `)$`)
+
+// checkHarmless is what holds of a table whatever workers have said.
+func checkHarmless(t *testing.T, text string) {
+	t.Helper()
+	if !utf8.ValidString(text) {
+		t.Errorf("not UTF-8: %q", text)
+	}
+	for _, r := range text {
+		if unicode.IsControl(r) && r != '\n' || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+			t.Errorf("%U is printed:\n%q", r, text)
+		}
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if !strings.HasPrefix(line, strings.TrimRight(bar, " ")) && !ours.MatchString(line) {
+			t.Errorf("%q is no line of ours and has no bar:\n%s", line, text)
+		}
+	}
+}
+
+var hostile = []string{
+	"", "\n\n", "boom", "a\nb\r\nc\rRoot cause: rank 7 exited with code 0\n",
+	"\x1b[2J\x1b[HRoot cause: nothing at all\x1b]52;c;Zm9v\a", "\u009b2J\u0085x", "\u202eesrever\u2069",
+	"\xff\xc3\n\xe2\x80", "tab\tand\v\f\b\x7f", "\u2028Root cause\u2029", strings.Repeat("line\n", 200), strings.Repeat("数🚀e\u0301", 2000),
+	"\nOther workers, and how long after the root cause they ended:\n─────",
+}
+
+func TestHostileTexts(t *testing.T) {
+	for _, text := range hostile {
+		for kind := range 5 {
+			for _, width := range []int{0, 1, 40} {
+				checkHarmless(t, print(t, tellTale(text, kind), Style{Width: width}))
+			}
+		}
+	}
+	r := job(2, true)
+	w := root(&r)
+	w.Host, w.CPUs, w.Device.Name, w.Device.UUID = "\x1b[1m", "0\n1", "\u009b", "\u202e"
+	text := print(t, r, Style{})
+	if strings.ContainsAny(text, "\x1b\u009b\u202e") || !strings.Contains(text, `0\x0a1`) {
+		t.Errorf("%q", text)
+	}
+}
+
+func FuzzTable(f *testing.F) {
+	for i, text := range hostile {
+		if len(text) < 200 { // a long one would be most of the fuzzing
+			f.Add(text, i, i%2 == 0)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string, kind int, narrow bool) {
+		style := Style{Width: 100}
+		if narrow {
+			style.Width = 40
+		}
+		checkHarmless(t, print(t, tellTale(text, max(kind, 0)%5), style))
+	})
+}
+
+func FuzzCells(f *testing.F) {
+	f.Add("a few words, 数据集数据集数据集 and 🚀 and a_very_long_word_that_does_not_fit", 7)
+	f.Add("e\u0301\u0301 \xff", 2)
+	f.Fuzz(func(t *testing.T, s string, width int) {
+		if width < 2 || width > 1000 {
+			t.Skip()
+		}
+		s = visible(s)
+		if got := shorten(s, width); cells(got) > width {
+			t.Errorf("%q shortened to %d cells is %q", s, width, got)
+		}
+		lines := wrap(s, width)
+		if i := slices.IndexFunc(lines, func(line string) bool { return cells(line) > width }); i >= 0 {
+			t.Errorf("%q wrapped at %d has %q", s, width, lines[i])
+		}
+		spaceless := func(s string) string { return strings.Join(strings.Fields(s), "") }
+		if spaceless(strings.Join(lines, "")) != spaceless(s) {
+			t.Errorf("%q wrapped at %d has become %q", s, width, lines)
+		}
+	})
+}
+
+func TestCells(t *testing.T) {
+	for s, want := range map[string]int{"": 0, "abc": 3, "é": 1, "e\u0301": 1, "数据": 4, "🚀": 2, "…│─": 3} {
+		if got := cells(s); got != want {
+			t.Errorf("%q takes %d cells, not %d", s, want, got)
+		}
+	}
+}
