@@ -1,0 +1,5 @@
+def deep():
+    raise ValueError("two\nlines")
+
+
+deep()

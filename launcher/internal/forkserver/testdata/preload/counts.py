@@ -1,0 +1,6 @@
+"""Writes down each import and by whom."""
+import os
+import sys
+
+with open(os.environ["COUNT_FILE"], "a") as f:
+    print(os.path.basename(getattr(sys.modules["__main__"], "__file__", "none")), file=f)

@@ -1,0 +1,6 @@
+"""Gives the process a limit, as "NPROC 1"."""
+import os
+import resource
+
+name, most = os.environ["LIMIT"].split()
+resource.setrlimit(getattr(resource, "RLIMIT_" + name), (int(most), int(most)))
