@@ -9,6 +9,10 @@ type Kind string
 const (
 	// JobStarted: Plan is what will run.
 	JobStarted Kind = "job_started"
+	// TemplateStarted: a template process imports modules, which may take long;
+	// Text says what. TemplateReady: it has; Template and PID are set.
+	TemplateStarted Kind = "template_started"
+	TemplateReady   Kind = "template_ready"
 	// WorkerStarted: Rank and PID are running.
 	WorkerStarted Kind = "worker_started"
 	// WorkerExited: Exit says how, CPU how much processor time it had used.
@@ -30,6 +34,8 @@ type Event struct {
 	Attempt int
 	// Plan is set in JobStarted.
 	Plan *Plan
+	// Template is set in TemplateReady.
+	Template *Template
 	// Rank and PID are set in WorkerStarted and WorkerExited.
 	Rank, PID int
 	// Exit and CPU are set in WorkerExited. CPU is user and system time of the

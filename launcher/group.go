@@ -3,7 +3,6 @@ package launcher
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
 // Bounds for what nobody can hurry.
@@ -32,6 +32,8 @@ const (
 	starting state = iota
 	// running: all workers have been started.
 	running
+	// leaving: a worker has failed; the others may still leave by themselves.
+	leaving
 	// stopping: the workers have been asked to end and the grace period runs.
 	stopping
 	// lingering: all workers have ended; descendants that they left have been
@@ -45,51 +47,22 @@ const (
 	over
 )
 
-// Config is how a plan's workers are run.
-type Config struct {
-	// Argv is the workers' command as Command.Resolve gives it.
-	Argv []string
-	// Environ is the environment to inherit, usually os.Environ().
-	Environ []string
-	// Grace is how long workers may take to end after being asked to.
-	Grace time.Duration
-	// Output is what becomes of the workers' output; Stdout and Stderr take it.
-	Output         OutputMode
-	Stdout, Stderr *Sink
-	// Stdin is for rank 0; nil means empty standard input for all.
-	Stdin *Stdin
-	// Spawner starts the workers. It must outlive the job.
-	Spawner *Spawner
-	// Subreaper says that this process is one: descendants are waited for, too.
-	Subreaper bool
-	// ChildEnded has a value after SIGCHLD; needed with Subreaper.
-	ChildEnded <-chan os.Signal
-	// LeaveBehind lets descendants of workers live on after a job that ended well.
-	LeaveBehind bool
-	// Keeper is the supervisor's link to its keeper; nil without one.
-	Keeper *KeeperLink
-	// Observe is told each event; nil for nobody.
-	Observe func(Event)
-	// Log is told what a user should read, one line each, without the newline.
-	// It must not block.
-	Log func(line string)
-}
-
 // Group is one attempt at a plan: all its workers, from the first start to the
 // last end. One goroutine runs it; the methods may be called from any.
 type Group struct {
-	plan     *Plan
-	cfg      *Config
-	attempt  int
-	errorDir string
-	cgroup   *cgroup.Group // nil without one
+	plan    *Plan
+	attempt int
+	cgroup  *cgroup.Group // nil without one
+	*stage
 
 	requests chan func()
 	exits    chan *worker
+	begun    chan struct{} // closed when no further worker will be started
 	done     chan struct{}
+	ended    func() // called before done is closed
 
 	state    state
-	workers  []*worker
+	workers  []*worker // once begun is closed, the list stays as it is
 	live     int
 	out      outputs
 	timer    *time.Timer
@@ -100,6 +73,8 @@ type Group struct {
 	asked    bool           // the user asked for the end
 	// suspended: no further worker is started.
 	suspended bool
+	oomKills  int   // what the kernel had counted when this was last looked at
+	startErr  error // why not all workers could be started
 	result    Result
 }
 
@@ -107,19 +82,21 @@ type Group struct {
 type worker struct {
 	*Worker
 	*proc
+	stderr  *tail // nil if it does not come this way
+	oom     bool  // killed, and the kernel then counted one more for want of memory
 	waitErr error
 }
 
-// startGroup begins an attempt. errorDir is where workers may leave error
-// files, cg their control group.
-func startGroup(p *Plan, cfg *Config, attempt int, errorDir string, cg *cgroup.Group) *Group {
+// startGroup begins an attempt. ended may be nil.
+func startGroup(p *Plan, s *stage, attempt int, cg *cgroup.Group, ended func()) *Group {
 	g := &Group{
-		plan: p, cfg: cfg, attempt: attempt, errorDir: errorDir, cgroup: cg,
-		requests: make(chan func()), done: make(chan struct{}),
+		plan: p, stage: s, attempt: attempt, cgroup: cg, ended: ended,
+		requests: make(chan func(), 64), begun: make(chan struct{}), done: make(chan struct{}),
 		exits: make(chan *worker, len(p.Workers)),
-		out:   outputs{stdout: cfg.Stdout, stderr: cfg.Stderr, width: len(strconv.Itoa(p.WorldSize - 1))},
+		out:   outputs{stdout: s.cfg.Stdout, stderr: s.cfg.Stderr, width: len(strconv.Itoa(p.WorldSize - 1))},
 		timer: time.NewTimer(time.Hour), stopWith: unix.SIGTERM, told: map[int]bool{},
 	}
+	g.oomKills = g.countOOMKills()
 	g.timer.Stop()
 	go g.run()
 	return g
@@ -172,6 +149,7 @@ func (g *Group) run() {
 	defer close(g.done)
 	defer g.timer.Stop()
 	g.startAll()
+	close(g.begun)
 	for g.state != over {
 		select {
 		case f := <-g.requests:
@@ -182,6 +160,8 @@ func (g *Group) run() {
 			g.childEnded()
 		case <-g.cfg.Spawner.released:
 			g.childEnded()
+		case <-g.templateDead:
+			g.templateDied()
 		case <-g.timer.C:
 			g.timeExpired()
 		case <-g.drained:
@@ -189,6 +169,9 @@ func (g *Group) run() {
 		}
 	}
 	g.result.settle(g)
+	if g.ended != nil {
+		g.ended()
+	}
 }
 
 // startAll starts the workers one after the other. It runs as a whole on the
@@ -201,7 +184,11 @@ func (g *Group) startAll() {
 		return
 	}
 	defer null.Close()
-	g.cfg.Spawner.do(func() { g.startEach(null) })
+	if g.template != nil {
+		g.startEach(null)
+	} else {
+		g.cfg.Spawner.do(func() { g.startEach(null) })
+	}
 	if g.state != starting {
 		return
 	}
@@ -244,31 +231,31 @@ func (g *Group) poll() {
 }
 
 func (g *Group) startWorker(planned *Worker, null *os.File) error {
-	sp := spec{argv: g.cfg.Argv, cpus: planned.CPUs, env: workerEnviron(g.cfg.Environ, planned.Env, g.attemptEnv(planned))}
-	stdin := null
+	sp := spec{argv: g.cfg.Argv, cpus: planned.CPUs, env: workerEnviron(g.cfg.Environ, planned.Env, g.attemptEnv(planned)), cgroup: g.cgroup}
+	sp.files = [3]*os.File{null, os.Stdout, os.Stderr}
 	if g.cfg.Stdin != nil && planned.Rank == 0 {
 		f, err := g.cfg.Stdin.open()
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		stdin = f
+		sp.files[0] = f
 	}
-	sp.files, sp.cgroup = [3]uintptr{stdin.Fd(), 1, 2}, g.cgroup
+	var last *tail
 	if g.cfg.Output == OutputPrefix {
-		stdout, stderr, err := g.out.pipes(planned.Rank)
+		stdout, stderr, t, err := g.out.pipes(planned.Rank)
 		if err != nil {
 			return err
 		}
 		defer stdout.Close()
 		defer stderr.Close()
-		sp.files[1], sp.files[2] = stdout.Fd(), stderr.Fd()
+		sp.files[1], sp.files[2], last = stdout, stderr, t
 	}
-	pid, pidfd, err := g.cfg.Spawner.forkExec(sp)
+	pid, pidfd, err := g.spawn(sp)
 	if err != nil {
 		return err
 	}
-	g.started(planned, pid, pidfd)
+	g.started(planned, pid, pidfd, last)
 	return nil
 }
 
@@ -280,15 +267,15 @@ func (g *Group) attemptEnv(w *Worker) map[string]string {
 		// Never that of a launcher around this one.
 		"TORCHELASTIC_ERROR_FILE": "",
 	}
-	if g.errorDir != "" {
-		env["TORCHELASTIC_ERROR_FILE"] = filepath.Join(g.errorDir, fmt.Sprintf("error-%d-%d.json", g.attempt, w.Rank))
+	if g.folder != nil {
+		env["TORCHELASTIC_ERROR_FILE"] = g.folder.Name(g.attempt, w.Rank)
 	}
 	return env
 }
 
 // started enters a new worker and has it waited for.
-func (g *Group) started(planned *Worker, pid, pidfd int) {
-	w := &worker{Worker: planned, proc: newProc(pid, pidfd)}
+func (g *Group) started(planned *Worker, pid, pidfd int, stderr *tail) {
+	w := &worker{Worker: planned, proc: newProc(pid, pidfd), stderr: stderr}
 	g.workers = append(g.workers, w)
 	g.live++
 	g.tell(Event{Kind: WorkerStarted, Rank: w.Rank, PID: pid, Time: w.proc.started})
@@ -299,17 +286,16 @@ func (g *Group) started(planned *Worker, pid, pidfd int) {
 	}()
 }
 
+// countOOMKills is how many processes the kernel has killed for want of memory: of
+// the job, where its control group counts them, else of the whole machine.
+func (g *Group) countOOMKills() int {
+	if g.cgroup != nil {
+		if n, known := g.cgroup.OOMKills(); known {
+			return n
+		}
+	}
+	return process.OOMKills()
+}
+
 // tell sends an event of the attempt.
 func (g *Group) tell(e Event) { g.cfg.tell(g.attempt, e) }
-
-// tell sends an event to whoever observes.
-func (c *Config) tell(attempt int, e Event) {
-	if c.Observe == nil {
-		return
-	}
-	if e.Time.IsZero() {
-		e.Time = time.Now()
-	}
-	e.Attempt = attempt
-	c.Observe(e)
-}

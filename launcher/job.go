@@ -2,12 +2,11 @@ package launcher
 
 import (
 	"fmt"
-	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
@@ -35,6 +34,14 @@ type Control struct {
 	Done func()
 }
 
+// exitCode is the job's when it ends for the wish.
+func (c Control) exitCode() int {
+	if c.Code != 0 {
+		return c.Code
+	}
+	return 128 + int(c.Signal)
+}
+
 // Stops reports whether the wish is the job's end.
 func (c Control) Stops() bool {
 	return c.Kill || c.Quit || link.Stops(c.Signal) || c.Signal == unix.SIGPIPE
@@ -43,11 +50,17 @@ func (c Control) Stops() bool {
 // Run runs a plan to its end, restarts included. It blocks until all workers
 // are gone, or until control has asked for the end a third time.
 func Run(p Plan, cfg Config, control <-chan Control) Result {
-	j := &job{plan: p, cfg: &cfg, control: control}
-	defer j.makeFolder()()
+	s, err := newStage(&p, &cfg)
+	if err != nil {
+		now := time.Now()
+		return Result{Err: err, ExitCode: 125, Started: now, Ended: now}
+	}
+	defer s.close()
+	j := &job{plan: p, stage: s, control: control}
 	told := j.plan // a restart changes the port of the job's own
 	cfg.tell(0, Event{Kind: JobStarted, Plan: &told})
-	r := j.attempts()
+	r := j.run()
+	r.Started, r.Ended, r.Host = s.started, time.Now(), s.host
 	if r.ExitCode == 0 && cfg.LeaveBehind {
 		cfg.Keeper.tell(link.Leave, "")
 	}
@@ -55,47 +68,61 @@ func Run(p Plan, cfg Config, control <-chan Control) Result {
 	return r
 }
 
-// makeFolder makes the private folder for error files and gives what removes it.
-func (j *job) makeFolder() (remove func()) {
-	dir, err := os.MkdirTemp("", "gpulaunch-")
-	if err != nil {
-		j.cfg.Log(fmt.Sprintf("workers cannot leave error files: %v; set TMPDIR to a folder with room", err))
-		return func() {}
-	}
-	j.folder = dir
-	j.cfg.Keeper.tell(link.Folder, dir)
-	return func() { os.RemoveAll(dir) }
-}
-
-// makeCgroup makes an attempt's control group, where there can be one, and gives
-// what removes it. Without one the kernel's books of parents and children do. A
-// further attempt gets a new one: after cgroup.kill Linux 6.18 also kills whatever
-// is started into the group later (clone3(2), CLONE_INTO_CGROUP).
-func (j *job) makeCgroup() (remove func()) {
-	g, err := cgroup.Make(cgroup.Place{Parent: j.plan.Cgroup.Parent}, func(path string) { j.cfg.Keeper.tell(link.Cgroup, path) })
-	if err != nil {
-		j.cgroup = nil
-		return func() {}
-	}
-	j.cgroup = g
-	return func() {
-		_ = cgroup.Remove(g.Path, drainLimit) // what may not be killed, or cannot, keeps it
-		g.Close()
-	}
-}
-
 type job struct {
-	plan    Plan
-	cfg     *Config
+	plan Plan
+	*stage
 	control <-chan Control
 	attempt int
-	folder  string        // for error files; "" without one
-	cgroup  *cgroup.Group // nil without one
+	earlier []WorkerResult // root causes of the attempts before
 
 	stopped   syscall.Signal // what the user first stopped the job with
 	code      int            // the exit code for that
 	left      bool           // nothing more is to be waited for
 	suspended bool           // by SIGTSTP, until SIGCONT
+}
+
+// run is the job from its template, if it has one, to its last attempt.
+func (j *job) run() Result {
+	err := j.startTemplate(&j.plan)
+	if err == nil && j.template != nil {
+		err = j.attendTemplate()
+	}
+	switch {
+	case err != nil:
+		return Result{Err: err, ExitCode: startCode(err)}
+	case j.stopped != 0:
+		return Result{Signal: j.stopped, ExitCode: j.code}
+	}
+	r := j.attempts()
+	r.Earlier = j.earlier
+	if j.template != nil && j.template.Err() == nil {
+		r.Template = templateOf(j.template)
+	}
+	return r
+}
+
+// attendTemplate waits for the imports, unless the user wants to stop before
+// they are done.
+func (j *job) attendTemplate() error {
+	ready := j.template.Ready()
+	for {
+		if j.stopped != 0 {
+			return nil
+		}
+		waiting := ready
+		if j.suspended {
+			waiting = nil
+		}
+		select {
+		case <-waiting:
+			return j.templateReady()
+		case c := <-j.control:
+			if c.Signal == unix.SIGTSTP && !c.Direct {
+				j.suspended = true
+			}
+			j.resumed(c)
+		}
+	}
 }
 
 // attempts starts the whole group until it succeeds, may not be started again
@@ -111,8 +138,9 @@ func (j *job) attempts() Result {
 
 // once makes one attempt.
 func (j *job) once() Result {
-	defer j.makeCgroup()()
-	g := startGroup(&j.plan, j.cfg, j.attempt, j.folder, j.cgroup)
+	cg, remove := j.makeCgroup(&j.plan)
+	defer remove()
+	g := startGroup(&j.plan, j.stage, j.attempt, cg, nil)
 	j.attend(g)
 	if j.left {
 		return Result{Signal: j.stopped, ExitCode: j.code, Restarts: j.attempt}
@@ -145,6 +173,7 @@ func (j *job) again(r Result) bool {
 		}
 		j.plan.MasterPort = port
 	}
+	j.earlier = append(j.earlier, *r.Root)
 	j.attempt++
 	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", r.Root, j.attempt, j.plan.MaxRestarts))
 	j.cfg.tell(j.attempt, Event{Kind: JobRestarting, Text: r.Root.String()})
@@ -154,7 +183,7 @@ func (j *job) again(r Result) bool {
 // resumed acts on a wish that comes while no attempt is running.
 func (j *job) resumed(c Control) {
 	if c.Stops() {
-		j.stopped, j.code, j.suspended = c.Signal, 128+int(c.Signal), false
+		j.stopped, j.code, j.suspended = c.Signal, c.exitCode(), false
 	} else if c.Signal == unix.SIGCONT && !c.Direct {
 		j.suspended = false
 	}
@@ -200,16 +229,16 @@ func (j *job) stop(g *Group, c Control) {
 	j.suspended = false
 	first := j.stopped == 0
 	if first {
-		j.stopped, j.code = c.Signal, c.Code
-		if c.Code == 0 {
-			j.code = 128 + int(c.Signal)
-		}
+		j.stopped, j.code = c.Signal, c.exitCode()
 	}
 	switch {
 	case c.Quit:
 		j.left = true
 	case c.Kill:
 		j.cfg.Log(c.reason() + ": killing what is left")
+		if j.template != nil {
+			j.template.Close() // a worker may be waiting to be forked by one that hangs
+		}
 		g.Kill()
 	case first:
 		j.announce(c)

@@ -69,27 +69,28 @@ func ParseVisibility(s string) (Visibility, error) {
 	return "", fmt.Errorf("%q is not a visibility: use own or all", s)
 }
 
-// Options are the user's wishes for a plan.
+// Options are the user's wishes for a plan. The zero value of each has a meaning.
 type Options struct {
-	// Workers is the number of workers on this node.
+	// Workers is the number of workers on this node; CountAuto by default.
 	Workers Count
-	// Nodes is the number of machines in the job (at least 1), NodeRank this
+	// Nodes is the number of machines in the job, 1 by default, NodeRank this
 	// machine's number among them, from 0. All run the same number of workers.
 	Nodes, NodeRank int
 	// MasterAddr and MasterPort are where rank 0 listens. With one node the
-	// address defaults to 127.0.0.1.
+	// address defaults to 127.0.0.1 and the port to one that is free when the job
+	// starts, with several the port to 29500.
 	MasterAddr string
 	MasterPort int
-	// FreePort says that MasterPort was picked by the launcher, so that a
-	// restart picks another.
+	// FreePort says that MasterPort is one that was free, so that a restart picks
+	// another.
 	FreePort bool
 	// MaxRestarts is how often a failed job is started again, whole.
 	MaxRestarts int
 	// RunID names the job in TORCHELASTIC_RUN_ID.
 	RunID string
-	// Affinity is how workers are bound to CPUs.
+	// Affinity is how workers are bound to CPUs, affinity.ModeNode by default.
 	Affinity affinity.Mode
-	// Visible is how many devices a worker sees.
+	// Visible is how many devices a worker sees, VisibleOwn by default.
 	Visible Visibility
 	// Oversubscribe permits more workers than GPUs: worker i gets device i mod n.
 	Oversubscribe bool

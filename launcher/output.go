@@ -67,6 +67,7 @@ type lines struct {
 	src    *os.File
 	dst    *Sink
 	prefix []byte
+	last   *tail // nil to remember nothing
 
 	pending []byte // bytes of a line that has not ended
 	out     []byte // what is written next
@@ -167,6 +168,9 @@ func (l *lines) flush(empty bool) {
 	l.out = append(l.out, l.prefix...)
 	l.out = append(l.out, l.pending...)
 	l.out = append(l.out, '\n')
+	if l.last != nil {
+		l.last.add(l.pending)
+	}
 	l.pending = l.pending[:0]
 }
 
@@ -179,22 +183,23 @@ type outputs struct {
 }
 
 // pipes gives the write ends for one worker's standard output and error, to be
-// closed once it has started.
-func (o *outputs) pipes(rank int) (out, err *os.File, failure error) {
+// closed once it has started, and what will remember the end of the latter.
+func (o *outputs) pipes(rank int) (out, err *os.File, last *tail, failure error) {
 	prefix := fmt.Appendf(nil, "[%*d] ", o.width, rank)
-	out, failure = o.pipe(o.stdout, prefix)
+	last = &tail{}
+	out, failure = o.pipe(o.stdout, prefix, nil)
 	if failure != nil {
-		return nil, nil, failure
+		return nil, nil, nil, failure
 	}
-	err, failure = o.pipe(o.stderr, prefix)
+	err, failure = o.pipe(o.stderr, prefix, last)
 	if failure != nil {
 		out.Close()
-		return nil, nil, failure
+		return nil, nil, nil, failure
 	}
-	return out, err, nil
+	return out, err, last, nil
 }
 
-func (o *outputs) pipe(dst *Sink, prefix []byte) (*os.File, error) {
+func (o *outputs) pipe(dst *Sink, prefix []byte, last *tail) (*os.File, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, &StartError{Program: "a worker", Err: err, Hint: process.ResourceHint(err)}
@@ -203,7 +208,7 @@ func (o *outputs) pipe(dst *Sink, prefix []byte) (*os.File, error) {
 	// standard output must block.
 	_ = unix.SetNonblock(fds[0], true) // fails only on a bad descriptor
 	src := os.NewFile(uintptr(fds[0]), "pipe from worker")
-	l := &lines{src: src, dst: dst, prefix: prefix}
+	l := &lines{src: src, dst: dst, prefix: prefix, last: last}
 	o.open = append(o.open, l)
 	o.wait.Go(func() {
 		l.copy()

@@ -74,6 +74,7 @@ type Device struct {
 // NewPlan decides which worker gets what. It reads nothing but its arguments.
 // An error is one line that says what to change.
 func NewPlan(m Machine, o Options) (Plan, error) {
+	o = o.complete()
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
@@ -122,6 +123,32 @@ func NewPlan(m Machine, o Options) (Plan, error) {
 	return p, nil
 }
 
+// complete fills in what was left out.
+func (o Options) complete() Options {
+	if o.Workers == (Count{}) {
+		o.Workers = CountAuto
+	}
+	if o.Affinity == "" {
+		o.Affinity = affinity.ModeNode
+	}
+	if o.Visible == "" {
+		o.Visible = VisibleOwn
+	}
+	if o.Nodes == 0 {
+		o.Nodes = 1
+	}
+	if o.Nodes == 1 && o.MasterAddr == "" {
+		o.MasterAddr = "127.0.0.1"
+	}
+	if o.MasterPort == 0 {
+		o.FreePort = o.Nodes == 1
+		if o.Nodes > 1 {
+			o.MasterPort = 29500 // torchrun's; machines cannot agree on a free one
+		}
+	}
+	return o
+}
+
 // check refuses options that contradict themselves.
 func (o Options) check() error {
 	switch {
@@ -131,7 +158,7 @@ func (o Options) check() error {
 		return fmt.Errorf("--node-rank is %d: with --nnodes=%d it must be from 0 to %d", o.NodeRank, o.Nodes, o.Nodes-1)
 	case o.MasterAddr == "":
 		return fmt.Errorf("--nnodes=%d needs --master-addr: the address of the machine with --node-rank=0", o.Nodes)
-	case o.MasterPort < 1 || o.MasterPort > 65535:
+	case o.MasterPort < 0 || o.MasterPort > 65535:
 		return fmt.Errorf("--master-port is %d: it must be from 1 to 65535", o.MasterPort)
 	case o.MaxRestarts < 0:
 		return fmt.Errorf("--max-restarts is %d: it must be 0 or more", o.MaxRestarts)

@@ -131,8 +131,8 @@ func TestPlanErrors(t *testing.T) {
 		"contradicts":                                                    {twoNodes("unset", 0), func(o *Options) { o.RequireGPU, o.Workers = true, CountCPU }},
 		"CUDA_VISIBLE_DEVICES=\"7\"":                                     {twoNodes("7", 0), nil},
 		"CUDA_VISIBLE_DEVICES=\"0,0\"":                                   {twoNodes("0,0", 0), nil},
-		"--nnodes is 0":                                                  {twoNodes("unset"), func(o *Options) { o.Nodes = 0 }},
-		"--master-port is 0":                                             {twoNodes("unset"), func(o *Options) { o.MasterPort = 0 }},
+		"--nnodes is -1":                                                 {twoNodes("unset"), func(o *Options) { o.Nodes = -1 }},
+		"--master-port is -1":                                            {twoNodes("unset"), func(o *Options) { o.MasterPort = -1 }},
 		"--visible=all cannot work with more workers (3) than GPUs (2)":  {twoNodes("unset", 0, 1), func(o *Options) { o.Workers, o.Visible, o.Oversubscribe = CountOf(3), VisibleAll, true }},
 		"--visible=all cannot work with MIG":                             {mig, func(o *Options) { o.Visible = VisibleAll }},
 	} {

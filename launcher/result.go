@@ -34,8 +34,16 @@ type Result struct {
 	Signal syscall.Signal
 	// Restarts is how often the job was started again.
 	Restarts int
+	// Earlier are the root causes of the attempts before the last.
+	Earlier []WorkerResult
 	// Workers are those of the last attempt that were started.
 	Workers []WorkerResult
+	// Started and Ended are the job's, restarts included.
+	Started, Ended time.Time
+	// Host is this machine's name.
+	Host string
+	// Template is what workers were forked from, nil with StartExec.
+	Template *Template
 	// OutOfMemory says that the kernel killed a worker, or what it had started, for
 	// want of memory, as far as the job's control group tells.
 	OutOfMemory bool
@@ -52,6 +60,20 @@ type WorkerResult struct {
 	Started, Ended time.Time
 	// Stopped says that the launcher had asked the worker to end before it did.
 	Stopped bool
+	// OutOfMemory says that the kernel killed it for want of memory.
+	OutOfMemory bool
+	// Raised is what the worker wrote into its error file, nil if it left none;
+	// ErrorFile says why the one that it left cannot be used.
+	Raised    *Raised
+	ErrorFile string
+	// LastStderr are the last lines of its standard error, if that was prefixed.
+	LastStderr []string
+}
+
+// Raised is what a worker wrote into its error file. It may hold any character.
+type Raised struct {
+	Message, Traceback string
+	Time               time.Time // zero if unknown
 }
 
 // Failed reports whether the worker failed by itself.
@@ -80,14 +102,11 @@ func label(w *Worker, pid int) string {
 
 // settle fills in the result of an attempt that is over.
 func (r *Result) settle(g *Group) {
+	r.Host, r.Started, r.Ended = g.host, g.stage.started, time.Now()
 	for _, w := range g.workers {
-		if w.alive() {
-			continue // named in Unkillable
+		if !w.alive() { // otherwise it is named in Unkillable
+			r.Workers = append(r.Workers, g.workerResult(w))
 		}
-		r.Workers = append(r.Workers, WorkerResult{
-			Worker: w.Worker, PID: w.pid, Exit: w.exit, Started: w.started, Ended: w.ended,
-			Stopped: !g.stopSent.IsZero() && w.ended.After(g.stopSent),
-		})
 	}
 	for i := range r.Workers {
 		if w := &r.Workers[i]; w.Failed() && (r.Root == nil || w.Ended.Before(r.Root.Ended)) {
@@ -95,17 +114,67 @@ func (r *Result) settle(g *Group) {
 		}
 	}
 	if g.cgroup != nil {
-		r.OutOfMemory = g.cgroup.OOMKills() > 0
+		kills, _ := g.cgroup.OOMKills()
+		r.OutOfMemory = kills > 0
 	}
-	var start *StartError
 	switch {
 	case r.Root != nil:
 		r.ExitCode = r.Root.Exit.ExitCode()
-	case errors.As(r.Err, &start):
-		r.ExitCode = start.ExitCode()
-	case r.Err != nil || len(r.Unkillable) > 0:
+	case r.Err != nil:
+		r.ExitCode = startCode(r.Err)
+	case len(r.Unkillable) > 0:
 		r.ExitCode = 125
+	case g.asked:
+		r.Signal, r.ExitCode = g.stopWith, 128+int(g.stopWith)
 	}
+}
+
+// startCode is the exit code for a job that could not be run.
+func startCode(err error) int {
+	var start *StartError
+	if errors.As(err, &start) {
+		return start.ExitCode()
+	}
+	return 125
+}
+
+// workerResult is all that is known of a worker that has ended.
+func (g *Group) workerResult(w *worker) WorkerResult {
+	r := WorkerResult{
+		Worker: w.Worker, PID: w.pid, Exit: w.exit, Started: w.started, Ended: w.ended,
+		Stopped: !g.stopSent.IsZero() && w.ended.After(g.stopSent),
+	}
+	if r.Exit.OK() {
+		return r
+	}
+	r.OutOfMemory = w.oom && !r.Stopped
+	r.LastStderr = w.stderr.lines()
+	if g.folder == nil {
+		return r
+	}
+	record, err := g.folder.Read(g.attempt, w.Rank)
+	switch {
+	case err != nil:
+		r.ErrorFile = err.Error()
+	case record != nil:
+		r.Raised = &Raised{Message: record.Message, Traceback: record.Traceback, Time: record.Time}
+	}
+	return r
+}
+
+// Failure is the job's end as an error, nil when all went well; see Group.Join.
+func (r Result) Failure() error {
+	switch {
+	case r.Root != nil:
+		return r.Root.failure(r.Host)
+	case r.Err != nil:
+		return r.Err
+	case len(r.Unkillable) > 0:
+		return errors.New(process.Stuck(r.Unkillable))
+	case r.Signal != 0:
+		return &StoppedError{r.Signal}
+	}
+	return nil
 }
 
 // Summary says in lines what the user must know of a job's end; nothing when
@@ -140,7 +209,7 @@ func (r Result) failure() string {
 		}
 	}
 	line := "failed: " + r.Root.String()
-	if r.OutOfMemory {
+	if r.OutOfMemory || r.Root.OutOfMemory {
 		line += "; the kernel has killed processes of the job for want of memory"
 	}
 	if len(also) > 0 {

@@ -109,9 +109,8 @@ func (s *Spawner) Start(cmd *exec.Cmd) (err error) {
 type spec struct {
 	argv []string // argv[0] is a path
 	env  []string
-	dir  string
 	// files are the child's descriptors 0, 1 and 2.
-	files [3]uintptr
+	files [3]*os.File
 	cpus  affinity.CPUSet
 	// cgroup is where the child begins its life; nil for this process's own.
 	cgroup *cgroup.Group
@@ -128,7 +127,7 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 	defer func() { _ = restore() }()
 	pidfd = -1
 	attr := &syscall.ProcAttr{
-		Dir: sp.dir, Env: sp.env, Files: sp.files[:],
+		Env: sp.env, Files: []uintptr{sp.files[0].Fd(), sp.files[1].Fd(), sp.files[2].Fd()},
 		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd},
 	}
 	if sp.cgroup != nil {

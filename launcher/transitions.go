@@ -22,21 +22,52 @@ func (g *Group) workerExited(w *worker) {
 	if w.waitErr != nil && g.result.Err == nil {
 		g.result.Err = w.waitErr
 	}
-	if g.state < stopping && (!w.exit.OK() || w.waitErr != nil) {
-		if g.live > 0 {
-			g.cfg.Log(fmt.Sprintf("%s %s: stopping %s (SIGTERM, then SIGKILL after %s)",
-				w.label(), w.exit, text.Plural(g.live, "the other worker", "the other %d workers"), g.cfg.Grace))
-		}
-		g.beginStop(unix.SIGTERM)
+	if w.exit.Signal == unix.SIGKILL {
+		n := g.countOOMKills()
+		w.oom, g.oomKills = n > g.oomKills, n
+	}
+	if g.state < leaving && (!w.exit.OK() || w.waitErr != nil) {
+		g.workerFailed(w)
 	}
 	if g.live == 0 && g.state > starting && g.state < draining {
 		g.workersGone()
 	}
 }
 
+// workerFailed: the first worker did not end well. The others are asked to end,
+// now or when they have had time to leave by themselves.
+func (g *Group) workerFailed(w *worker) {
+	others := text.Plural(g.live, "the other worker", "the other %d workers")
+	switch {
+	case g.live == 0:
+		g.beginStop(unix.SIGTERM)
+	case g.cfg.FailureWait > 0:
+		g.state = leaving
+		g.timer.Reset(g.cfg.FailureWait)
+		g.cfg.Log(fmt.Sprintf("%s %s: %s may leave by itself for %s, then it gets SIGTERM", w.label(), w.exit, others, g.cfg.FailureWait))
+	default:
+		g.cfg.Log(fmt.Sprintf("%s %s: stopping %s (SIGTERM, then SIGKILL after %s)", w.label(), w.exit, others, g.cfg.Grace))
+		g.beginStop(unix.SIGTERM)
+	}
+}
+
+// templateDied: the process that workers are forked from is gone, and with it the
+// promise that the job can be restarted and that its workers are all alike.
+func (g *Group) templateDied() {
+	g.templateDead = nil
+	if g.state < stopping {
+		g.result.Err = fmt.Errorf("the template process that the workers were forked from %s", g.template.Exit())
+		g.cfg.Log(fmt.Sprintf("%s: stopping %s", g.result.Err, text.Plural(g.live, "%d worker", "%d workers")))
+		g.beginStop(unix.SIGTERM)
+		if g.live == 0 {
+			g.workersGone()
+		}
+	}
+}
+
 // startFailed: a worker could not be started.
 func (g *Group) startFailed(err error) {
-	g.result.Err = err
+	g.result.Err, g.startErr = err, err
 	g.beginStop(unix.SIGTERM)
 	if g.live == 0 {
 		g.workersGone()
@@ -76,6 +107,10 @@ func (g *Group) killRequested() {
 // timeExpired: the time that the state allows is up.
 func (g *Group) timeExpired() {
 	switch g.state {
+	case leaving:
+		g.cfg.Log(fmt.Sprintf("stopping %s (SIGTERM, then SIGKILL after %s)",
+			text.Plural(g.live, "the other worker", "the other %d workers"), g.cfg.Grace))
+		g.beginStop(unix.SIGTERM)
 	case stopping:
 		g.state = killing
 		g.result.Swept = g.strays()
@@ -115,7 +150,7 @@ func (g *Group) beginStop(sig syscall.Signal) {
 
 // workersGone: no worker is left. Descendants of theirs may be.
 func (g *Group) workersGone() {
-	if !g.cfg.Subreaper || (g.cfg.LeaveBehind && g.state < stopping) {
+	if !g.cfg.Subreaper || (g.cfg.LeaveBehind && g.state < leaving) {
 		g.drain()
 		return
 	}
@@ -172,7 +207,7 @@ func (g *Group) sweep() {
 // job still holds (a descriptor can be passed on) is given up when it is silent;
 // a reader of ours who takes his time is not, unless the user wants the end.
 func (g *Group) drain() {
-	if !g.cfg.LeaveBehind || g.state >= stopping {
+	if !g.cfg.LeaveBehind || g.state >= leaving {
 		// A member need not be a descendant: one that was started in another PID
 		// namespace (nsenter(1)) and then lost its parent is that one's init's.
 		g.killCgroup()

@@ -22,6 +22,9 @@ var (
 	startTime = desc("start_time_seconds", "When the launcher started, in seconds since the epoch.")
 	restarts  = desc("restarts_total", "How often all workers were started again after a failure.")
 
+	templateImport = desc("template_import_seconds", "How long the template process took to import the preloaded modules.")
+	templateShared = desc("template_shared_memory_bytes", "Memory that the preloaded modules filled and that workers share with the template until they write to it.")
+
 	workerInfo = desc("worker_info", "Always 1; the labels say what the worker owns: its device (empty for a CPU-only worker) and its CPUs.",
 		"rank", "local_rank", "gpu", "uuid", "cpus")
 	workerState    = desc("worker_state", "1 for the state that the worker is in, 0 for the others.", "rank", "state")
@@ -71,6 +74,12 @@ func (r *Recorder) Collect(ch chan<- prometheus.Metric) {
 	o.counter(restarts, float64(r.restarts))
 	if p := r.plan; p != nil {
 		o.gauge(jobInfo, 1, p.Mode, p.RunID, r.inventory.Source, string(p.Affinity), strconv.Itoa(p.NodeRank))
+	}
+	if t := r.template; t != nil {
+		o.gauge(templateImport, t.Import.Seconds())
+		if t.Shared > 0 {
+			o.gauge(templateShared, float64(t.Shared))
+		}
 	}
 	for _, rank := range r.ranks() {
 		r.workers[rank].collect(o, strconv.Itoa(rank), r.restarts)

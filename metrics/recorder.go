@@ -18,6 +18,7 @@ type Recorder struct {
 	mu         sync.Mutex
 	started    time.Time
 	plan       *launcher.Plan
+	template   *launcher.Template
 	restarts   int
 	workers    map[int]*worker
 	inventory  gpu.Inventory
@@ -59,6 +60,8 @@ func (r *Recorder) Observe(e launcher.Event) {
 			w := &e.Plan.Workers[i]
 			r.workers[w.Rank] = &worker{plan: w, exits: map[launcher.Exit]int{}}
 		}
+	case launcher.TemplateReady:
+		r.template = e.Template
 	case launcher.JobRestarting:
 		r.restarts++
 	case launcher.WorkerStarted:

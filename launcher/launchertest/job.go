@@ -154,6 +154,11 @@ func (j *Job) Exit() (code int, stderr string) {
 	return j.cmd.ProcessState.ExitCode(), stderr
 }
 
+// CPU is how much processor time the whole job has used; call it after Exit.
+func (j *Job) CPU() time.Duration {
+	return j.cmd.ProcessState.UserTime() + j.cmd.ProcessState.SystemTime()
+}
+
 // Signal sends a signal to the process that the user started.
 func (j *Job) Signal(sig syscall.Signal) {
 	j.t.Helper()

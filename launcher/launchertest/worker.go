@@ -79,13 +79,6 @@ func workerMain(args []string) int {
 				return 0
 			}
 		}
-	case "fail-in-turn":
-		// Rank 1 fails at once, rank 0 a moment (args[1]) later; TERM ends neither.
-		signal.Ignore(unix.SIGTERM)
-		if os.Getenv("RANK") == "0" {
-			pause(args[1])
-		}
-		return 10 + number(os.Getenv("RANK"))
 	case "on-int":
 		// Takes a moment (args[1]) to end after SIGINT.
 		c := make(chan os.Signal, 8)

@@ -64,6 +64,11 @@ func removeStale(parent string) {
 // CLONE_INTO_CGROUP, since Linux 5.7).
 func (g *Group) FD() int { return int(g.dir.Fd()) }
 
+// Add moves a process into the group (cgroups(7), cgroup.procs).
+func (g *Group) Add(pid int) error {
+	return os.WriteFile(filepath.Join(g.Path, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+}
+
 // Kill ends all members and those of groups below, at once (cgroup.kill, since
 // Linux 5.14). False means that this kernel cannot, or that there is no group.
 func Kill(path string) bool {
@@ -112,13 +117,14 @@ func removeTree(path string) error {
 func (g *Group) Close() { g.dir.Close() }
 
 // OOMKills is how many members the kernel killed because the group, or one
-// above it, was out of memory. 0 also when the memory controller is not there.
-func (g *Group) OOMKills() int {
+// above it, was out of memory (memory.events). False when the memory controller is
+// not there to count.
+func (g *Group) OOMKills() (n int, known bool) {
 	data, err := os.ReadFile(filepath.Join(g.Path, "memory.events"))
 	if err != nil {
-		return 0
+		return 0, false
 	}
-	return parseOOMKills(string(data))
+	return parseOOMKills(string(data)), true
 }
 
 func parseOOMKills(events string) int {

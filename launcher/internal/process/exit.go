@@ -37,15 +37,23 @@ func (e Exit) ExitCode() int {
 	return e.Code
 }
 
-// String says it in words: "exited with code 3", "was ended by SIGABRT".
+// String says it in words: "exited with code 3", "terminated with signal
+// SIGABRT".
 func (e Exit) String() string {
 	switch {
 	case e.Signal != 0 && e.Core:
-		return fmt.Sprintf("was ended by %s (core dumped)", SignalName(e.Signal))
+		return "terminated with " + inWords(e.Signal) + " (core dumped)"
 	case e.Signal != 0:
-		return "was ended by " + SignalName(e.Signal)
+		return "terminated with " + inWords(e.Signal)
 	}
 	return fmt.Sprintf("exited with code %d", e.Code)
+}
+
+func inWords(sig syscall.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return "signal " + name
+	}
+	return SignalName(sig)
 }
 
 // SignalName is a signal's name, as "SIGTERM", or its number where it has none.

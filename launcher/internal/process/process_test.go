@@ -218,13 +218,25 @@ func TestExit(t *testing.T) {
 		exit Exit
 		code int
 	}{
-		"exited with code 3":                 {Exit{Code: 3}, 3},
-		"was ended by SIGKILL":               {Exit{Signal: unix.SIGKILL}, 137},
-		"was ended by SIGSEGV (core dumped)": {Exit{Signal: unix.SIGSEGV, Core: true}, 139},
-		"was ended by signal 40":             {Exit{Signal: syscall.Signal(40)}, 168},
+		"exited with code 3":                           {Exit{Code: 3}, 3},
+		"terminated with signal SIGKILL":               {Exit{Signal: unix.SIGKILL}, 137},
+		"terminated with signal SIGSEGV (core dumped)": {Exit{Signal: unix.SIGSEGV, Core: true}, 139},
+		"terminated with signal 40":                    {Exit{Signal: syscall.Signal(40)}, 168},
 	} {
 		if c.exit.String() != want || c.exit.ExitCode() != c.code || c.exit.OK() {
 			t.Errorf("%q %d %v, want %q %d", c.exit, c.exit.ExitCode(), c.exit.OK(), want, c.code)
+		}
+	}
+}
+
+func TestParseVMStat(t *testing.T) {
+	text := "nr_free_pages 5\noom_kill 3\noom_kill_other 9\n"
+	if n := parseVMStat(text, "oom_kill"); n != 3 {
+		t.Errorf("%d", n)
+	}
+	for _, none := range []string{"", "oom_kill", "oom_kill x\n"} {
+		if n := parseVMStat(none, "oom_kill"); n != 0 {
+			t.Errorf("%q gives %d", none, n)
 		}
 	}
 }

@@ -1,0 +1,74 @@
+package launcher_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"time"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
+)
+
+// readPlan plans n workers for this machine.
+func readPlan(n int) launcher.Plan {
+	inventory := gpu.Discover(gpu.Options{})
+	value, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	machine, err := launcher.ReadMachine("", inventory, inventory.Visible(value, set), true)
+	if err != nil {
+		log.Fatal(err)
+	}
+	plan, err := launcher.NewPlan(machine, launcher.Options{Workers: launcher.CountOf(n), Oversubscribe: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return plan
+}
+
+// Start runs a program in two workers, and looks now and then whether they are done.
+func ExampleStart() {
+	argv, err := launcher.Command{Args: []string{"sh", "-c", "exit $RANK"}}.Resolve()
+	if err != nil {
+		log.Fatal(err)
+	}
+	group, err := launcher.Start(readPlan(2), launcher.Config{Argv: argv, Grace: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	done := false
+	for !done {
+		done, err = group.Join(time.Second)
+	}
+	var exited *launcher.ExitedError
+	if errors.As(err, &exited) {
+		fmt.Printf("rank %d of %d exited with code %d\n", exited.Rank, len(group.PIDs()), exited.ExitCode)
+	}
+	// Output: rank 1 of 2 exited with code 1
+}
+
+// share is what each worker of the example gets.
+type share struct{ Numbers []int }
+
+// add is known to the workers because a package-level variable registers it, and
+// runs in them because main (here TestMain) begins with launcher.Init().
+var add = launcher.Register("add", func(index int, s share) error {
+	if index >= len(s.Numbers) {
+		return fmt.Errorf("there is no number for worker %d", index)
+	}
+	return nil
+})
+
+// A Go function runs in three worker processes, and fails in the last.
+func ExampleRegister() {
+	group, err := add.Start(readPlan(3), launcher.Config{Stderr: launcher.NewSink(io.Discard, nil)}, share{Numbers: []int{1, 2}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var raised *launcher.RaisedError
+	if err := group.Wait(); errors.As(err, &raised) {
+		fmt.Printf("rank %d: %s\n", raised.Rank, raised.Message)
+	}
+	// Output: rank 2: there is no number for worker 2
+}

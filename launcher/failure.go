@@ -1,0 +1,78 @@
+package launcher
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// WorkerFailure says which worker failed, when and with what. It is plain data
+// that survives encoding/json and encoding/gob.
+type WorkerFailure struct {
+	Rank      int    `json:"rank"`
+	LocalRank int    `json:"local_rank"`
+	PID       int    `json:"pid"`
+	Host      string `json:"host"`
+	// Time is when the worker's end was observed, in UTC.
+	Time time.Time `json:"time"`
+	// ExitCode is what a shell would show: the exit code, or 128 plus the number of
+	// the signal that ended the process.
+	ExitCode int `json:"exit_code"`
+	// Signal is that signal's name, as "SIGABRT"; "" for a process that exited.
+	Signal string `json:"signal,omitempty"`
+}
+
+// RaisedError is the end of a worker that left an error file: an exception
+// under PyTorch's @record, or an error that package worker recorded.
+type RaisedError struct {
+	WorkerFailure
+	// Message is the exception, Traceback where it came from, as the worker wrote
+	// them. Both may hold any character.
+	Message   string `json:"message"`
+	Traceback string `json:"traceback,omitempty"`
+	// Raised is when the worker says that it was, zero if it does not.
+	Raised time.Time `json:"raised,omitzero"`
+}
+
+// ExitedError is the end of a worker that left no error file: it exited with
+// another code than 0 or was ended by a signal.
+type ExitedError struct {
+	WorkerFailure
+}
+
+// StoppedError is the end of a job that was asked to end before it was done.
+type StoppedError struct{ Signal syscall.Signal }
+
+// Error is one line: "rank 1 (pid 4711) raised ValueError: no such thing".
+func (e *RaisedError) Error() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(e.Message), "\n")
+	return fmt.Sprintf("%s raised %s", e.who(), line)
+}
+
+// Error is one line: "rank 1 (pid 4711) terminated with signal SIGABRT".
+func (e *ExitedError) Error() string {
+	if e.Signal == "" {
+		return fmt.Sprintf("%s exited with code %d", e.who(), e.ExitCode)
+	}
+	return fmt.Sprintf("%s terminated with signal %s", e.who(), e.Signal)
+}
+
+func (e *StoppedError) Error() string { return "the job was stopped with " + SignalName(e.Signal) }
+
+func (f WorkerFailure) who() string { return fmt.Sprintf("rank %d (pid %d)", f.Rank, f.PID) }
+
+// failure is the error for a worker that did not end well.
+func (r WorkerResult) failure(host string) error {
+	f := WorkerFailure{
+		Rank: r.Worker.Rank, LocalRank: r.Worker.LocalRank, PID: r.PID, Host: host,
+		Time: r.Ended.Round(0).UTC(), ExitCode: r.Exit.ExitCode(),
+	}
+	if r.Exit.Signal != 0 {
+		f.Signal = SignalName(r.Exit.Signal)
+	}
+	if r.Raised != nil {
+		return &RaisedError{WorkerFailure: f, Message: r.Raised.Message, Traceback: r.Raised.Traceback, Raised: r.Raised.Time}
+	}
+	return &ExitedError{WorkerFailure: f}
+}

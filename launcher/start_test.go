@@ -1,0 +1,190 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// start starts workers of a harness as a library would.
+func (h *harness) start(n int) (*Group, error) {
+	cfg := h.cfg
+	cfg.Spawner = nil // one of its own
+	return Start(h.plan(n), cfg)
+}
+
+func TestStartAndStop(t *testing.T) {
+	h := newHarness(t, "block")
+	g, err := h.start(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := g.PIDs()
+	if done, err := g.Join(0); done || err != nil || len(pids) != 3 {
+		t.Errorf("%v %v %v", done, err, pids)
+	}
+	g.Stop(unix.SIGINT)
+	g.Stop(unix.SIGTERM) // changes nothing
+	var stopped *StoppedError
+	if err := g.Wait(); !errors.As(err, &stopped) || stopped.Signal != unix.SIGINT || !strings.Contains(err.Error(), "SIGINT") {
+		t.Errorf("%v", err)
+	}
+	if r := g.Result(); r.ExitCode != 130 || r.Signal != unix.SIGINT || len(r.Workers) != 3 || r.Started.IsZero() || r.Ended.Before(r.Started) {
+		t.Errorf("%+v", r)
+	}
+	if diff := cmp.Diff(pids, g.PIDs()); diff != "" {
+		t.Error(diff)
+	}
+	if h.events[0].Kind != JobStarted || h.events[len(h.events)-1].Kind != JobEnded {
+		t.Errorf("events %+v", h.events)
+	}
+}
+
+// TestStartFails: what could not be started is told at once, and nothing stays.
+func TestStartFails(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	h := newHarness(t, "block")
+	h.cfg.Argv = []string{"/no/such/program"}
+	var start *StartError
+	if g, err := h.start(2); g != nil || !errors.As(err, &start) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, %v", g, err)
+	}
+	h.cfg.StartMethod = StartForkserver
+	if g, err := h.start(2); g != nil || err == nil || !strings.Contains(err.Error(), "Subreaper") {
+		t.Errorf("%v, %v", g, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
+
+// TestFailureWait has the time for leaving run out.
+func TestFailureWait(t *testing.T) {
+	h := newHarness(t, "fail", "1", "7")
+	h.cfg.FailureWait = time.Millisecond
+	r := h.run(3)
+	if r.ExitCode != 7 || r.Root.Worker.Rank != 1 || len(h.logged) != 2 || !strings.Contains(h.logged[0], "may leave by itself") {
+		t.Errorf("%+v %q", r, h.logged)
+	}
+	for _, w := range r.Workers {
+		if w.Stopped == (w.Worker.Rank == 1) {
+			t.Errorf("%s, stopped %v", w, w.Stopped)
+		}
+	}
+}
+
+// TestStopWhileLeaving has a user who does not wait for that time.
+func TestStopWhileLeaving(t *testing.T) {
+	h := newHarness(t, "fail", "1", "7")
+	h.cfg.FailureWait = 24 * time.Hour
+	log := h.cfg.Log
+	h.cfg.Log = func(line string) {
+		log(line)
+		if strings.Contains(line, "may leave by itself") {
+			h.control <- Control{Signal: unix.SIGTERM}
+		}
+	}
+	if r := h.run(2); r.ExitCode != 7 || !r.Workers[0].Stopped {
+		t.Errorf("%+v", r)
+	}
+}
+
+type parcel struct {
+	Name  string
+	Deep  map[string][]float64
+	Plain *int
+}
+
+var (
+	sendParcel = Register("sendParcel", func(index int, p parcel) error { return fmt.Errorf("%d: %s %v %d", index, p.Name, p.Deep, *p.Plain) })
+	noArgument = Register("noArgument", func(index int, _ struct{}) error { panic(fmt.Sprintf("index %d", index)) })
+	exitMidway = Register("exitMidway", func(int, *parcel) error { os.Exit(5); return nil })
+)
+
+func TestFunctions(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	h := newHarness(t)
+	wait := func(g *Group, err error) error {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.Wait()
+	}
+	var raised *RaisedError
+	seven := 7
+	err := wait(sendParcel.Start(h.plan(1), h.cfg, parcel{Name: "a", Deep: map[string][]float64{"x": {1.5}}, Plain: &seven}))
+	if !errors.As(err, &raised) || raised.Message != "0: a map[x:[1.5]] 7" || !strings.Contains(raised.Traceback, "returned by github.com/gpulaunch/gpulaunch/launcher.init.func") || !strings.Contains(raised.Traceback, "start_test.go:") {
+		t.Errorf("%#v", err)
+	}
+	err = wait(noArgument.Start(h.plan(1), h.cfg, struct{}{}))
+	if !errors.As(err, &raised) || raised.Message != "panic: index 0" || !strings.Contains(raised.Traceback, "start_test.go:") || raised.ExitCode != 1 {
+		t.Errorf("%#v", err)
+	}
+	var exited *ExitedError
+	if err = wait(exitMidway.Start(h.plan(1), h.cfg, &parcel{})); !errors.As(err, &exited) || exited.ExitCode != 5 {
+		t.Errorf("%#v", err)
+	}
+	h.cfg.StartMethod = StartForkserver
+	if _, err := noArgument.Start(h.plan(1), h.cfg, struct{}{}); err == nil || !strings.Contains(err.Error(), "Python") {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
+
+// TestRegister: what cannot work panics when it is registered.
+func TestRegister(t *testing.T) {
+	refused := func(what string, register func()) {
+		t.Helper()
+		defer func() {
+			if recover() == nil {
+				t.Errorf("%s is registered", what)
+			}
+		}()
+		register()
+	}
+	refused("no name", func() { Register("", func(int, int) error { return nil }) })
+	refused("a name twice", func() { Register("sendParcel", func(int, int) error { return nil }) })
+	refused("no function", func() { Register[int]("nil", nil) })
+	refused("a channel", func() { Register("channel", func(int, chan int) error { return nil }) })
+	refused("a function", func() { Register("function", func(int, func()) error { return nil }) })
+	refused("an interface", func() { Register("interface", func(int, any) error { return nil }) })
+	refused("nothing exported", func() { Register("hidden", func(int, struct{ x int }) error { return nil }) })
+	if functions["channel"] != nil || functions["interface"] != nil {
+		t.Error("a refused function stays")
+	}
+}
+
+func TestLastLines(t *testing.T) {
+	last := &tail{}
+	if last.lines() != nil || (*tail)(nil).lines() != nil {
+		t.Error("nothing was said")
+	}
+	for i := range 100_000 {
+		last.add(fmt.Appendf(nil, "line %d", i))
+	}
+	lines := last.lines()
+	if len(lines) != tailLines || lines[tailLines-1] != "line 99999" || lines[0] != fmt.Sprintf("line %d", 100_000-tailLines) || cap(last.buf) > 4*tailBytes {
+		t.Errorf("%d lines, %d bytes: %q", len(lines), cap(last.buf), lines)
+	}
+	last.add([]byte(strings.Repeat("x", 1<<20)))
+	if lines = last.lines(); len(lines[len(lines)-1]) != tailBytes {
+		t.Errorf("the last of %d lines has %d bytes", len(lines), len(lines[len(lines)-1]))
+	}
+	long := &tail{}
+	long.add([]byte(strings.Repeat("x", 3*tailBytes)))
+	long.add([]byte(strings.Repeat("y", 3*tailBytes)))
+	if got := long.lines(); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "y") {
+		t.Errorf("%d lines", len(got))
+	}
+}
