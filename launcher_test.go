@@ -1,418 +1,562 @@
 //go:build linux
 
-// Package gpulaunch_test holds the end-to-end tests of what a job promises.
+// Package gpulaunch_test holds the tests of what spawning promises: the
+// behaviours that PyTorch's test_multiprocessing_spawn.py asks for, and more, of
+// each form of worker: a program that is executed, one that is forked from a
+// template, and a Go function. The tests of the command are in cmd/gpulaunch.
 package gpulaunch_test
 
 import (
+	"bytes"
+	"encoding/gob"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
-	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
+	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-func TestMain(m *testing.M) { os.Exit(launchertest.Main(m)) }
+func TestMain(m *testing.M) {
+	launcher.Init()
+	os.Exit(launchertest.Main(m))
+}
 
-// allowed is what this process may use, at least one CPU.
-func allowed(t *testing.T) affinity.CPUSet {
+// lockFile stands for the path of a file that workers use to await each other.
+const lockFile = "LOCK"
+
+// row is one behaviour of the suite.
+type row struct {
+	workers int
+	// mode is what workers do, see testdata/spawn.py and behave.
+	mode []string
+	wait time.Duration // Config.FailureWait
+	// alone leaves descendants that lose their parent to others than the launcher.
+	alone bool
+	// while happens when the workers have been started.
+	while func(t *testing.T, r run)
+	check func(o outcome) error
+	// control gives a row that check must not be content with.
+	control func(r row) row
+	only    string // the form that it is about
+	tries   int    // how often a loaded machine may fail it, less one
+	preload string
+}
+
+// outcome is what can be seen of a row's run.
+type outcome struct {
+	err            error
+	early, late    bool // joins before and after the end
+	stdout, stderr string
+	exits          []int // ranks, by the time of their observed end
+	alive          []int // pids of workers that are left
+	slow           []int // pids that were not gone when they had to be
+	took           time.Duration
+}
+
+// run is a row that is running.
+type run struct {
+	group   *launcher.Group
+	stdout  *launchertest.Buffer
+	lock    *os.File
+	outcome *outcome
+}
+
+var rows = map[string]row{
+	"success": {workers: 2, mode: []string{"nothing"}, check: func(o outcome) error { return o.err },
+		control: func(r row) row { r.mode = []string{"exit-one", "0", "3"}; return r }},
+	"success, non-blocking": {workers: 2, mode: []string{"wait", lockFile}, while: joinWhileRunning,
+		check: func(o outcome) error {
+			if o.early || !o.late {
+				return fmt.Errorf("joins returned %v while running and %v at the end", o.early, o.late)
+			}
+			return o.err
+		},
+		control: func(r row) row { r.mode = []string{"nothing"}; r.while = joinAtTheEnd; return r }},
+	"first argument index": {workers: 3, mode: []string{"index"},
+		check: func(o outcome) error {
+			lines := regexp.MustCompile(`(?m)index \d rank \d$`).FindAllString(o.stdout, -1)
+			slices.Sort(lines)
+			if want := []string{"index 0 rank 0", "index 1 rank 1", "index 2 rank 2"}; !slices.Equal(lines, want) {
+				return fmt.Errorf("workers saw %q", lines)
+			}
+			return o.err
+		},
+		control: func(r row) row { r.mode = []string{"index", "0"}; return r }},
+	"exception, rank 0 only": exceptionSingle(0),
+	"exception, rank 1 only": exceptionSingle(1),
+	"exception, all": {workers: 3, mode: []string{"raise-all"},
+		check: func(o outcome) error { return wantRaised(o, o.exits[0]) },
+		// A check of the check: the last one to exit is not the cause.
+		control: func(r row) row {
+			check := r.check
+			r.check = func(o outcome) error { slices.Reverse(o.exits); return check(o) }
+			return r
+		}},
+	"exception, all, rank 0 first": exceptionInTurn("0", "1"),
+	"exception, all, rank 1 first": exceptionInTurn("1", "0"),
+	"terminate by signal": {workers: 2, mode: []string{"abort", "0"}, check: wantAbort,
+		control: func(r row) row { r.mode = []string{"exit-one", "0", "134"}; return r }},
+	"terminate by exit": {workers: 2, mode: []string{"exit-one", "0", "123", lockFile},
+		while: func(t *testing.T, r run) { r.stdout.Await(t, "ready"); r.lock.Close() },
+		check: func(o outcome) error {
+			if !strings.Contains(o.stdout, "signalled") || len(o.alive) > 0 {
+				return fmt.Errorf("stdout %q, alive %v", o.stdout, o.alive)
+			}
+			return wantExit(o, 123)
+		},
+		control: func(r row) row {
+			r.mode, r.wait, r.while = []string{"exit-and-leave", lockFile, "123"}, 20*time.Second, nil
+			return r
+		}},
+	"terminate by exit, with grace": {workers: 2, mode: []string{"exit-and-leave", lockFile, "123"}, wait: 20 * time.Second,
+		check: func(o outcome) error {
+			if strings.Contains(o.stdout, "signalled") || !strings.Contains(o.stdout, "left by itself") || len(o.alive) > 0 {
+				return fmt.Errorf("stdout %q, alive %v", o.stdout, o.alive)
+			}
+			return wantExit(o, 123)
+		},
+		control: func(r row) row { r.wait = 0; return r }},
+	"success first, then exception": {workers: 2, mode: []string{"succeed-then-raise", lockFile},
+		check:   func(o outcome) error { return wantRaised(o, 1) },
+		control: func(r row) row { r.mode = []string{"nothing"}; return r }},
+	"exception raises": {workers: 2, mode: []string{"raise-one", "0"},
+		check:   func(o outcome) error { return wantTypes(o, true, false) },
+		control: func(r row) row { r.mode = []string{"abort", "0"}; return r }},
+	"signal raises": {workers: 2, mode: []string{"abort", "0"},
+		check:   func(o outcome) error { return wantTypes(o, false, true) },
+		control: func(r row) row { r.mode = []string{"raise-one", "0"}; return r }},
+	"errors can be serialised, raised": {workers: 1, mode: []string{"raise-one", "0"}, check: wantRoundTrips,
+		control: func(r row) row { r.mode = []string{"nothing"}; return r }},
+	"errors can be serialised, exited": {workers: 1, mode: []string{"abort", "0"}, check: wantRoundTrips,
+		control: func(r row) row { r.mode = []string{"nothing"}; return r }},
+	"nested children, SIGTERM": nestedChildren(unix.SIGTERM),
+	"nested children, SIGKILL": nestedChildren(unix.SIGKILL),
+	"process exit, exited": {workers: 1, mode: []string{"exit-one", "0", "12"},
+		check:   func(o outcome) error { return wantExit(o, 12) },
+		control: func(r row) row { r.mode = []string{"raise-one", "0"}; return r }},
+	"parallel start": {workers: 4, mode: []string{"imported", "5"}, preload: "slow_import", only: "forkserver", tries: 2,
+		check: func(o outcome) error {
+			if n := strings.Count(o.stdout, "imported 1\n"); o.err != nil || n != 4 || o.took > 6*time.Second {
+				return fmt.Errorf("%v; %d of 4 workers say that it was imported once; all took %s; stdout:\n%s", o.err, n, o.took, o.stdout)
+			}
+			return nil
+		},
+		control: func(r row) row { r.only, r.mode = "exec", []string{"imported", "0.01"}; return r }},
+}
+
+func TestSpawn(t *testing.T) {
+	for name, r := range rows {
+		for _, form := range []string{"exec", "forkserver", "function"} {
+			t.Run(name+"/"+form, func(t *testing.T) {
+				if r.only != "" && r.only != form {
+					t.Skipf("this is about %s", r.only)
+				}
+				o := observe(t, form, r)
+				for try := 0; try < r.tries && r.check(o) != nil; try++ {
+					o = observe(t, form, r)
+				}
+				if err := r.check(o); err != nil {
+					t.Errorf("%v\nerror: %v\nstdout:\n%s\nstderr:\n%s", err, o.err, o.stdout, o.stderr)
+				}
+			})
+			t.Run(name+"/"+form+" control", func(t *testing.T) {
+				c := r.control(r)
+				if c.only != "" && c.only != form || c.alone && form == "forkserver" {
+					t.Skip("the control needs another form")
+				}
+				if o := observe(t, form, c); c.check(o) == nil {
+					t.Errorf("the check is content with %+v", o)
+				}
+			})
+		}
+	}
+}
+
+// observe runs a row once.
+func observe(t *testing.T, form string, r row) outcome {
 	t.Helper()
-	set, err := affinity.Current(os.Getpid())
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+	dir := t.TempDir()
+	mode := slices.Clone(r.mode)
+	var lock *os.File
+	if i := slices.Index(mode, lockFile); i >= 0 {
+		mode[i] = filepath.Join(dir, "lock")
+		if r.while != nil {
+			lock = holdLock(mode[i])
+		}
+	}
+	var stdout, stderr launchertest.Buffer
+	var mu sync.Mutex
+	o := outcome{}
+	cfg := launcher.Config{
+		Environ: append(os.Environ(), "SLOW_IMPORT_COUNT="+filepath.Join(dir, "count")),
+		Grace:   launchertest.Patience, FailureWait: r.wait, Subreaper: !r.alone,
+		Output: launcher.OutputPrefix, Stdout: launcher.NewSink(&stdout, nil), Stderr: launcher.NewSink(&stderr, nil),
+		Observe: func(e launcher.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Kind == launcher.WorkerExited {
+				o.exits = append(o.exits, e.Rank)
+			}
+		},
+	}
+	if mode[0] == "imported" {
+		cfg.Environ, mode = append(cfg.Environ, "SLOW_IMPORT_SECONDS="+mode[1]), mode[:1]
+	}
+	began := time.Now()
+	g, err := startForm(t, form, cpuPlan(t, r.workers), cfg, r.preload, mode)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return set
+	if r.while != nil {
+		r.while(t, run{group: g, stdout: &stdout, lock: lock, outcome: &o})
+	}
+	o.err = g.Wait()
+	o.took = time.Since(began)
+	first, err1 := g.Join(0)
+	second, err2 := g.Join(time.Hour)
+	o.late = first && second && errors.Is(err1, o.err) && errors.Is(err2, o.err)
+	for _, pid := range g.PIDs() {
+		if unix.Kill(pid, 0) == nil {
+			o.alive = append(o.alive, pid)
+		}
+	}
+	o.stdout, o.stderr = stdout.String(), stderr.String()
+	return o
 }
 
-// nodes are CPU masks for the two NUMA nodes of a fake machine. Each has one of
-// this machine's CPUs where there are two, and CPUs that it does not have.
-func nodes(t *testing.T) (node0, node1 affinity.CPUSet) {
-	set := allowed(t)
-	return affinity.CPUs(set.Min(), 2000), affinity.CPUs(set.Max(), 2001)
-}
-
-func words(set affinity.CPUSet) []uint64 {
-	list := make([]uint64, set.Max()/64+1)
-	for cpu := range set.All() {
-		list[cpu/64] |= 1 << (cpu % 64)
-	}
-	return list
-}
-
-func TestEightGPUs(t *testing.T) {
-	node0, node1 := nodes(t)
-	machine := nvmltest.EightGPUs(words(node0), words(node1))
-	library := nvmltest.Install(t, machine)
-	got := launchertest.Reports(t, nil, "--nvml-library="+library)
-	if len(got) != 8 {
-		t.Fatalf("%d workers, want 8", len(got))
-	}
-	for i, r := range got {
-		want := map[string]string{
-			"RANK": strconv.Itoa(i), "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8",
-			"LOCAL_RANK": "0", "GPULAUNCH_LOCAL_RANK": strconv.Itoa(i),
-			"CUDA_VISIBLE_DEVICES": strconv.Itoa(i), "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-			"GPULAUNCH_GPU_UUID": machine.Devices[i].UUID, "GPULAUNCH_GPU_INDEX": strconv.Itoa(i),
-			"GPULAUNCH_GPU_PCI": fmt.Sprintf("0000:%02x:00.0", machine.Devices[i].Bus),
-			"GROUP_RANK":        "0", "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RESTART_COUNT": "0",
-			"TORCHELASTIC_USE_AGENT_STORE": "False",
-		}
-		for name, value := range want {
-			if r.Env[name] != value {
-				t.Errorf("rank %d has %s=%q, want %q", i, name, r.Env[name], value)
-			}
-		}
-		cpus := node0.Intersect(allowed(t))
-		if i >= 4 {
-			cpus = node1.Intersect(allowed(t))
-		}
-		if !r.CPUs.Equal(cpus) {
-			t.Errorf("rank %d runs on CPUs %s, want %s", i, r.CPUs, cpus)
-		}
-		if r.Group != r.PID || r.Blocked != "0000000000000000" || r.Stdin != "" {
-			t.Errorf("rank %d: pid %d in group %d, blocked signals %s, standard input %q", i, r.PID, r.Group, r.Blocked, r.Stdin)
-		}
-	}
-
-	t.Run("affinity none binds nothing", func(t *testing.T) {
-		// The negative control: what the workers above have comes from the binding.
-		for _, r := range launchertest.Reports(t, nil, "--nvml-library="+library, "--affinity=none") {
-			if !r.CPUs.Equal(allowed(t)) {
-				t.Errorf("rank %s runs on CPUs %s, want %s", r.Env["RANK"], r.CPUs, allowed(t))
-			}
-		}
-	})
-	t.Run("visible all", func(t *testing.T) {
-		for i, r := range launchertest.Reports(t, nil, "--nvml-library="+library, "--visible=all") {
-			if r.Env["LOCAL_RANK"] != strconv.Itoa(i) || r.Env["CUDA_VISIBLE_DEVICES"] != "0,1,2,3,4,5,6,7" {
-				t.Errorf("rank %d: LOCAL_RANK=%s CUDA_VISIBLE_DEVICES=%s", i, r.Env["LOCAL_RANK"], r.Env["CUDA_VISIBLE_DEVICES"])
-			}
-		}
-	})
-	t.Run("inherited universe", func(t *testing.T) {
-		var ids []string
-		for _, r := range launchertest.Reports(t, []string{"CUDA_VISIBLE_DEVICES=5,2," + machine.Devices[7].UUID[:8]}, "--nvml-library="+library) {
-			ids = append(ids, r.Env["CUDA_VISIBLE_DEVICES"])
-		}
-		// A UUID among indexes names nothing, and ends the list.
-		if diff := cmp.Diff([]string{"5", "2"}, ids); diff != "" {
-			t.Error(diff)
-		}
-	})
-	t.Run("within the launcher's own CPUs", func(t *testing.T) {
-		set := allowed(t)
-		one := affinity.CPUs(set.Max())
-		runtime.LockOSThread() // not unlocked on failure: the thread is then bound
-		restore, err := affinity.Apply(one)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := launchertest.Reports(t, nil, "--nvml-library="+library)
-		if err := restore(); err != nil {
-			t.Fatal(err)
-		}
-		runtime.UnlockOSThread()
-		for _, r := range got {
-			if !r.CPUs.Equal(one) {
-				t.Errorf("rank %s runs on CPUs %s, want %s", r.Env["RANK"], r.CPUs, one)
-			}
-		}
-	})
-	t.Run("more workers than GPUs", func(t *testing.T) {
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=9", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
-		code, stderr := j.Exit()
-		if code != 125 || !strings.Contains(stderr, "9 workers") || !strings.Contains(stderr, "8 GPUs") {
-			t.Errorf("exit code %d, %q", code, stderr)
-		}
-		got := launchertest.Reports(t, nil, "--nproc-per-node=9", "--oversubscribe", "--nvml-library="+library)
-		if len(got) != 9 || got[8].Env["CUDA_VISIBLE_DEVICES"] != "0" {
-			t.Errorf("with --oversubscribe: %d workers, the last with %q", len(got), got[len(got)-1].Env["CUDA_VISIBLE_DEVICES"])
-		}
-	})
-}
-
-// TestTrouble has libraries that do not work as they should. Each must leave the
-// healthy GPUs, or the CPU fallback, and its reason must be told once.
-func TestTrouble(t *testing.T) {
-	node0, node1 := nodes(t)
-	eight := nvmltest.EightGPUs(words(node0), words(node1))
-	for name, c := range map[string]struct {
-		library string
-		workers int
-		reason  string
-	}{
-		"missing":         {filepath.Join(t.TempDir(), "libnvidia-ml.so.1"), 1, "libnvidia-ml.so.1"},
-		"does not start":  {nvmltest.Install(t, eight.FailsToStart()), 1, "different versions"},
-		"old driver":      {nvmltest.Install(t, eight.OldDriver()), 8, "GPU 0, 1, 2, 3, 4, 5, 6, 7"},
-		"lost GPU":        {nvmltest.Install(t, eight.LostGPU(3)), 7, "lost"},
-		"hangs":           {nvmltest.Install(t, eight.With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: 2, Action: nvmltest.Hang})), 1, "did not answer"},
-		"crashes":         {nvmltest.Install(t, eight.With(nvmltest.Behavior{Function: "nvmlInit*", Device: nvmltest.AllDevices, Action: nvmltest.Segfault})), 1, "died"},
-		"lacks a symbol":  {nvmltest.Install(t, eight.Without("nvmlDeviceGetUUID")), 8, "GPU 0, 1"},
-		"lists no device": {nvmltest.Install(t, nvmltest.Machine{DriverVersion: "550.54.15"}), 1, "lists no GPU"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			j := launchertest.Start(t, nil, append([]string{"run", "--gpu-timeout=3s", "--nvml-library=" + c.library}, launchertest.Worker("report")...)...)
-			code, stderr := j.Exit()
-			stdout, _ := j.Output()
-			if n := strings.Count(stdout, "report {"); code != 0 || n != c.workers {
-				t.Errorf("exit code %d and %d workers, want 0 and %d", code, n, c.workers)
-			}
-			if n := strings.Count(stderr, c.reason); n != 1 {
-				t.Errorf("%q is told %d times, want once:\n%s", c.reason, n, stderr)
-			}
-		})
-	}
-}
-
-func TestAFailureStopsTheOthers(t *testing.T) {
-	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=4"}, launchertest.Worker("fail", "2", "3")...)...)
-	code, stderr := j.Exit()
-	if code != 3 || !strings.Contains(stderr, "rank 2") || !strings.Contains(stderr, "exited with code 3") {
-		t.Errorf("exit code %d, stderr:\n%s", code, stderr)
-	}
-	stdout, _ := j.Output()
-	for _, m := range regexp.MustCompile(`ready (\d+)`).FindAllStringSubmatch(stdout, -1) {
-		launchertest.Gone(t, m[1])
-	}
-}
-
-func TestSignals(t *testing.T) {
-	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT} {
-		t.Run(unix.SignalName(sig), func(t *testing.T) {
-			j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=3"}, launchertest.Worker("block")...)...)
-			pids := j.Await(3, `ready (\d+)`)
-			j.Signal(sig)
-			if code, stderr := j.Exit(); code != 128+int(sig) {
-				t.Errorf("exit code %d, want %d\n%s", code, 128+int(sig), stderr)
-			}
-			launchertest.Gone(t, pids...)
-		})
-	}
-	t.Run("grace", func(t *testing.T) {
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2", "--grace=0.1"}, launchertest.Worker("ignore")...)...)
-		pids := j.Await(2, `ready (\d+)`)
-		j.Signal(unix.SIGTERM)
-		if code, stderr := j.Exit(); code != 143 {
-			t.Errorf("exit code %d\n%s", code, stderr)
-		}
-		launchertest.Gone(t, pids...)
-	})
-	t.Run("twice", func(t *testing.T) {
-		// With a grace period longer than the test's patience, only the second
-		// signal can end workers that ignore the first.
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2", "--grace=1h"}, launchertest.Worker("ignore")...)...)
-		pids := j.Await(2, `ready (\d+)`)
-		j.Signal(unix.SIGTERM)
-		j.AwaitStderr("SIGTERM: stopping 2 workers")
-		launchertest.AnotherWish()
-		j.Signal(unix.SIGTERM)
-		if code, stderr := j.Exit(); code != 143 {
-			t.Errorf("exit code %d\n%s", code, stderr)
-		}
-		launchertest.Gone(t, pids...)
-	})
-	t.Run("passed on", func(t *testing.T) {
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"}, launchertest.Worker("relay")...)...)
-		j.Await(2, `ready`)
-		for _, sig := range []syscall.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGTERM} {
-			j.Signal(sig)
-			j.Await(2, "got "+unix.SignalName(sig))
-		}
-		if code, stderr := j.Exit(); code != 143 {
-			t.Errorf("exit code %d\n%s", code, stderr)
-		}
-	})
-}
-
-// TestNobodyIsLeft kills the launcher's own processes.
-func TestNobodyIsLeft(t *testing.T) {
-	t.Run("supervisor killed", func(t *testing.T) {
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"}, launchertest.Worker("ignore")...)...)
-		pids := j.Await(2, `ready (\d+)`)
-		if err := unix.Kill(j.Supervisor(), unix.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, "SIGKILL") {
-			t.Errorf("exit code %d\n%s", code, stderr)
-		}
-		launchertest.Gone(t, pids...)
-	})
-	t.Run("supervisor crashed", func(t *testing.T) {
-		// Go makes an exit code of SIGABRT, which must not pass for a worker's.
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"}, launchertest.Worker("ignore")...)...)
-		pids := j.Await(2, `ready (\d+)`)
-		if err := unix.Kill(j.Supervisor(), unix.SIGABRT); err != nil {
-			t.Fatal(err)
-		}
-		if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, "the supervisor crashed") {
-			t.Errorf("exit code %d\n%s", code, stderr)
-		}
-		launchertest.Gone(t, pids...)
-	})
-	t.Run("keeper killed", func(t *testing.T) {
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"}, launchertest.Worker("ignore")...)...)
-		pids := j.Await(2, `ready (\d+)`)
-		pids = append(pids, strconv.Itoa(j.Supervisor()))
-		j.Signal(unix.SIGKILL)
-		launchertest.Gone(t, pids...)
-		if _, stderr := j.Exit(); !strings.Contains(stderr, "the launcher's first process is gone: stopping 2 workers at once") {
-			t.Errorf("stderr:\n%s", stderr)
-		}
-	})
-}
-
-func TestRestarts(t *testing.T) {
-	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2", "--max-restarts=3"}, launchertest.Worker("succeed-after", "2")...)...)
-	if code, stderr := j.Exit(); code != 0 {
-		t.Errorf("exit code %d\n%s", code, stderr)
-	}
-	stdout, _ := j.Output()
-	ports := map[string]map[string]bool{}
-	for _, m := range regexp.MustCompile(`attempt (\d) port (\d+)`).FindAllStringSubmatch(stdout, -1) {
-		if ports[m[1]] == nil {
-			ports[m[1]] = map[string]bool{}
-		}
-		ports[m[1]][m[2]] = true
-	}
-	all := map[string]bool{}
-	for attempt, set := range ports {
-		if len(set) != 1 {
-			t.Errorf("attempt %s has the ports %v, want one for all", attempt, set)
-		}
-		for port := range set {
-			all[port] = true
-		}
-	}
-	if len(ports) != 3 || len(all) != 3 {
-		t.Errorf("%d attempts with %d ports, want 3 with 3:\n%s", len(ports), len(all), stdout)
-	}
-}
-
-func TestOutputAndInput(t *testing.T) {
-	// A prefix before each line, also before the last one, which has no end.
-	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=1", "--output=prefix", "-q"}, launchertest.Worker("print", "a\nb\r\n\nc", "d")...)...)
-	code, stderr := j.Exit()
-	stdout, _ := j.Output()
-	if code != 0 || stdout != "[0] a\n[0] b\n[0] \n[0] c\n" || stderr != "[0] d\n" {
-		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
-	}
-	// One worker inherits, unless told otherwise.
-	j = launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=1", "-q"}, launchertest.Worker("print", "a\nb", "d")...)...)
-	_, stderr = j.Exit()
-	if stdout, _ := j.Output(); stdout != "a\nb\n" || stderr != "d" {
-		t.Errorf("inherited: stdout %q, stderr %q", stdout, stderr)
-	}
-
-	j = launchertest.StartWithInput(t, strings.NewReader("to rank 0"), nil, append([]string{"run", "--nproc-per-node=2", "--stdin=rank0"}, launchertest.Worker("report")...)...)
-	j.Await(1, `^\[0\] report .*"Stdin":"to rank 0"`)
-	j.Exit()
-	stdout, _ = j.Output()
-	if !regexp.MustCompile(`(?m)^\[1\] report .*"Stdin":""`).MatchString(stdout) {
-		t.Errorf("rank 1 read something:\n%s", stdout)
-	}
-}
-
-// pythonWithTorch finds an interpreter that can import torch, or skips.
-func pythonWithTorch(t *testing.T) string {
+// startForm starts workers that do what mode says.
+func startForm(t *testing.T, form string, p launcher.Plan, cfg launcher.Config, preload string, mode []string) (*launcher.Group, error) {
 	t.Helper()
-	for _, python := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(python, "-c", "import torch.distributed").Run() == nil {
-			return python
+	if form == "function" {
+		return behaves.Start(p, cfg, mode)
+	}
+	cfg.Argv = append([]string{launchertest.Python(t), "-u", "launcher/testdata/spawn.py"}, mode...)
+	if form == "forkserver" {
+		cfg.StartMethod = launcher.StartForkserver
+		if preload != "" {
+			cfg.Preload = []string{preload}
 		}
 	}
-	nvmltest.Unavailable(t, "no python3 here can import torch: install python3-torch")
-	return ""
+	return launcher.Start(p, cfg)
 }
 
-// trained matches what a rank of testdata/train.py says.
-var trained = regexp.MustCompile(`(?m)rank=(\d+) world=(\d+) params=(\w+) first=([\d.]+) last=([\d.]+) cpus=([\d,]+)$`)
-
-// checkTraining wants n ranks that agree on parameters that have learnt, and
-// gives the parameters' digest and each rank's CPUs.
-func checkTraining(t *testing.T, stdout string, n int) (params string, cpus map[string]string) {
+// cpuPlan is a plan for workers without GPUs on this machine.
+func cpuPlan(t testing.TB, workers int) launcher.Plan {
 	t.Helper()
-	cpus = map[string]string{}
-	for _, m := range trained.FindAllStringSubmatch(stdout, -1) {
-		first, _ := strconv.ParseFloat(m[4], 64)
-		last, _ := strconv.ParseFloat(m[5], 64)
-		if params == "" {
-			params = m[3]
-		}
-		if m[2] != strconv.Itoa(n) || m[3] != params || last > first/2 {
-			t.Errorf("rank %s: world %s, parameters %s (others %s), loss from %v to %v", m[1], m[2], m[3], params, first, last)
-		}
-		cpus[m[1]] = m[6]
+	none := gpu.Inventory{}
+	m, err := launcher.ReadMachine("", none, none.Visible("", false), false)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(cpus) != n {
-		t.Fatalf("%d of %d ranks trained; stdout:\n%s", len(cpus), n, stdout)
-	}
-	return params, cpus
-}
-
-func TestPyTorchTraining(t *testing.T) {
-	python := pythonWithTorch(t)
-	const script = "launcher/testdata/train.py"
-	var ours string
-	for _, mode := range []string{"node", "exclusive"} {
-		t.Run("affinity "+mode, func(t *testing.T) {
-			planned := plan(t, "--nproc-per-node=4", "--affinity="+mode)
-			j := launchertest.Start(t, []string{"PYTHON_EXEC=" + python}, "run", "--nproc-per-node=4", "--affinity="+mode, script)
-			code, stderr := j.Exit()
-			if code != 0 {
-				t.Fatalf("exit code %d\n%s", code, stderr)
-			}
-			stdout, _ := j.Output()
-			var cpus map[string]string
-			ours, cpus = checkTraining(t, stdout, 4)
-			for _, w := range planned.Workers {
-				got, err := affinity.ParseCPUList(cpus[strconv.Itoa(w.Rank)])
-				if err != nil || !got.Equal(w.CPUs) {
-					t.Errorf("rank %d ran on CPUs %s, planned were %s (%v)", w.Rank, got, w.CPUs, err)
-				}
-			}
-		})
-	}
-	t.Run("the same under torchrun", func(t *testing.T) {
-		// -r 1 -t 1: torchrun 1.13 fails on Python 3.11 when it has nothing to redirect.
-		cmd := exec.Command(python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=4",
-			"-r", "1", "-t", "1", "--log_dir", t.TempDir(), script)
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("torchrun: %v\n%s", err, out)
-		}
-		if theirs, _ := checkTraining(t, string(out), 4); theirs != ours {
-			t.Errorf("torchrun trained to %s, gpulaunch to %s", theirs, ours)
-		}
-	})
-}
-
-// plan is what gpulaunch plan --json says.
-func plan(t *testing.T, args ...string) launcher.Plan {
-	t.Helper()
-	j := launchertest.Start(t, nil, append([]string{"plan", "--json"}, args...)...)
-	code, stderr := j.Exit()
-	stdout, _ := j.Output()
-	var p launcher.Plan
-	if err := json.Unmarshal([]byte(stdout), &p); err != nil || code != 0 {
-		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	p, err := launcher.NewPlan(m, launcher.Options{Workers: launcher.CountOf(workers), Affinity: affinity.ModeNone})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return p
+}
+
+// wantExit wants a worker that left no error file and exited with code.
+func wantExit(o outcome, code int) error {
+	var e *launcher.ExitedError
+	if !errors.As(o.err, &e) || e.ExitCode != code || e.Signal != "" || e.Rank != 0 {
+		return fmt.Errorf("want rank 0's exit code %d, have %#v", code, o.err)
+	}
+	return nil
+}
+
+func wantAbort(o outcome) error {
+	var e *launcher.ExitedError
+	if !errors.As(o.err, &e) || e.ExitCode != 134 || e.Signal != "SIGABRT" || !strings.Contains(e.Error(), "terminated with signal SIGABRT") {
+		return fmt.Errorf("want a SIGABRT, have %#v", o.err)
+	}
+	return nil
+}
+
+// wantRaised wants the exception of a rank, and nobody left.
+func wantRaised(o outcome, rank int) error {
+	var e *launcher.RaisedError
+	text := fmt.Sprintf("ValueError: legitimate exception from process %d", rank)
+	if !errors.As(o.err, &e) || e.Rank != rank || e.LocalRank != rank || e.ExitCode != 1 || !strings.HasSuffix(e.Message, text) {
+		return fmt.Errorf("want rank %d's exception, have %#v", rank, o.err)
+	}
+	host, _ := os.Hostname()
+	if e.PID == 0 || e.Host != host || time.Since(e.Time) > time.Hour || !regexp.MustCompile("in fail|behave").MatchString(e.Traceback) {
+		return fmt.Errorf("it says too little of itself: %#v", e)
+	}
+	if lines := strings.Split(strings.TrimSpace(e.Traceback), "\n"); strings.HasPrefix(e.Traceback, "Traceback") && lines[len(lines)-1] != text {
+		return fmt.Errorf("the traceback ends with %q", lines[len(lines)-1])
+	}
+	if len(o.alive) > 0 {
+		return fmt.Errorf("processes %v are left", o.alive)
+	}
+	return nil
+}
+
+func wantTypes(o outcome, raised, exited bool) error {
+	var r *launcher.RaisedError
+	var x *launcher.ExitedError
+	if errors.As(o.err, &r) != raised || errors.As(fmt.Errorf("wrapped: %w", o.err), &x) != exited {
+		return fmt.Errorf("have %#v", o.err)
+	}
+	return nil
+}
+
+// wantRoundTrips wants the error to be the same after JSON and after gob.
+func wantRoundTrips(o outcome) error {
+	switch e := o.err.(type) {
+	case *launcher.RaisedError:
+		return roundTrips(e)
+	case *launcher.ExitedError:
+		return roundTrips(e)
+	}
+	return fmt.Errorf("have %#v", o.err)
+}
+
+func roundTrips[E any](e *E) error {
+	var fromJSON, fromGob E
+	text, err := json.Marshal(e)
+	if err == nil {
+		err = json.Unmarshal(text, &fromJSON)
+	}
+	var data bytes.Buffer
+	if err == nil {
+		err = gob.NewEncoder(&data).Encode(e)
+	}
+	if err == nil {
+		err = gob.NewDecoder(&data).Decode(&fromGob)
+	}
+	if err != nil {
+		return err
+	}
+	if diff := cmp.Diff(*e, fromJSON) + cmp.Diff(*e, fromGob); diff != "" {
+		return errors.New(diff)
+	}
+	return nil
+}
+
+func exceptionSingle(rank int) row {
+	mode := func(r int) []string { return []string{"raise-one", strconv.Itoa(r)} }
+	return row{workers: 2, mode: mode(rank),
+		check:   func(o outcome) error { return wantRaised(o, rank) },
+		control: func(r row) row { r.mode = mode(1 - rank); return r }}
+}
+
+func exceptionInTurn(first, second string) row {
+	rank, _ := strconv.Atoi(first)
+	return row{workers: 2, mode: []string{"raise-in-turn", first, lockFile},
+		check:   func(o outcome) error { return wantRaised(o, rank) },
+		control: func(r row) row { r.mode = []string{"raise-in-turn", second, lockFile}; return r }}
+}
+
+// nestedChildren has a worker ended whose own children are in sessions of their
+// own, so that no signal to its group reaches them.
+func nestedChildren(sig syscall.Signal) row {
+	return row{workers: 1, mode: []string{"nested"},
+		while: func(t *testing.T, r run) {
+			var children [2]int
+			if _, err := fmt.Sscanf(r.stdout.Await(t, "children")[len("[0] "):], "children %d %d", &children[0], &children[1]); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Kill(r.group.PIDs()[0], sig); err != nil {
+				t.Fatal(err)
+			}
+			r.outcome.slow = leftAfter(time.Second, children[:])
+			for _, pid := range r.outcome.slow {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		},
+		check: func(o outcome) error {
+			var e *launcher.ExitedError
+			if !errors.As(o.err, &e) || e.Signal != unix.SignalName(sig) || len(o.slow) > 0 {
+				return fmt.Errorf("%v; processes %v were left after 1 s", o.err, o.slow)
+			}
+			return nil
+		},
+		control: func(r row) row { r.alone = true; return r }}
+}
+
+// joinWhileRunning joins before it lets the workers go on.
+func joinWhileRunning(t *testing.T, r run) {
+	for _, timeout := range []time.Duration{0, 10 * time.Millisecond} {
+		done, err := r.group.Join(timeout)
+		if err != nil {
+			t.Error(err)
+		}
+		r.outcome.early = r.outcome.early || done
+	}
+	r.lock.Close()
+}
+
+func joinAtTheEnd(t *testing.T, r run) {
+	_ = r.group.Wait()
+	joinWhileRunning(t, r)
+}
+
+// leftAfter gives the processes that have not gone within the limit.
+func leftAfter(limit time.Duration, pids []int) (left []int) {
+	for deadline := time.Now().Add(limit); ; <-time.After(time.Millisecond) {
+		left = nil
+		for _, pid := range pids {
+			if unix.Kill(pid, 0) == nil {
+				left = append(left, pid)
+			}
+		}
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
+// holdLock holds the lock that workers wait for until the file is closed.
+func holdLock(path string) *os.File {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err == nil {
+		_, err = f.WriteString("held\n")
+	}
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+// behaves is testdata/spawn.py as a Go function.
+var behaves = launcher.Register("behave", behave)
+
+func behave(index int, mode []string) error {
+	me := strconv.Itoa(index)
+	switch mode[0] {
+	case "index":
+		fmt.Printf("index %s rank %s\n", append(mode[1:], me)[0], os.Getenv("RANK"))
+	case "wait":
+		awaitEnd(mode[1])
+	case "raise-one":
+		if mode[1] == me {
+			return fail(index)
+		}
+		announce()
+	case "raise-all":
+		signal.Ignore(unix.SIGTERM)
+		<-time.After(rand.N(50 * time.Millisecond))
+		panic(fail(index))
+	case "raise-in-turn":
+		signal.Ignore(unix.SIGTERM)
+		if mode[1] == me {
+			holding = holdLock(mode[2])
+		} else {
+			awaitEnd(mode[2])
+		}
+		return fail(index)
+	case "abort":
+		if mode[1] == me {
+			_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+			debug.SetTraceback("crash") // the runtime then dies of the signal
+			_ = unix.Kill(os.Getpid(), unix.SIGABRT)
+		}
+		announce()
+	case "exit-one":
+		if mode[1] == me {
+			if len(mode) > 3 {
+				awaitEnd(mode[3])
+			}
+			code, _ := strconv.Atoi(mode[2])
+			os.Exit(code)
+		}
+		sayWhenSignalled()
+		announce()
+	case "exit-and-leave":
+		sayWhenSignalled()
+		if index == 0 {
+			holding = holdLock(mode[1])
+			code, _ := strconv.Atoi(mode[2])
+			os.Exit(code)
+		}
+		awaitEnd(mode[1])
+		<-time.After(100 * time.Millisecond)
+		fmt.Println("left by itself")
+	case "succeed-then-raise":
+		if index > 0 {
+			awaitEnd(mode[1])
+			return fail(index)
+		}
+		holding = holdLock(mode[1])
+	case "nested":
+		fmt.Println("children", child(), child())
+		announce()
+	}
+	return nil
+}
+
+// holding is released when the process ends.
+var holding *os.File
+
+func fail(index int) error {
+	return fmt.Errorf("ValueError: legitimate exception from process %d", index)
+}
+
+// announce says that the worker is ready, and blocks.
+func announce() {
+	fmt.Println("ready", os.Getpid())
+	for {
+		_ = unix.Pause()
+	}
+}
+
+func sayWhenSignalled() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGTERM)
+	go func() { <-c; fmt.Println("signalled"); os.Exit(0) }()
+}
+
+// child starts a process in a session of its own.
+func child() int {
+	c := exec.Command("/proc/self/exe", launchertest.Worker("block")[2:]...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.Start(); err != nil {
+		panic(err)
+	}
+	return c.Process.Pid
+}
+
+// awaitEnd waits until the process that held the lock has ended.
+func awaitEnd(path string) {
+	for {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			break
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	f, err := os.Open(path)
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		panic(err)
+	}
 }
 
 // TestREADME runs the command that the README shows first.
@@ -454,31 +598,5 @@ func BenchmarkLaunch(b *testing.B) {
 			b.ReportMetric(float64(f.Microseconds())/1000, "floor-ms")
 			b.ReportMetric(float64(o)/float64(f), "launch/floor")
 		})
-	}
-}
-
-// BenchmarkMemory looks at the launcher's two processes while eight workers run
-// and metrics are served.
-func BenchmarkMemory(b *testing.B) {
-	for b.Loop() {
-		j := launchertest.Start(b, nil, append([]string{"run", "--nproc-per-node=8", "--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)...)
-		j.Await(8, "ready")
-		url := regexp.MustCompile(`http://\S+`).FindString(j.AwaitStderr("metrics are on"))
-		for range 3 {
-			response, err := http.Get(url)
-			if err != nil {
-				b.Fatal(err)
-			}
-			_, _ = io.Copy(io.Discard, response.Body)
-			response.Body.Close()
-		}
-		keeper, supervisor := j.Keeper(), j.Supervisor()
-		mib := func(pid int, fields ...string) float64 { return launchertest.Memory(b, pid, fields...) / (1 << 20) }
-		b.ReportMetric(mib(supervisor, "Rss"), "supervisor-rss-MiB")
-		b.ReportMetric(mib(keeper, "Rss"), "keeper-rss-MiB")
-		b.ReportMetric(mib(keeper, "Private_Clean", "Private_Dirty"), "keeper-private-MiB")
-		b.ReportMetric(mib(keeper, "Pss")+mib(supervisor, "Pss"), "both-pss-MiB")
-		j.Signal(unix.SIGTERM)
-		j.Exit()
 	}
 }

@@ -3,8 +3,11 @@
 package main
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,4 +130,30 @@ func processorTime(b *testing.B, pids []int) (sum time.Duration) {
 		}
 	}
 	return sum
+}
+
+// BenchmarkMemory looks at the launcher's two processes while eight workers run
+// and metrics are served.
+func BenchmarkMemory(b *testing.B) {
+	for b.Loop() {
+		j := launchertest.Start(b, nil, append([]string{"run", "--nproc-per-node=8", "--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)...)
+		j.Await(8, "ready")
+		url := regexp.MustCompile(`http://\S+`).FindString(j.AwaitStderr("metrics are on"))
+		for range 3 {
+			response, err := http.Get(url)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+		}
+		keeper, supervisor := j.Keeper(), j.Supervisor()
+		mib := func(pid int, fields ...string) float64 { return launchertest.Memory(b, pid, fields...) / (1 << 20) }
+		b.ReportMetric(mib(supervisor, "Rss"), "supervisor-rss-MiB")
+		b.ReportMetric(mib(keeper, "Rss"), "keeper-rss-MiB")
+		b.ReportMetric(mib(keeper, "Private_Clean", "Private_Dirty"), "keeper-private-MiB")
+		b.ReportMetric(mib(keeper, "Pss")+mib(supervisor, "Pss"), "both-pss-MiB")
+		j.Signal(unix.SIGTERM)
+		j.Exit()
+	}
 }

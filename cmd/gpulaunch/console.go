@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -29,13 +30,13 @@ type console struct {
 
 	mu     sync.Mutex
 	closed bool
-	lines  chan string
+	texts  chan string
 	done   chan struct{}
 }
 
 // newConsole also passes on what comes from keeper.
 func newConsole(keeper <-chan launcher.Control) *console {
-	c := &console{control: make(chan launcher.Control, 4), lines: make(chan string, 1024), done: make(chan struct{})}
+	c := &console{control: make(chan launcher.Control, 4), texts: make(chan string, 1024), done: make(chan struct{})}
 	c.stdout = launcher.NewSink(os.Stdout, c.unread)
 	c.stderr = launcher.NewSink(os.Stderr, c.unread)
 	go func() {
@@ -62,22 +63,25 @@ func (c *console) unread(err error) {
 }
 
 // say prints one line of the launcher's own.
-func (c *console) say(line string) {
+func (c *console) say(line string) { c.print(fmt.Sprintf("gpulaunch: %s\n", oneLine(line))) }
+
+// print prints text as it is.
+func (c *console) print(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return
 	}
 	select {
-	case c.lines <- line:
-	default: // a thousand lines behind: nobody reads
+	case c.texts <- text:
+	default: // a thousand texts behind: nobody reads
 	}
 }
 
 func (c *console) write() {
 	defer close(c.done)
-	for line := range c.lines {
-		fmt.Fprintf(c.stderr, "gpulaunch: %s\n", oneLine(line))
+	for text := range c.texts {
+		_, _ = io.WriteString(c.stderr, text) // a Sink takes all
 	}
 }
 
@@ -86,7 +90,7 @@ func (c *console) close() {
 	c.mu.Lock()
 	if !c.closed {
 		c.closed = true
-		close(c.lines)
+		close(c.texts)
 	}
 	c.mu.Unlock()
 	select {

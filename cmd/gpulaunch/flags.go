@@ -62,22 +62,11 @@ func (f *jobFlags) registerGPU(fs *pflag.FlagSet) {
 // complete fills in what depends on several flags and on the environment.
 func (f *jobFlags) complete(args []string) error {
 	o := &f.options
+	if o.Nodes < 1 {
+		return fmt.Errorf("--nnodes is %d: it must be at least 1", o.Nodes)
+	}
 	if f.standalone && o.Nodes != 1 {
 		return fmt.Errorf("--standalone contradicts --nnodes=%d: drop one of them", o.Nodes)
-	}
-	if o.Nodes == 1 && o.MasterAddr == "" {
-		o.MasterAddr = "127.0.0.1"
-	}
-	switch {
-	case o.MasterPort != 0:
-	case o.Nodes > 1:
-		o.MasterPort = 29500 // torchrun's; machines cannot agree on a free one
-	default:
-		port, err := launcher.FreePort()
-		if err != nil {
-			return err
-		}
-		o.MasterPort, o.FreePort = port, true
 	}
 	switch {
 	case o.RunID != "":

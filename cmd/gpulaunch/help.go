@@ -20,7 +20,9 @@ var topics = []struct{ name, short string }{
 	{"exit-codes", "What the exit code says"},
 	{"gpus", "How GPUs are found, and what CUDA_VISIBLE_DEVICES does"},
 	{"metrics", "What Prometheus is told, and how to scrape it"},
+	{"report", "What is printed, or written as JSON, when a job fails"},
 	{"signals", "How a job is stopped, and what is guaranteed"},
+	{"start-methods", "New programs, or workers forked from one that has imported torch"},
 }
 
 // helpTopics are commands that cannot be run: cobra lists them apart and shows

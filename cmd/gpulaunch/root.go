@@ -60,6 +60,14 @@ func complain(err error) int {
 	if text := oneLine(err.Error()); text != "" {
 		fmt.Fprintf(os.Stderr, "gpulaunch: %s\n", text)
 	}
+	return exitCode(err)
+}
+
+// exitCode is what the process exits with after an error.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
 	var e *exitError
 	if errors.As(err, &e) {
 		return e.code

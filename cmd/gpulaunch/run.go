@@ -17,6 +17,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
 
@@ -24,6 +25,10 @@ import (
 type runFlags struct {
 	jobFlags
 	grace   seconds
+	wait    seconds // for the others, after a failure
+	method  launcher.StartMethod
+	preload []string
+	report  string
 	output  launcher.OutputMode
 	stdin   string
 	sweep   string
@@ -35,7 +40,7 @@ type runFlags struct {
 }
 
 func newRun(keeper *launcher.KeeperLink) *cobra.Command {
-	f := &runFlags{grace: seconds(30 * time.Second), stdin: "none", sweep: "on"}
+	f := &runFlags{grace: seconds(30 * time.Second), stdin: "none", sweep: "on", method: launcher.StartExec}
 	c := &cobra.Command{
 		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
 		Short: "Run a program once per GPU, or on CPUs where there is none",
@@ -48,6 +53,7 @@ or by the interpreter that PYTHON_EXEC names.
 Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 		Example: `  gpulaunch run train.py --epochs 3
   gpulaunch run --nproc-per-node=4 -m package.train
+  gpulaunch run --start-method=forkserver --preload=torch train.py
   gpulaunch run --affinity=exclusive --metrics-address=:9750 -- ./serve
   gpulaunch run --nnodes=2 --node-rank=1 --master-addr=10.0.0.1 train.py`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -65,6 +71,10 @@ Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 	fs.SetInterspersed(false)
 	f.register(fs)
 	fs.Var(&f.grace, "grace", "how long workers may take to end before they are killed")
+	fs.Var(&f.wait, "failure-wait", "how long the others may go on after a worker has failed before they are stopped")
+	parsed(fs, "start-method", "METHOD", "exec, or forkserver: fork Python workers from a process that has imported --preload", &f.method, launcher.ParseStartMethod)
+	fs.StringSliceVar(&f.preload, "preload", nil, "Python `modules` that are imported once for all workers, as torch,numpy")
+	fs.StringVar(&f.report, "report", "", "`file` for a report of how the job ended, as JSON")
 	parsed(fs, "output", "MODE", "workers' output: prefix (rank before each line) or inherit (default with one)", &f.output, launcher.ParseOutputMode)
 	parsed(fs, "stdin", "WHO", "who gets the standard input: none or rank0", &f.stdin, oneOf("none", "rank0"))
 	parsed(fs, "sweep", "WHEN", "end what workers leave behind: on, or off for a job that ends well", &f.sweep, oneOf("on", "off"))
@@ -79,9 +89,39 @@ func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
 	if err := f.check(args); err != nil {
 		return err
 	}
-	argv, err := f.command.Resolve()
+	file, err := f.createReport()
 	if err != nil {
 		return err
+	}
+	rep, err := f.launch(keeper)
+	if file == nil {
+		return err
+	}
+	rep.Launcher = "gpulaunch " + version()
+	if rep.Started.IsZero() { // nothing was started
+		rep.Started, rep.Ended, rep.ExitCode, rep.Error = f.started, time.Now(), exitCode(err), oneLine(err.Error())
+	}
+	if e := file.Write(rep); e != nil && err == nil {
+		return e
+	}
+	return err
+}
+
+// createReport opens the report's file, if there is to be one: that it cannot be
+// written must be known before the job runs for a week.
+func (f *runFlags) createReport() (*report.File, error) {
+	if f.report == "" {
+		return nil, nil
+	}
+	return report.Create(f.report)
+}
+
+// launch runs the job and says how it ended. A report whose times are zero is
+// that of a job of which nothing was started.
+func (f *runFlags) launch(keeper *launcher.KeeperLink) (rep report.Report, err error) {
+	argv, err := f.command.Resolve()
+	if err != nil {
+		return rep, err
 	}
 	spawner := launcher.NewSpawner()
 	client := newClient(f.library, spawner)
@@ -89,38 +129,61 @@ func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
 
 	m, p, err := f.planUnless(keeper.Control, client)
 	if err != nil {
-		return err
+		return rep, err
 	}
 	out := newConsole(keeper.Control)
 	defer out.close()
 	config := launcher.Config{
-		Argv: argv, Environ: os.Environ(), Grace: time.Duration(f.grace),
+		Argv: argv, Grace: time.Duration(f.grace), FailureWait: time.Duration(f.wait),
+		StartMethod: f.method, Preload: f.preload,
 		Output: f.output, Stdout: out.stdout, Stderr: out.stderr,
 		Spawner: spawner, Subreaper: true, ChildEnded: childEnded(), LeaveBehind: f.sweep == "off",
 		Keeper: keeper, Log: out.say,
 	}
-	if f.output == "" {
-		config.Output = launcher.OutputInherit
-		if len(p.Workers) > 1 {
-			config.Output = launcher.OutputPrefix
-		}
+	if f.grace == 0 {
+		config.Grace = -1 // for a Config, 0 is the default
 	}
 	if f.stdin == "rank0" {
 		config.Stdin = launcher.NewStdin(os.Stdin)
 	}
 	stop, err := f.tell(m.Inventory, client, &config, out)
 	if err != nil {
-		return err
+		return rep, err
 	}
 	defer stop()
 	f.greet(p, out)
-	return f.finish(launcher.Run(p, config, out.control), out)
+	f.greetTemplate(&config, out)
+	r := launcher.Run(p, config, out.control)
+	rep = r.Report(p, config)
+	return rep, f.finish(r, rep, out)
+}
+
+// greetTemplate has the template's progress told: importing takes seconds.
+func (f *runFlags) greetTemplate(config *launcher.Config, out *console) {
+	if f.quiet || f.method != launcher.StartForkserver {
+		return
+	}
+	next := config.Observe
+	config.Observe = func(e launcher.Event) {
+		switch e.Kind {
+		case launcher.TemplateStarted:
+			out.say(e.Text + " once for all workers")
+		case launcher.TemplateReady:
+			out.say(e.Template.String())
+		}
+		if next != nil {
+			next(e)
+		}
+	}
 }
 
 // check refuses a command line that cannot work.
 func (f *runFlags) check(args []string) error {
 	if len(args) == 0 {
 		return errors.New("there is no program to run: gpulaunch run [flags] PROGRAM [ARGUMENT...]")
+	}
+	if len(f.preload) > 0 && f.method != launcher.StartForkserver {
+		return fmt.Errorf("--preload=%s needs --start-method=forkserver", strings.Join(f.preload, ","))
 	}
 	return f.complete(args)
 }
@@ -230,8 +293,14 @@ func devices(p launcher.Plan) string {
 	return "GPU " + strings.Join(list, ", ")
 }
 
-// finish says how the job ended and turns it into an exit code.
-func (f *runFlags) finish(r launcher.Result, out *console) error {
+// finish says how the job ended and turns it into an exit code. The line that
+// matters most comes last, where a terminal shows it.
+func (f *runFlags) finish(r launcher.Result, rep report.Report, out *console) error {
+	if r.ExitCode != 0 {
+		var table strings.Builder
+		_ = rep.Table(&table, report.StyleOf(os.Stderr, os.Getenv)) // a Builder takes all
+		out.print(table.String())
+	}
 	for _, line := range r.Summary() {
 		out.say(line)
 	}
