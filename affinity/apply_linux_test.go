@@ -25,17 +25,35 @@ func allowedInStatus(file string) (string, error) {
 	return "", fmt.Errorf("no Cpus_allowed_list in %s", file)
 }
 
-// childCPUs starts a child from the calling thread and returns the CPUs that the kernel lets it use.
-func childCPUs(t *testing.T) string {
+// childJobs are what the re-executed test binary can do, by the value of childVariable.
+var childJobs = map[string]func() error{
+	"cpus": func() error {
+		list, err := allowedInStatus("/proc/self/status")
+		fmt.Print(list)
+		return err
+	},
+	"memory":  printMemory,
+	"threads": func() error { return runThreads("") },
+	"stray":   func() error { return runThreads(os.Getenv(strayVariable)) },
+}
+
+// childOutput starts a child from the calling thread and returns what it prints.
+func childOutput(t *testing.T, job string) string {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), childVariable+"=1")
+	cmd.Env = append(os.Environ(), childVariable+"="+job)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(out)
+}
+
+// childCPUs starts a child from the calling thread and returns the CPUs that the kernel lets it use.
+func childCPUs(t *testing.T) string {
+	t.Helper()
+	return childOutput(t, "cpus")
 }
 
 func TestApply(t *testing.T) {

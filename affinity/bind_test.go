@@ -134,7 +134,7 @@ func TestBindCPUOnly(t *testing.T) {
 
 func TestBindErrors(t *testing.T) {
 	topo := mustRead(t, grid(1, 1, 2, 1).write(t))
-	if _, _, err := topo.Bind("sideways", nil); err == nil || !strings.Contains(err.Error(), `"sideways"; it is one of none, node, exclusive`) {
+	if _, _, err := topo.Bind("sideways", nil); err == nil || !strings.Contains(err.Error(), `"sideways"; it is one of none, node, socket, exclusive, core-complex, single`) {
 		t.Errorf("unknown mode: %v", err)
 	}
 	if _, _, err := topo.BindCPUOnly(ModeNode, 0); err == nil {

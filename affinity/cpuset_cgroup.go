@@ -7,28 +7,34 @@ import (
 )
 
 // capturedAllowed returns the CPUs that the cpuset files of a capture allow its process, all online ones when they say
-// nothing. It follows cpuset(7) and Documentation/admin-guide/cgroup-v2.rst: find where the cpuset controller is
-// mounted, then the process's own group, then that group's effective CPUs.
+// nothing.
 func capturedAllowed(s *sysfs, online CPUSet) CPUSet {
-	mount, ok := cpusetMount(s)
-	if !ok {
-		return online
-	}
-	group, ok := cpusetGroup(s)
-	if !ok {
-		return online
-	}
-	// Join cleans the path from the root down, so that ".." in a capture does not lead out of it.
-	file := filepath.Join("/", mount.dir, group, mount.file)
-	cpus, err := s.readParsed(file, ParseCPUList)
-	if allowed := cpus.Intersect(online); err == nil && !allowed.IsEmpty() {
+	cpus, known := readCpuset(s, func(c cpusetFS) string { return c.cpus })
+	if allowed := cpus.Intersect(online); known && !allowed.IsEmpty() {
 		return allowed
 	}
 	return online
 }
 
-// cpusetFS is a mounted file system with cpusets: where, and the file of a group that holds its CPUs.
-type cpusetFS struct{ dir, file string }
+// readCpuset returns what a file of the process's cpuset holds. It follows cpuset(7) and
+// Documentation/admin-guide/cgroup-v2.rst: find where the cpuset controller is mounted, then the process's own group,
+// then that group's file.
+func readCpuset(s *sysfs, file func(cpusetFS) string) (CPUSet, bool) {
+	mount, ok := cpusetMount(s)
+	if !ok {
+		return CPUSet{}, false
+	}
+	group, ok := cpusetGroup(s)
+	if !ok {
+		return CPUSet{}, false
+	}
+	// Join cleans the path from the root down, so that ".." in a capture does not lead out of it.
+	set, err := s.readParsed(filepath.Join("/", mount.dir, group, file(mount)), ParseCPUList)
+	return set, err == nil
+}
+
+// cpusetFS is a mounted file system with cpusets: where, and the files of a group that hold its CPUs and memory nodes.
+type cpusetFS struct{ dir, cpus, mems string }
 
 func cpusetMount(s *sysfs) (cpusetFS, bool) {
 	mounts, _ := s.read("/proc/mounts")
@@ -40,11 +46,11 @@ func cpusetMount(s *sysfs) (cpusetFS, bool) {
 		dir, kind, options := fields[1], fields[2], strings.Split(fields[3], ",")
 		switch {
 		case kind == "cgroup2" && hasCpusetController(s, dir):
-			return cpusetFS{dir, "cpuset.cpus.effective"}, true
+			return cpusetFS{dir, "cpuset.cpus.effective", "cpuset.mems.effective"}, true
 		case kind == "cpuset", kind == "cgroup" && slices.Contains(options, "cpuset") && slices.Contains(options, "noprefix"):
-			return cpusetFS{dir, "cpus"}, true
+			return cpusetFS{dir, "cpus", "mems"}, true
 		case kind == "cgroup" && slices.Contains(options, "cpuset"):
-			return cpusetFS{dir, "cpuset.cpus"}, true
+			return cpusetFS{dir, "cpuset.cpus", "cpuset.mems"}, true
 		}
 	}
 	return cpusetFS{}, false

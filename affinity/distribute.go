@@ -52,6 +52,28 @@ func deal(cores []*domain, k int) []CPUSet {
 	return sets
 }
 
+// steps gives each of k workers one of the sets: at equal steps through all of them, or in turn where k is more.
+func steps(sets []CPUSet, k int) []CPUSet {
+	n := len(sets)
+	taken := make([]CPUSet, k)
+	for i := range taken {
+		if k <= n {
+			taken[i] = sets[i*n/k]
+		} else {
+			taken[i] = sets[i%n]
+		}
+	}
+	return taken
+}
+
+func leaves(cores []*domain) []CPUSet {
+	sets := make([]CPUSet, len(cores))
+	for i, core := range cores {
+		sets[i] = core.cpus
+	}
+	return sets
+}
+
 func disjoint(sets []CPUSet) bool {
 	var all CPUSet
 	for _, set := range sets {

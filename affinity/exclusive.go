@@ -11,7 +11,16 @@ import (
 // Workers with the same set are a group: its cores are dealt out to them in order. Sets that overlap without being the
 // same (a device whose place is unknown may use all CPUs, its neighbours only their node) are made disjoint first: each
 // core goes to the smallest set that has it, then cores move to where a worker would get fewer. See [owners].
-func exclusive(m machine, sets []CPUSet) []CPUSet {
+func exclusive(m machine, sets []CPUSet) []CPUSet { return ownCores(m, sets, deal) }
+
+// single gives every worker one core of those that it would have to itself in mode exclusive. The workers of a group
+// that has fewer cores take these in turn.
+func single(m machine, sets []CPUSet) []CPUSet {
+	return ownCores(m, sets, func(cores []*domain, k int) []CPUSet { return steps(leaves(cores), k) })
+}
+
+// ownCores divides the cores between the groups and lets deal do so within each.
+func ownCores(m machine, sets []CPUSet, deal func(cores []*domain, k int) []CPUSet) []CPUSet {
 	groups := groupBySet(sets)
 	cores := m.part(m.allowed).cores()
 	own := newOwners(groups, cores)

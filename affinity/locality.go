@@ -19,10 +19,13 @@ type Locality struct {
 	CPUs CPUSet `json:"cpus"`
 	// Reported are the device's local CPUs by the device's own library (NVML). Empty: unknown.
 	Reported CPUSet `json:"reported"`
+	// PCIPath is the device's real folder in sysfs, with the bridges above it, such as
+	// "/sys/devices/pci0000:17/0000:17:00.0/0000:18:00.0". "" when unknown.
+	PCIPath string `json:"pci_path,omitempty"`
 }
 
-// ReadLocality reads where a PCI device sits from root/sys/bus/pci/devices/ADDRESS: numa_node, local_cpus and
-// local_cpulist (Documentation/ABI/testing/sysfs-bus-pci). The address may be in NVML's form; it becomes the name.
+// ReadLocality reads where a PCI device sits from root/sys/bus/pci/devices/ADDRESS: numa_node, local_cpus,
+// local_cpulist and the link itself (Documentation/ABI/testing/sysfs-bus-pci). The address may be in NVML's form; it becomes the name.
 //
 // What is missing is unknown. For a device that is not there the error wraps fs.ErrNotExist. A file that makes no sense
 // is an error too, and the locality holds what the other files say. With any error the locality is safe to use.
@@ -38,6 +41,7 @@ func ReadLocality(root, pciAddress string) (Locality, error) {
 	if _, err := os.Stat(s.root + dir); err != nil {
 		return loc, fmt.Errorf("cannot read where PCI device %s sits: %w", addr, err)
 	}
+	loc.PCIPath = s.pciPath(addr)
 	node, nodeErr := s.readInt(dir + "/numa_node")
 	if nodeErr == nil && node >= 0 {
 		loc.NUMANode = node

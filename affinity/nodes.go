@@ -31,6 +31,7 @@ func readNodes(s *sysfs, online CPUSet) []Node {
 	for i := range nodes {
 		nodes[i].Distances = readDistances(s, nodes[i].ID, ids)
 	}
+	markDeviceMemory(s, nodes)
 	return nodes
 }
 

@@ -2,16 +2,25 @@ package affinity
 
 import "fmt"
 
-// resolve returns the allowed CPUs near a device, and a warning for everything about them that is not as it should be.
-// It never returns an empty set as long as one CPU is allowed.
-func (t *Topology) resolve(loc Locality) (CPUSet, []string) {
+// resolve returns the allowed CPUs near a device, in mode socket those of its packages, and a warning for everything
+// about them that is not as it should be. It never returns an empty set as long as one CPU is allowed. With a strict
+// request it fails where it would have to look further than near the device.
+func (t *Topology) resolve(req Request, loc Locality) (CPUSet, []string, error) {
 	local, warnings := t.localCPUs(loc)
-	if near := local.Intersect(t.Allowed); !near.IsEmpty() {
-		return near, warnings
+	what := "local CPUs"
+	if req.Mode == ModeSocket {
+		local, what = t.wholePackages(local), "package's CPUs"
 	}
-	wider, what := t.widen(local)
-	return wider, append(warnings, fmt.Sprintf("%s: none of its local CPUs %s is allowed (allowed: %s); using %s, CPUs %s",
-		loc.Name, local, t.Allowed, what, wider))
+	if near := local.Intersect(t.Allowed); !near.IsEmpty() {
+		return near, warnings, nil
+	}
+	if req.Strict {
+		return CPUSet{}, nil, fmt.Errorf("%s: none of its %s %s is allowed (allowed: %s); allow some of them, or do without strict affinity",
+			loc.Name, what, local, t.Allowed)
+	}
+	wider, place := t.widen(local)
+	return wider, append(warnings, fmt.Sprintf("%s: none of its %s %s is allowed (allowed: %s); using %s, CPUs %s",
+		loc.Name, what, local, t.Allowed, place, wider)), nil
 }
 
 // localCPUs returns the online CPUs near a device: by sysfs, else by the device's library, else those of its NUMA node,
@@ -63,21 +72,10 @@ func (t *Topology) nearestCPUs(node Node) CPUSet {
 // widen returns the allowed CPUs of the smallest thing around local that has any, and its name: the NUMA nodes, the
 // packages, the machine.
 func (t *Topology) widen(local CPUSet) (CPUSet, string) {
-	var nodes, packages CPUSet
-	for _, n := range t.Nodes {
-		if n.CPUs.intersects(local) {
-			nodes = nodes.Union(n.CPUs)
-		}
-	}
-	for _, p := range t.Packages {
-		if p.CPUs.intersects(local) {
-			packages = packages.Union(p.CPUs)
-		}
-	}
-	if near := nodes.Intersect(t.Allowed); !near.IsEmpty() {
+	if near := t.wholeNodes(local).Intersect(t.Allowed); !near.IsEmpty() {
 		return near, "its NUMA node"
 	}
-	if near := packages.Intersect(t.Allowed); !near.IsEmpty() {
+	if near := t.wholePackages(local).Intersect(t.Allowed); !near.IsEmpty() {
 		return near, "its package"
 	}
 	return t.Allowed, "the whole machine"

@@ -13,6 +13,8 @@ type Topology struct {
 	Online CPUSet `json:"online"`
 	// Allowed are the online CPUs that this process may use. Nothing is ever bound to any other.
 	Allowed CPUSet `json:"allowed"`
+	// AllowedMems are the NUMA nodes whose memory this process may use, ascending. Nil: unknown, which is taken for all.
+	AllowedMems []int `json:"allowed_memory_nodes,omitempty"`
 	// Packages are the sockets, by their lowest CPU. Empty when the kernel does not say.
 	Packages []Package `json:"packages"`
 	// Nodes are the NUMA nodes, by ID. IDs may have gaps. There is at least one.
@@ -42,6 +44,9 @@ type Node struct {
 	// Initiators are the nodes whose CPUs reach this node's memory fastest, by the firmware's HMAT table
 	// (Documentation/admin-guide/mm/numaperf.rst). Empty: unknown.
 	Initiators []int `json:"initiators,omitempty"`
+	// DeviceMemory says that the memory is a device's own, such as that of a GPU which the CPUs can address (POWER9,
+	// Grace), and no place for a program's memory.
+	DeviceMemory bool `json:"device_memory,omitempty"`
 }
 
 // Cache is a cache that several hardware threads share.
@@ -100,6 +105,7 @@ func readSets(s *sysfs, online, allowed CPUSet) *Topology {
 	t.L3s = caches.l3s
 	t.Groups = append(t.Groups, caches.others...)
 	t.Nodes = readNodes(s, online)
+	t.AllowedMems = readAllowedMems(s)
 	for _, set := range cores {
 		t.Cores = append(t.Cores, Core{Package: t.packageOf(set), CPUs: set})
 	}

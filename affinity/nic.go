@@ -1,0 +1,97 @@
+package affinity
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// NIC is an RDMA device: plain data.
+type NIC struct {
+	// Name is the kernel's, such as mlx5_0.
+	Name string `json:"name"`
+	// PCIAddress is that of the function it belongs to, "" for one that is on no PCI bus, such as soft-RoCE.
+	PCIAddress string `json:"pci_address,omitempty"`
+	// PCIPath is where that function sits: see [Locality.PCIPath].
+	PCIPath string `json:"pci_path,omitempty"`
+	// NUMANode is -1 when unknown.
+	NUMANode int       `json:"numa_node"`
+	Ports    []NICPort `json:"ports"`
+}
+
+// NICPort is a port of an RDMA device.
+type NICPort struct {
+	Number    int    `json:"number"` // from 1
+	State     string `json:"state"`  // the kernel's word, such as ACTIVE or DOWN; "" when unknown
+	LinkLayer string `json:"link_layer"`
+}
+
+const infinibandDir = "/sys/class/infiniband"
+
+// ReadNICs reads the RDMA devices in root/sys/class/infiniband (Documentation/ABI/stable/sysfs-class-infiniband), by
+// name. None is no error.
+func ReadNICs(root string) ([]NIC, error) {
+	s := newSysfs(root)
+	names, err := s.names(infinibandDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var nics []NIC
+	for _, name := range names {
+		nics = append(nics, readNIC(s, name))
+	}
+	return nics, nil
+}
+
+func readNIC(s *sysfs, name string) NIC {
+	dir := infinibandDir + "/" + name
+	nic := NIC{Name: name, NUMANode: -1, PCIAddress: pciAddressOf(s, dir)}
+	if nic.PCIAddress != "" {
+		nic.PCIPath = s.pciPath(nic.PCIAddress)
+		if node, err := s.readInt(pciDir + nic.PCIAddress + "/numa_node"); err == nil && node >= 0 {
+			nic.NUMANode = node
+		}
+	}
+	ports, _ := s.numbered(dir+"/ports", "")
+	for number := range ports.All() {
+		port := dir + "/ports/" + CPUs(number).String()
+		state, _ := s.read(port + "/state") // "4: ACTIVE"
+		if _, word, ok := strings.Cut(state, ": "); ok {
+			state = word
+		}
+		layer, _ := s.read(port + "/link_layer")
+		nic.Ports = append(nic.Ports, NICPort{number, state, layer})
+	}
+	return nic
+}
+
+// pciAddressOf returns the PCI address that the device link of a folder in /sys/class leads to. Functions that share one
+// (scalable functions are on the auxiliary bus) have it further up in the folder's own link.
+func pciAddressOf(s *sysfs, dir string) string {
+	for _, link := range []string{dir + "/device", dir} {
+		target, _ := os.Readlink(s.root + link)
+		names := strings.Split(target, "/")
+		for _, name := range slices.Backward(names) {
+			if addr, err := CanonicalPCI(name); err == nil {
+				return addr
+			}
+		}
+	}
+	return ""
+}
+
+// pciPath returns the real folder of a PCI device, which has its bridges in it from the root down; "" when unknown.
+func (s *sysfs) pciPath(addr string) string {
+	target, _ := os.Readlink(s.root + pciDir + addr)
+	if real := path.Join(pciDir, target); strings.HasPrefix(real, "/sys/devices/") {
+		return real
+	}
+	return ""
+}
