@@ -1,0 +1,105 @@
+package capture
+
+import (
+	"archive/tar"
+	"bytes"
+	"io/fs"
+	"strings"
+	"testing"
+)
+
+// fuzzLimits are small, so that a round is fast.
+var fuzzLimits = limits{entries: 50, name: 4096, depth: 16, file: 4096, total: 1 << 20}
+
+// FuzzUnpack unpacks arbitrary bytes as they are and gzip'ed. Whatever they are, there is no panic, nothing outside of
+// the root, no more in it than the limits say, and no link that leads out of it.
+func FuzzUnpack(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x1f\x8b"))
+	f.Add([]byte("BZh91AY&SY"))
+	f.Add(tarOf(f, folder("sys"), online, link("sys/x", "devices/system")))
+	f.Add(tarOf(f, link("a", "b"), link("b", "."), link("c", "a/../x")))
+	f.Add(gzipped(f, tarOf(f, online)))
+	for _, test := range hostile {
+		if archive := tarOf(f, test.entries...); len(archive) < 1<<14 {
+			f.Add(archive)
+		}
+	}
+	f.Fuzz(func(t *testing.T, archive []byte) {
+		fuzzUnpack(t, archive)
+		if len(archive) < 1<<16 {
+			fuzzUnpack(t, gzipped(t, archive))
+		}
+	})
+}
+
+func fuzzUnpack(t *testing.T, archive []byte) {
+	root, unchanged := guarded(t)
+	in, err := decompress(bytes.NewReader(archive))
+	if err == nil {
+		err = unpack(in, root, fuzzLimits)
+	}
+	unchanged()
+	if err != nil && strings.ContainsAny(err.Error(), "\n\r\x1b") {
+		t.Errorf("an error of more than a line: %q", err)
+	}
+	entries := 0
+	walkErr := fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, walkErr error) error {
+		if walkErr != nil {
+			return walkErr
+		}
+		info, statErr := entry.Info()
+		switch entries++; {
+		case statErr != nil:
+			return statErr
+		case info.Mode().IsRegular() && info.Size() > fuzzLimits.file:
+			t.Errorf("%q has %d bytes", name, info.Size())
+		case !info.Mode().IsRegular() && !info.IsDir() && info.Mode().Type() != fs.ModeSymlink:
+			t.Errorf("%q is a %v", name, info.Mode())
+		}
+		if _, statErr := root.Stat(name); err == nil && !harmless(statErr) {
+			t.Errorf("%q leads out: %v", name, statErr)
+		}
+		return nil
+	})
+	if walkErr != nil {
+		t.Error(walkErr)
+	}
+	// The last entry may imply as many folders as its name can hold.
+	if entries > fuzzLimits.entries+fuzzLimits.depth+1 {
+		t.Errorf("%d entries", entries)
+	}
+}
+
+// FuzzEntries unpacks well-formed archives of three entries, which arbitrary bytes seldom are.
+func FuzzEntries(f *testing.F) {
+	f.Add("a", byte(tar.TypeSymlink), "..", "a/b", byte(tar.TypeReg), "x", "a", byte(tar.TypeDir), "")
+	f.Add("sys/devices", byte(tar.TypeDir), "", "l", byte(tar.TypeSymlink), "sys/devices", "x", byte(tar.TypeSymlink), "l/../../..")
+	f.Add("../x", byte(tar.TypeReg), "x", "/x", byte(tar.TypeReg), "x", "y", byte(tar.TypeLink), "../sentinel")
+	f.Add("x", byte(tar.TypeFifo), "", "x", byte(tar.TypeChar), "", "", byte(tar.TypeXGlobalHeader), "")
+	f.Add("0\xff", byte(tar.TypeDir), "", "\xff", byte(tar.TypeReg), "x", "l", byte(tar.TypeSymlink), "\xff")
+	f.Fuzz(func(t *testing.T, name1 string, kind1 byte, text1 string, name2 string, kind2 byte, text2 string, name3 string, kind3 byte, text3 string) {
+		var archive bytes.Buffer
+		w := tar.NewWriter(&archive)
+		for _, header := range []tar.Header{
+			{Name: name1, Typeflag: kind1, Linkname: text1},
+			{Name: name2, Typeflag: kind2, Linkname: text2},
+			{Name: name3, Typeflag: kind3, Linkname: text3},
+		} {
+			content := ""
+			if header.Typeflag == tar.TypeReg {
+				content, header.Linkname, header.Size = header.Linkname, "", int64(len(header.Linkname))
+			}
+			if w.WriteHeader(&header) != nil {
+				return // the writer knows that there is no such entry
+			}
+			if _, err := w.Write([]byte(content)); err != nil {
+				return
+			}
+		}
+		if err := w.Close(); err != nil {
+			return
+		}
+		fuzzUnpack(t, archive.Bytes())
+	})
+}

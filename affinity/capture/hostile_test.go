@@ -1,0 +1,377 @@
+package capture
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// online is what makes an archive one of a machine.
+var online = tar.Header{Name: cpuDir + "/cpu0/topology/core_id", Linkname: "0\n"}
+
+func link(name, target string) tar.Header {
+	return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}
+}
+
+func file(name, content string) tar.Header { return tar.Header{Name: name, Linkname: content} }
+
+func folder(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeDir} }
+
+var hostile = map[string]struct {
+	entries []tar.Header
+	why     string // words of the error
+}{
+	"name with ..":               {[]tar.Header{online, file("../sentinel", "broken")}, `"../sentinel" is not a path below`},
+	"name with .. inside":        {[]tar.Header{online, file("sys/../../sentinel", "broken")}, "is not a path below"},
+	"name that goes and returns": {[]tar.Header{online, file("sys/../sys/x", "broken")}, "is not a path below"},
+	"absolute name":              {[]tar.Header{online, file("/sentinel", "broken")}, "is not a path below"},
+	"folder ..":                  {[]tar.Header{online, folder("../d/")}, "is not a path below"},
+	"absolute link":              {[]tar.Header{online, link("sys/x", "/etc/passwd")}, `is a link to an absolute path, "/etc/passwd"`},
+	"link out":                   {[]tar.Header{online, link("sys/x", "../../sentinel")}, `is a link out of the archive, to "../../sentinel"`},
+	"link to the folder above":   {[]tar.Header{online, link("x", "..")}, "is a link out of the archive"},
+	"empty link":                 {[]tar.Header{online, link("sys/x", "")}, "is a link to nothing"},
+	"link out through a link": {
+		[]tar.Header{online, link("deep/er/top", "../.."), link("sys/x", "../deep/er/top/../sentinel")},
+		`it has the link "sys/x"`,
+	},
+	"link out through a later link": {
+		[]tar.Header{online, link("sys/x", "../deep/er/top/../sentinel"), link("deep/er/top", "../..")},
+		`it has the link "sys/x"`,
+	},
+	"file through a link":        {[]tar.Header{online, link("sys/x", ".."), file("sys/x/y", "broken")}, "lies below what is no folder"},
+	"folder below a file":        {[]tar.Header{online, file("sys/x", ""), folder("sys/x/y/z")}, "lies below what is no folder"},
+	"folder turned to a link":    {[]tar.Header{online, folder("sys/x"), link("sys/x", ".."), file("sys/x/y", "broken")}, "is in the place of another"},
+	"link turned to a file":      {[]tar.Header{online, link("sys/x", "y"), file("sys/x", "broken")}, "is in the place of another"},
+	"file twice":                 {[]tar.Header{online, online}, "is in the place of another"},
+	"file in place of the top":   {[]tar.Header{online, file(".", "x")}, "is in the place of another"},
+	"hard link":                  {[]tar.Header{online, {Name: "x", Typeflag: tar.TypeLink, Linkname: "../sentinel"}}, "but a hard link"},
+	"character device":           {[]tar.Header{online, {Name: "x", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 5}}, "but a device"},
+	"block device":               {[]tar.Header{online, {Name: "x", Typeflag: tar.TypeBlock, Devmajor: 8}}, "but a device"},
+	"pipe":                       {[]tar.Header{online, {Name: "x", Typeflag: tar.TypeFifo}}, "but a pipe"},
+	"socket, as cpio numbers it": {[]tar.Header{online, {Name: "x", Typeflag: 'Q'}}, "but of type 'Q'"},
+	"long name":                  {[]tar.Header{online, file(strings.Repeat("a/", 2049)+"a", "")}, "of more than 4096 bytes"},
+	"long link":                  {[]tar.Header{online, link("x", strings.Repeat("a/", 2049))}, "of more than 4096 bytes"},
+	"long part of a name":        {[]tar.Header{online, file(strings.Repeat("a", 256), "")}, "more than 255 bytes"},
+	"deep name":                  {[]tar.Header{online, file(strings.Repeat("a/", 64)+"a", "")}, "more than 64 folders deep"},
+	"large file":                 {[]tar.Header{online, file("x", strings.Repeat("a", 8<<20+1))}, "has more than 8 MiB"},
+	"control characters":         {[]tar.Header{online, file("../\n\x1b[2J", "")}, `"../\n\x1b[2J" is not a path`},
+	"name of no characters":      {[]tar.Header{online, file("sys/\xff", "")}, "other than printable characters"},
+	"name with a new line":       {[]tar.Header{online, file("sys/a\nb", "")}, "other than printable characters"},
+	"no machine":                 {[]tar.Header{file("sys/x", "")}, "it holds no sys/devices/system/cpu"},
+	"too deep a machine":         {[]tar.Header{file("1/2/3/4/5/"+online.Name, "0\n")}, "up to 4 levels below"},
+	"two machines":               {[]tar.Header{file("a/"+online.Name, ""), file("b/"+online.Name, "")}, `several machines, in "a" and "b"`},
+	"inventory is a link":        {[]tar.Header{online, link(inventoryName, "sys")}, "its gpulaunch.json is not a file"},
+}
+
+func TestOpenRefusesHostileArchives(t *testing.T) {
+	for name, test := range hostile {
+		for _, zipped := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				archive := tarOf(t, test.entries...)
+				if zipped {
+					archive = gzipped(t, archive)
+				}
+				refuse(t, archive, test.why)
+			})
+		}
+	}
+}
+
+// refuse opens an archive that must not open, and sees to it that nothing is left and nothing beside is changed.
+func refuse(t *testing.T, archive []byte, why string) {
+	t.Helper()
+	name := saved(t, archive)
+	dir := t.TempDir()
+	sentinel := filepath.Join(dir, "sentinel")
+	if err := os.WriteFile(sentinel, []byte("whole"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", dir)
+	machine, err := Open(name)
+	if err == nil {
+		machine.Close()
+		t.Fatal("it opens")
+	}
+	if text := err.Error(); !strings.Contains(text, why) || !strings.Contains(text, name) || strings.ContainsAny(text, "\n\x1b") {
+		t.Errorf("error %q, want one line with %s and with %s", text, name, why)
+	}
+	if left := tree(t, dir); len(left) != 1 || left["sentinel"] != "whole" {
+		t.Errorf("beside the archive there is %q", left)
+	}
+}
+
+func TestOpenRefusesWhatIsDamaged(t *testing.T) {
+	plain := tarOf(t, online, file("sys/x", strings.Repeat("x", 5000)))
+	zipped := gzipped(t, plain)
+	wrong := slices.Clone(zipped)
+	wrong[len(wrong)-6] ^= 1 // in the checksum
+	for name, test := range map[string]struct {
+		archive []byte
+		why     string
+	}{
+		"cut tar":             {plain[:3000], "damaged"},
+		"cut header":          {plain[:600], "damaged"},
+		"cut gzip":            {zipped[:len(zipped)-20], "damaged"},
+		"gzip without end":    {zipped[:len(zipped)-8], "damaged"},
+		"gzip header only":    {zipped[:5], "damaged"},
+		"wrong checksum":      {wrong, "checksum"},
+		"cut bzip2":           {[]byte("BZh91AY&SY"), "damaged"},
+		"no tar":              {[]byte(strings.Repeat("no archive ", 200)), "damaged, or no tar archive"},
+		"cut between entries": {plain[:1024], "damaged"},
+		"cut in the end mark": {plain[:len(plain)-512], "damaged"},
+		"nothing":             {nil, "damaged"},
+		"xz":                  {[]byte("\xfd7zXZ\x00rest"), "unpack it first: xz -d"},
+		"zstd":                {[]byte("\x28\xb5\x2f\xfdrest"), "unpack it first: zstd -d"},
+		"zip":                 {[]byte("PK\x03\x04rest"), "unzip"},
+		"gzip in a gzip":      {gzipped(t, zipped), "damaged, or no tar archive"},
+		"compressed by xz?":   {gzipped(t, []byte("\xfd7zXZ\x00rest")), "damaged, or no tar archive"},
+	} {
+		t.Run(name, func(t *testing.T) { refuse(t, test.archive, test.why) })
+	}
+}
+
+// A gzip file may consist of many, so a small one can hold as much as one likes.
+func TestOpenStopsAtABomb(t *testing.T) {
+	member := gzipped(t, make([]byte, 1<<20))
+	head := gzipped(t, tarOf(t, online))
+	refuse(t, append(head, bytes.Repeat(member, 300)...), "more than 268435456 bytes unpacked")
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestUnpackIsBounded(t *testing.T) {
+	limit := limits{entries: 12, name: 100, depth: 8, file: 10_000, total: 11_000}
+	var many, implied, sum []tar.Header
+	for _, letter := range "abcdefghijklm" {
+		many = append(many, folder(string(letter)))
+		sum = append(sum, file(string(letter), strings.Repeat("x", 1000)))
+	}
+	for _, letter := range "abcdefghijkl" {
+		implied = append(implied, file(string(letter)+"/1/2/3/4", ""))
+	}
+	for name, test := range map[string]struct {
+		archive io.Reader
+		why     string
+	}{
+		"entries":         {bytes.NewReader(tarOf(t, many...)), "more than 12 entries"},
+		"implied folders": {bytes.NewReader(tarOf(t, implied...)), "more than 12 entries"},
+		"same entry":      {bytes.NewReader(tarOf(t, slices.Repeat(many[:1], 13)...)), "more than 12 entries"},
+		"file":            {bytes.NewReader(tarOf(t, file("x", strings.Repeat("x", 10_001)))), "has more than"},
+		"bytes":           {bytes.NewReader(tarOf(t, sum[:8]...)), "more than 11000 bytes"},
+		"after the end":   {io.MultiReader(bytes.NewReader(tarOf(t, sum[0])), endless{}), "more than 11000 bytes"},
+		"endless":         {endless{}, "more than 11000 bytes"},
+		"sparse":          {bytes.NewReader(sparse(t, 9999, 4)), "more than 11000 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, err := os.OpenRoot(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer root.Close()
+			if err := unpack(test.archive, root, limit); err == nil || !strings.Contains(err.Error(), test.why) {
+				t.Errorf("error %v, want %s", err, test.why)
+			}
+			// It stops at the limit, but for what one entry implies.
+			if made := len(tree(t, root.Name())); made > limit.entries+limit.depth {
+				t.Errorf("%d entries before the refusal", made)
+			}
+		})
+	}
+	t.Run("as much as may be", func(t *testing.T) {
+		root, err := os.OpenRoot(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		if err := unpack(bytes.NewReader(tarOf(t, sum[:6]...)), root, limit); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// sparse makes an archive of files that have size bytes of which none is stored (GNU's sparse format 0.1).
+func sparse(t *testing.T, size, files int) []byte {
+	t.Helper()
+	var headers []tar.Header
+	for i := range files {
+		headers = append(headers, tar.Header{Name: string(rune('a' + i)), PAXRecords: map[string]string{
+			"GNU.sparze.major": "0", "GNU.sparze.minor": "1", "GNU.sparze.numblocks": "0", "GNU.sparze.size": strconv.Itoa(size),
+		}})
+	}
+	// The writer does not let the real names pass. No checksum covers them.
+	return bytes.ReplaceAll(tarOf(t, headers...), []byte("GNU.sparze"), []byte("GNU.sparse"))
+}
+
+func gzipped(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return zipped.Bytes()
+}
+
+// Bits that make a program run as somebody else, and the execute bits, are dropped; a mode of 0 does not lock us out.
+func TestOpenDropsModes(t *testing.T) {
+	setuid, locked := online, folder("locked/")
+	setuid.Mode, locked.Mode = 0o6777, 0o1000
+	machine := openBytes(t, tarOf(t, locked, file("locked/x", "x"), setuid))
+	for name, want := range map[string]os.FileMode{online.Name: 0o600, "locked": 0o700 | os.ModeDir, "": 0o700 | os.ModeDir} {
+		info, err := os.Stat(filepath.Join(machine.Root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("%q has mode %v, want %v", name, info.Mode(), want)
+		}
+	}
+}
+
+// What is odd and harmless in real archives is no reason to refuse one.
+func TestOpenTakesWhatTarMakes(t *testing.T) {
+	comment := tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}}
+	machine := openBytes(t, tarOf(t, comment, folder("./"), folder("./host/"), folder("host"), file("./host/"+online.Name, "0\n"),
+		link("host/loop", "loop"), link("host/nowhere", "a/../b"), link("host/up", "../host/sys"), file("host/"+inventoryName, "{}")))
+	if filepath.Base(machine.Root) != "host" || string(machine.Inventory) != "{}" {
+		t.Errorf("root %s, inventory %q", machine.Root, machine.Inventory)
+	}
+	machine.Close()
+	machine.Close()
+	if _, err := os.Stat(filepath.Dir(machine.Root)); !os.IsNotExist(err) {
+		t.Errorf("Close has left %s (%v)", filepath.Dir(machine.Root), err)
+	}
+}
+
+func TestOpenRefusesOtherPaths(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, why := range map[string]string{
+		filepath.Join(dir, "missing"): "there is no such file",
+		pipe:                          "neither a file nor a folder",
+		"/":                           "the machine that this runs on",
+		dir:                           "it holds no sys/devices/system/cpu",
+		"":                            "there is no such file",
+	} {
+		if _, err := Open(name); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%q: error %v, want %s", name, err, why)
+		}
+	}
+}
+
+func TestOpenRefusesFolderWithLinksOut(t *testing.T) {
+	for name, links := range map[string][2]string{
+		"absolute":             {"sys/x", "/etc"},
+		"relative":             {"sys/x", "../../outside"},
+		"above the machine":    {"sys/x", "../../beside"},
+		"to the machine's own": {"sys/x", "../../machine/sys"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			top := t.TempDir()
+			dir := filepath.Join(top, "machine")
+			for _, folder := range []string{filepath.Join(dir, cpuDir, "cpu0"), filepath.Join(top, "beside")} {
+				if err := os.MkdirAll(folder, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Symlink("nowhere", filepath.Join(dir, "sys/harmless")); err != nil {
+				t.Fatal(err)
+			}
+			machine, err := Open(top)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if machine.Root != dir {
+				t.Errorf("root %s, want %s", machine.Root, dir)
+			}
+			if err := os.Symlink(links[1], filepath.Join(dir, links[0])); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(top); err == nil || !strings.Contains(err.Error(), `it has the link "`+links[0]+`"`) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// Whatever the checks let pass, nothing is made outside of the root.
+func TestRootHoldsWithoutTheChecks(t *testing.T) {
+	for name, make := range map[string]func(root *os.Root) error{
+		"file ..":           func(root *os.Root) error { return makeFile(root, "../sentinel", strings.NewReader("broken")) },
+		"new file ..":       func(root *os.Root) error { return makeFile(root, "../new", strings.NewReader("broken")) },
+		"absolute file":     func(root *os.Root) error { return makeFile(root, root.Name()+"/../new", strings.NewReader("broken")) },
+		"folder ..":         func(root *os.Root) error { return makeFolder(root, "a/../../new") },
+		"link ..":           func(root *os.Root) error { return makeLink(root, "../new", "x") },
+		"file over a link":  throughLink("../sentinel", func(root *os.Root) error { return makeFile(root, "link", strings.NewReader("broken")) }),
+		"file below a link": throughLink("..", func(root *os.Root) error { return makeFile(root, "link/new", strings.NewReader("broken")) }),
+		"file below an absolute link": func(root *os.Root) error {
+			return throughLink(filepath.Dir(root.Name()), func(root *os.Root) error {
+				return makeFile(root, "link/new", strings.NewReader("broken"))
+			})(root)
+		},
+		"folder below a link": throughLink("..", func(root *os.Root) error { return makeFolder(root, "link/new/new") }),
+		"link below a link":   throughLink("..", func(root *os.Root) error { return makeLink(root, "link/new", "x") }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, unchanged := guarded(t)
+			if err := make(root); err == nil {
+				t.Error("no error")
+			}
+			unchanged()
+		})
+	}
+}
+
+func throughLink(target string, then func(*os.Root) error) func(*os.Root) error {
+	return func(root *os.Root) error {
+		if err := makeLink(root, "link", target); err != nil {
+			return nil // which fails the test
+		}
+		return then(root)
+	}
+}
+
+// guarded makes a root with a sentinel beside it, and a function that looks whether anything beside it has changed.
+func guarded(t testing.TB) (*os.Root, func()) {
+	t.Helper()
+	top := t.TempDir()
+	dir := filepath.Join(top, "root")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(top, "sentinel"), []byte("whole"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root, func() {
+		t.Helper()
+		entries, err := os.ReadDir(top)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := os.ReadFile(filepath.Join(top, "sentinel"))
+		if err != nil || string(content) != "whole" || len(entries) != 2 {
+			t.Errorf("beside the root there are %v, and the sentinel is %q (%v)", entries, content, err)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package capture
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+)
+
+// TestMain unpacks into memory where it can: captures have thousands of files.
+func TestMain(m *testing.M) {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() && os.Getenv("TMPDIR") == "" {
+		os.Setenv("TMPDIR", "/dev/shm")
+	}
+	code := m.Run()
+	for _, machine := range opened {
+		machine.Close()
+	}
+	os.Exit(code)
+}
+
+// opened remembers the captures that are open, by name.
+var opened = map[string]*Machine{}
+
+const capturesDir = "../../../shared/topologies"
+
+// captureFiles returns the captured machines by name, and skips the test when there are none.
+func captureFiles(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	for _, suffix := range []string{".tar.gz", ".tar.bz2"} {
+		matches, err := filepath.Glob(filepath.Join(capturesDir, "*"+suffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range matches {
+			files[strings.TrimSuffix(filepath.Base(file), suffix)] = file
+		}
+	}
+	if len(files) == 0 {
+		t.Skipf("no captured machines (*.tar.gz, *.tar.bz2) in %s", capturesDir)
+	}
+	return files
+}
+
+// openCapture opens one of the captured machines, once for all tests.
+func openCapture(t *testing.T, name, file string) *Machine {
+	t.Helper()
+	if opened[name] == nil {
+		machine, err := Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened[name] = machine
+	}
+	return opened[name]
+}
+
+func readTopology(t *testing.T, root string) *affinity.Topology {
+	t.Helper()
+	topology, err := affinity.ReadTopology(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topology
+}
+
+func write(t *testing.T, root string, inventory []byte) []byte {
+	t.Helper()
+	var archive bytes.Buffer
+	if err := Write(&archive, root, inventory); err != nil {
+		t.Fatal(err)
+	}
+	return archive.Bytes()
+}
+
+// openBytes opens an archive that is in memory. The test closes it.
+func openBytes(t *testing.T, archive []byte) *Machine {
+	t.Helper()
+	machine, err := Open(saved(t, archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(machine.Close)
+	return machine
+}
+
+func saved(t *testing.T, archive []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "archive")
+	if err := os.WriteFile(file, archive, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// tree lists what is below a folder: for each path the content of a file, the target of a link, or "/" for a folder.
+func tree(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || name == dir {
+			return err
+		}
+		relative, _ := filepath.Rel(dir, name)
+		switch {
+		case entry.IsDir():
+			found[relative] = "/"
+		case entry.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(name)
+			found[relative] = "→ " + target
+			return err
+		default:
+			content, err := os.ReadFile(name)
+			found[relative] = string(content)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// tarOf makes a plain tar archive. An entry without a type is a file, and its content is its Linkname.
+func tarOf(t testing.TB, headers ...tar.Header) []byte {
+	t.Helper()
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for _, header := range headers {
+		content := ""
+		if header.Typeflag == 0 {
+			header.Typeflag = tar.TypeReg
+		}
+		if header.Typeflag == tar.TypeReg {
+			content, header.Linkname = header.Linkname, ""
+			header.Size = int64(len(content))
+		}
+		if header.Mode == 0 && header.Typeflag != tar.TypeXGlobalHeader {
+			header.Mode = 0o644
+		}
+		if err := w.WriteHeader(&header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return archive.Bytes()
+}
+
+// entriesOf reads a gzip'ed tar archive with nothing of this package.
+func entriesOf(t *testing.T, archive []byte) []tar.Header {
+	t.Helper()
+	r := tar.NewReader(bytes.NewReader(unzipped(t, archive)))
+	var headers []tar.Header
+	for {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return headers
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers = append(headers, *header)
+	}
+}

@@ -1,0 +1,212 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+)
+
+// Machine is a captured machine, ready to be read.
+type Machine struct {
+	// Root is the folder that holds its sys, for affinity.ReadTopology and what else takes a root folder. It is an
+	// absolute path, never the live machine's.
+	Root string
+	// Inventory is the document with its GPUs (gpulaunch.json), nil when there is none. It comes from whoever made the
+	// capture.
+	Inventory []byte
+	// Close removes what Open has unpacked. It may be called more than once.
+	Close func()
+}
+
+// Open opens a captured machine: an archive that [Write] has made, one that others have made of a sys tree (tar, plain or
+// compressed with gzip or bzip2, which its content tells and not its name), or a folder. The sys tree is at its top or
+// up to four levels below.
+//
+// An archive is unpacked into a new folder that only this user can enter, which Close removes; a process that is killed
+// leaves it in the folder for temporary files. What no capture needs is refused before it is made: names and links that
+// lead out, hard links, devices, anything twice or through a link, and more than 200,000 entries, 8 MiB in a file or
+// 256 MiB in all. Modes are not kept, so that nothing is executable or has special bits.
+//
+// A folder is used as it is and never written to. It is refused when any link in it leads out of it, because package
+// affinity follows links. Nobody can keep others with a right to write there from adding one later.
+//
+// Every error is one line that says what is wrong with the path and what to do.
+func Open(name string) (*Machine, error) {
+	m, err := open(name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use %s as a captured machine: %w", strconv.Quote(name), err)
+	}
+	return m, nil
+}
+
+func open(name string) (*Machine, error) {
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("there is no such file or folder; check the path")
+	case err != nil:
+		return nil, fmt.Errorf("%w; check the path", err)
+	case info.IsDir():
+		return openFolder(name)
+	case info.Mode().IsRegular():
+		return openArchive(name)
+	}
+	return nil, errors.New("it is neither a file nor a folder; save it to a file first")
+}
+
+func openArchive(name string) (*Machine, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	archive, err := decompress(f)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "gpulaunch-capture")
+	if err != nil {
+		return nil, err
+	}
+	remove := func() { os.RemoveAll(dir) }
+	m, err := openUnpacked(archive, dir)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	m.Close = remove
+	return m, nil
+}
+
+func openUnpacked(archive io.Reader, dir string) (*Machine, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	if err := unpack(archive, root, maximum); err != nil {
+		return nil, err
+	}
+	return findMachine(root)
+}
+
+func openFolder(name string) (*Machine, error) {
+	dir, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil && real == "/" {
+		return nil, errors.New("it is the machine that this runs on; leave the option out to plan for that one")
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	m, err := findMachine(root)
+	if err != nil {
+		return nil, err
+	}
+	// The links count from the machine's own folder, which may be below the given one.
+	own, err := os.OpenRoot(m.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	if err := checkLinks(own, maximum.entries); err != nil {
+		return nil, err
+	}
+	m.Close = func() {}
+	return m, nil
+}
+
+// findMachine finds the sys tree in a folder and the inventory beside it.
+func findMachine(root *os.Root) (*Machine, error) {
+	dir, err := findSys(root)
+	if err != nil {
+		return nil, err
+	}
+	inventory, err := readInventory(root, path.Join(dir, inventoryName))
+	if err != nil {
+		return nil, err
+	}
+	top, err := filepath.Abs(root.Name())
+	if err != nil {
+		return nil, err
+	}
+	return &Machine{Root: filepath.Join(top, dir), Inventory: inventory}, nil
+}
+
+const (
+	sysLevels  = 4      // below the top
+	sysFolders = 10_000 // of others that are looked into
+)
+
+// findSys returns the one folder that holds a sys tree with CPUs, of those nearest to the top.
+func findSys(root *os.Root) (string, error) {
+	from := machine{root}
+	level := []string{"."}
+	seen := 0
+	for depth := 0; depth <= sysLevels && seen <= sysFolders; depth++ {
+		var found, next []string
+		for _, dir := range level {
+			if from.isFolder(path.Join(dir, cpuDir)) {
+				found = append(found, dir)
+			}
+		}
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return "", fmt.Errorf("it holds several machines, in %s and %s; name one of these folders", quoted(found[0]), quoted(found[1]))
+		}
+		for _, dir := range level {
+			next = append(next, from.folders(dir)...)
+			if seen = len(next); seen > sysFolders {
+				break
+			}
+		}
+		level = next
+	}
+	return "", fmt.Errorf("it holds no %s, at its top or up to %d levels below; give a capture, or an archive or folder with the sys tree of a machine", cpuDir, sysLevels)
+}
+
+// folders returns the paths of the folders in a folder, without those that are links.
+func (m machine) folders(dir string) []string {
+	entries, err := fs.ReadDir(m.root.FS(), dir)
+	if err != nil {
+		return nil
+	}
+	var folders []string
+	for _, entry := range entries {
+		if entry.IsDir() {
+			folders = append(folders, path.Join(dir, entry.Name()))
+		}
+	}
+	return folders
+}
+
+// readInventory returns the inventory document, nil when there is none.
+func readInventory(root *os.Root, name string) ([]byte, error) {
+	info, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maximum.file {
+		return nil, fmt.Errorf("its %s is not a file of at most %d MiB; remove it", inventoryName, maximum.file>>20)
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maximum.file))
+}

@@ -1,0 +1,268 @@
+package draw
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+)
+
+func TestMachines(t *testing.T) {
+	for name, p := range map[string]Picture{
+		"laptop":         laptop(),
+		"AMD server":     occupy(server(2, 4, 16, 8, 2), 8),
+		"1,024 CPUs":     occupy(server(4, 1, 128, 64, 2), 16),
+		"1,024 cores":    occupy(server(16, 1, 64, 16, 1), 62),
+		"flat":           flat(),
+		"shared":         everyone(),
+		"odd":            odd(t),
+		"no CPUs at all": {Topology: &affinity.Topology{}},
+	} {
+		t.Run(name, func(t *testing.T) { check(t, p, 0, 40, 80, 132) })
+	}
+}
+
+// The palette has sixteen colours, and each has a style.
+func TestSVGColors(t *testing.T) {
+	doc := svg(t, occupy(server(2, 1, 32, 16, 1), 16))
+	_, cores, err := readSVG(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := map[string]string{}
+	for _, core := range cores {
+		class := strings.TrimPrefix(core.Class, "core ")
+		if marks[class] += core.Text; !strings.Contains(doc, "\n."+class+" rect{fill:#") {
+			t.Errorf("class %s has no style", class)
+		}
+	}
+	if len(marks) != 16 || marks["wa"] != "" || marks["w10"] != "aaaa" {
+		t.Errorf("the marks of each class: %v", marks)
+	}
+}
+
+func TestSVGStaysSmall(t *testing.T) {
+	if n := len(svg(t, occupy(server(16, 1, 64, 16, 1), 16))); n > 1<<19 {
+		t.Errorf("a machine with 1,024 cores takes %d bytes", n)
+	}
+}
+
+// With more workers than digits the marks are whole ranks.
+func TestManyWorkers(t *testing.T) {
+	p := occupy(server(2, 1, 64, 16, 1), 128)
+	counts := countMarks(text(t, p, Style{}))
+	for rank := range 128 {
+		if n := counts[fmt.Sprint(rank)]; n != 1 {
+			t.Errorf("mark %d is there %d times", rank, n)
+		}
+	}
+	checkWidth(t, p, 40)
+}
+
+func checkWidth(t *testing.T, p Picture, width int) {
+	t.Helper()
+	for l := range strings.Lines(text(t, p, Style{Width: width})) {
+		if cells(strings.TrimSuffix(l, "\n")) > width {
+			t.Errorf("a line is longer than %d: %q", width, l)
+		}
+	}
+}
+
+func TestMarks(t *testing.T) {
+	ranks := func(ranks ...int) (workers []Worker) {
+		for _, r := range ranks {
+			workers = append(workers, Worker{Rank: r})
+		}
+		return workers
+	}
+	for _, test := range []struct {
+		workers []Worker
+		want    string
+	}{
+		{ranks(0, 9, 10, 35, 36, 61), "0 9 a z A Z"},
+		{ranks(8, 9, 10), "8 9 a"},
+		{ranks(64, 65), "0 1"},
+		{ranks(3, 3), "0 1"},
+		{ranks(-1), "0"},
+	} {
+		if got := strings.Join(marks(test.workers), " "); got != test.want {
+			t.Errorf("marks of %v: %s, want %s", test.workers, got, test.want)
+		}
+	}
+}
+
+// A piece of a node that crosses packages says that it is one, and the node's devices are drawn once.
+func TestCrossing(t *testing.T) {
+	got := text(t, odd(t), Style{})
+	for pattern, want := range map[string]int{
+		"part of NUMA node 5": 2, "1.0 TiB": 1, `GPU 0 · 0000:01:00.0 → ranks 0-1`: 1, `: \[`: 2, `mlx5_0`: 1,
+	} {
+		if n := len(regexp.MustCompile(pattern).FindAllString(got, -1)); n != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", pattern, n, want, got)
+		}
+	}
+}
+
+// A core belongs where its first CPU does.
+func TestCutCore(t *testing.T) {
+	topo := server(1, 1, 4, 0, 2)
+	topo.Packages = []affinity.Package{{ID: 0, CPUs: cpus(t, "0-1,4")}, {ID: 1, CPUs: cpus(t, "2-3,5-7")}}
+	got := text(t, Picture{Topology: topo}, Style{})
+	if strings.Contains(got, "part of") || !strings.Contains(got, "Package 0 · CPUs 0-1,4-5 ") {
+		t.Errorf("core 1,5 is not in package 0 alone:\n%s", got)
+	}
+}
+
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"GeForce RTX™ ®µ é": "GeForce RTX™ ®µ é",
+		"a\x1b[31m\n\x00":   `a\x1b[31m\x0a\x00`,
+		"\x9b\u009b":        `\x9b\u009b`,
+		"\u202eabc":         `\u202eabc`,
+		"e\u0301":           `e\u0301`,
+		"\u0430\u0483":      "\u0430" + `\u0483`,
+		"日本🙂":               `\u65e5\u672c\U0001f642`,
+		"\ufffd\xff":        `\ufffd\xff`,
+	} {
+		if got := clean(in); got != want {
+			t.Errorf("clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, test := range []struct {
+		text         string
+		first, width int
+		want         string
+	}{
+		{"", 5, 5, ""},
+		{"abc", 5, 5, "abc"},
+		{"one two three", 8, 5, "one two|three"},
+		{"CPUs 0,2,4,6,8,10,12", 12, 10, "CPUs 0,2,4,|6,8,10,12"},
+		{"0123456789", 4, 4, "0123|4567|89"},
+		{"first fact · second fact", 16, 16, "first fact|second fact"},
+		{"abc", 0, -1, "a|b|c"},
+	} {
+		if got := strings.Join(wrap(test.text, test.first, test.width), "|"); got != test.want {
+			t.Errorf("wrap(%q, %d, %d) = %q, want %q", test.text, test.first, test.width, got, test.want)
+		}
+	}
+}
+
+func TestEvenly(t *testing.T) {
+	for _, test := range [][3]int{{8, 34, 8}, {64, 34, 32}, {16, 7, 4}, {5, 3, 3}, {36, 34, 18}, {37, 34, 19}, {3, 0, 1}} {
+		if got := evenly(test[0], test[1]); got != test[2] {
+			t.Errorf("evenly(%d, %d) = %d, want %d", test[0], test[1], got, test[2])
+		}
+	}
+}
+
+func TestNoTopology(t *testing.T) {
+	var out strings.Builder
+	if err := (Picture{}).Text(&out, Style{}); err != errNoTopology {
+		t.Error(err)
+	}
+	if err := (Picture{}).SVG(&out); err != errNoTopology {
+		t.Error(err)
+	}
+}
+
+type full struct{}
+
+var errFull = errors.New("no space")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+func TestWriterFails(t *testing.T) {
+	big := occupy(server(16, 1, 64, 16, 1), 16)
+	for _, p := range []Picture{laptop(), big} {
+		if err := p.Text(full{}, Style{}); !errors.Is(err, errFull) {
+			t.Errorf("Text: %v", err)
+		}
+		if err := p.SVG(full{}); !errors.Is(err, errFull) {
+			t.Errorf("SVG: %v", err)
+		}
+	}
+}
+
+// randomMachine has sets that overlap in any way.
+func randomMachine(r *rand.Rand) *affinity.Topology {
+	count := 1 + r.IntN(80)
+	some := func() affinity.CPUSet {
+		first, set := r.IntN(count), affinity.CPUSet{}
+		for cpu := first; cpu < min(count, first+1+r.IntN(count)); cpu += 1 + r.IntN(2) {
+			set = set.Union(affinity.CPUs(cpu))
+		}
+		return set
+	}
+	topo := &affinity.Topology{}
+	for cpu := 0; cpu < count; {
+		size := min(1+r.IntN(4), count-cpu)
+		core := affinity.CPUSet{}
+		for range size {
+			core = core.Union(affinity.CPUs(cpu))
+			cpu++
+		}
+		topo.Online = topo.Online.Union(core)
+		topo.Cores = append(topo.Cores, affinity.Core{CPUs: core})
+	}
+	r.Shuffle(len(topo.Cores), func(i, j int) { topo.Cores[i], topo.Cores[j] = topo.Cores[j], topo.Cores[i] })
+	topo.Allowed = topo.Online.Intersect(some().Union(some()))
+	for i := range r.IntN(6) {
+		topo.Packages = append(topo.Packages, affinity.Package{ID: i, CPUs: some()})
+		topo.L3s = append(topo.L3s, affinity.Cache{CPUs: some()}, affinity.Cache{CPUs: some()})
+	}
+	for i := range 1 + r.IntN(6) {
+		topo.Nodes = append(topo.Nodes, affinity.Node{ID: 3 * i, CPUs: some(), MemoryBytes: r.Uint64() >> r.IntN(64)})
+	}
+	return topo
+}
+
+func TestRandomMachines(t *testing.T) {
+	for seed := range uint64(150) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		p := Picture{Topology: randomMachine(r)}
+		for i := range r.IntN(20) {
+			p.Workers = append(p.Workers, Worker{Rank: i, CPUs: randomMachine(r).Allowed})
+		}
+		if check(t, p, 40, 61); t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func FuzzPicture(f *testing.F) {
+	f.Add("GPU 0", "", "", uint64(0), uint8(80))
+	f.Add("\x1b]0;\a</text><script>\u202e\xff\ufffe", "a\r\nb\x00", "0: [0 0]", uint64(7), uint8(0))
+	f.Add("日本 a· · ·,,,,", "\n\n", "]]>&#0;", uint64(1<<40), uint8(255))
+	f.Fuzz(func(t *testing.T, name, note, label string, seed uint64, width uint8) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		topo := randomMachine(r)
+		p := Picture{Topology: topo, Note: note}
+		for i := range r.IntN(12) {
+			set := randomMachine(r).Allowed
+			p.Workers = append(p.Workers, Worker{Rank: i, Label: label, CPUs: set, Memory: []int{r.IntN(5)}})
+			p.Devices = append(p.Devices, Device{Name: name, PCI: note, Node: r.IntN(12) - 1, CPUs: set, Ranks: []int{i, 11 - i}})
+		}
+		check(t, p, int(width))
+	})
+}
+
+func BenchmarkText(b *testing.B) {
+	p := occupy(server(4, 1, 128, 64, 2), 16)
+	for b.Loop() {
+		text(b, p, Style{Color: true})
+	}
+}
+
+func BenchmarkSVG(b *testing.B) {
+	p := occupy(server(4, 1, 128, 64, 2), 16)
+	for b.Loop() {
+		svg(b, p)
+	}
+}

@@ -1,0 +1,87 @@
+package draw
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+)
+
+var update = flag.Bool("update", false, "write the files in testdata anew")
+
+func text(t testing.TB, p Picture, s Style) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := p.Text(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func svg(t testing.TB, p Picture) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := p.SVG(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// laptop is one package with four cores of two threads.
+func laptop() Picture {
+	p := occupy(server(1, 1, 4, 4, 2), 2)
+	p.Note = "--affinity=exclusive"
+	return p
+}
+
+// flat is a machine of which nothing is known but its CPUs.
+func flat() Picture {
+	topo := server(0, 0, 0, 0, 1)
+	topo.Online = affinity.CPUs(0, 1, 2, 3, 4, 5)
+	topo.Allowed = topo.Online
+	topo.Nodes = []affinity.Node{{ID: 0, CPUs: topo.Online}}
+	return Picture{Topology: topo, Workers: []Worker{{CPUs: affinity.CPUs(0, 1)}, {Rank: 1, CPUs: affinity.CPUs(2, 3)}}}
+}
+
+// everyone is a server with two GPUs at each node and workers that have whole nodes.
+func everyone() Picture {
+	p := occupy(server(2, 1, 32, 16, 2), 4)
+	for i := range p.Workers {
+		p.Workers[i].CPUs = p.Topology.Nodes[i/2].CPUs
+	}
+	return p
+}
+
+func TestGolden(t *testing.T) {
+	for name, got := range map[string]string{
+		"laptop.txt":       text(t, laptop(), Style{}),
+		"laptop-color.txt": text(t, laptop(), Style{Color: true}),
+		"laptop.svg":       svg(t, laptop()),
+		"server.txt":       text(t, occupy(server(2, 4, 16, 8, 2), 8), Style{}),
+		"shared.txt":       text(t, everyone(), Style{Width: 60}),
+		"flat.txt":         text(t, flat(), Style{Width: 1}),
+		"odd.txt":          text(t, odd(t), Style{}),
+		"odd.svg":          svg(t, odd(t)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join("testdata", name)
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("differs from %s; look at it and run the test with -update (-want +got):\n%s", file, diff)
+			}
+		})
+	}
+}

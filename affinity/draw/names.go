@@ -1,0 +1,171 @@
+package draw
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+)
+
+// separator stands between the facts of a heading or a legend line.
+const separator = " · "
+
+func packageName(id int) string {
+	if id < 0 {
+		return "Package"
+	}
+	return "Package " + strconv.Itoa(id)
+}
+
+func nodeName(id int) string { return "NUMA node " + strconv.Itoa(id) }
+
+// heading returns the facts about a box, the most important first.
+func (v *view) heading(b *box) []string {
+	facts := slices.Clone(b.names)
+	for _, i := range b.nodes {
+		facts = append(facts, v.memory(v.topology.Nodes[i])...)
+	}
+	facts = append(facts, cpuList(v.cpusOf(b.cores)))
+	if ranks := v.sharers(b.cores); len(ranks) > 0 {
+		facts = append(facts, rankList(ranks))
+	}
+	return facts
+}
+
+// sharers returns the ranks with cores among those, if some of the cores are shared, so that their marks do not tell.
+func (v *view) sharers(cores places) []int {
+	var ranks []int
+	shared := false
+	for i := range cores.All() {
+		owners := v.cells[i].owners
+		shared = shared || len(owners) > 1
+		for _, o := range owners {
+			ranks = append(ranks, v.workers[o].Rank)
+		}
+	}
+	if !shared {
+		return nil
+	}
+	return ranks
+}
+
+// memory returns the size of a node's memory. 0 means none only where other nodes show that sizes are known.
+func (v *view) memory(node affinity.Node) []string {
+	if node.MemoryBytes > 0 {
+		return []string{byteSize(node.MemoryBytes)}
+	}
+	known := slices.ContainsFunc(v.topology.Nodes, func(n affinity.Node) bool { return n.MemoryBytes > 0 })
+	if !known {
+		return nil
+	}
+	return []string{"no memory"}
+}
+
+// byteSize gives a size with two or three digits, "754 GiB", "7.7 GiB".
+func byteSize(n uint64) string {
+	const units = "KMGTPE"
+	size, unit := float64(n)/1024, 0
+	for size >= 1000 && unit < len(units)-1 {
+		size /= 1024
+		unit++
+	}
+	if size < 9.95 {
+		return fmt.Sprintf("%.1f %ciB", size, units[unit])
+	}
+	return fmt.Sprintf("%.0f %ciB", size, units[unit])
+}
+
+// title is the first line of a drawing.
+func (v *view) title() string {
+	t := v.topology
+	all := t.Online.Union(t.Allowed)
+	var facts []string
+	for _, count := range []struct {
+		n    int
+		name string
+	}{
+		{len(t.Packages), "package"}, {len(t.Nodes), "NUMA node"}, {len(t.L3s), "L3 cache"},
+		{len(v.cells), "core"}, {all.Len(), "CPU"},
+	} {
+		if count.n > 0 {
+			facts = append(facts, plural(count.n, count.name))
+		}
+	}
+	if n := t.Allowed.Len(); n < all.Len() {
+		facts = append(facts, fmt.Sprintf("%d allowed", n))
+	}
+	return strings.Join(facts, ", ")
+}
+
+func plural(n int, name string) string {
+	if n == 1 {
+		return "1 " + name
+	}
+	return fmt.Sprintf("%d %ss", n, name)
+}
+
+// bareHeading returns the facts about a node without CPUs.
+func (v *view) bareHeading(node affinity.Node) []string {
+	facts := append([]string{nodeName(node.ID)}, v.memory(node)...)
+	if near := v.nearest(node); len(near) > 0 {
+		facts = append(facts, "nearest CPUs: "+idList("node", near))
+	}
+	return facts
+}
+
+// deviceFacts returns the facts about a device besides its ranks.
+func (v *view) deviceFacts(d Device) []string {
+	var facts []string
+	for _, s := range []string{d.Name, d.PCI} {
+		if s != "" {
+			facts = append(facts, s)
+		}
+	}
+	if len(facts) == 0 {
+		facts = append(facts, "device without a name")
+	}
+	node, known := v.node(d.Node)
+	if !known && d.Node >= 0 {
+		facts = append(facts, fmt.Sprintf("node %d, which the machine does not have", d.Node))
+	}
+	if !d.CPUs.IsEmpty() && !(known && d.CPUs.Equal(node.CPUs)) {
+		facts = append(facts, "near "+cpuList(d.CPUs))
+	}
+	return facts
+}
+
+// cpuList names a set that is not empty, "CPU 3" or "CPUs 0-3,8".
+func cpuList(set affinity.CPUSet) string {
+	if set.Len() == 1 {
+		return "CPU " + set.String()
+	}
+	return "CPUs " + set.String()
+}
+
+func rankList(ranks []int) string { return idList("rank", ranks) }
+
+// idList names numbers, runs of them in short: "ranks 0-3, 8".
+func idList(name string, ids []int) string {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	var runs []string
+	for i := 0; i < len(ids); {
+		last := i
+		for last+1 < len(ids) && ids[last+1] == ids[last]+1 {
+			last++
+		}
+		run := strconv.Itoa(ids[i])
+		if last > i {
+			run += "-" + strconv.Itoa(ids[last])
+		}
+		runs = append(runs, run)
+		i = last + 1
+	}
+	if len(ids) != 1 {
+		name += "s"
+	}
+	return name + " " + strings.Join(runs, ", ")
+}
