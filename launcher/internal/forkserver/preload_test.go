@@ -209,6 +209,10 @@ func TestNoPython(t *testing.T) {
 	if _, err := Start(cfg); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
+	cfg.Folder = "/tmp:x"
+	if _, err := Start(cfg); err == nil || !strings.Contains(err.Error(), "colon") {
+		t.Errorf("%v", err)
+	}
 	cfg.Folder = "/nonesuch"
 	if _, err := Start(cfg); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)

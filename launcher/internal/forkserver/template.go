@@ -114,6 +114,10 @@ func Start(cfg Config) (*Template, error) {
 	if err := Check(cfg.Argv); err != nil {
 		return nil, err
 	}
+	if strings.Contains(cfg.Folder, ":") { // the hook would not be found, and the script would run at once
+		return nil, fmt.Errorf("the template's folder %q has a colon in its name, which PYTHONPATH cannot hold: choose another TMPDIR",
+			cfg.Folder)
+	}
 	file := filepath.Join(cfg.Folder, hook)
 	if err := os.WriteFile(file, program, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot write the template's program: %w", err)
@@ -263,7 +267,8 @@ func (t *Template) Err() error { return t.err }
 // Dead is closed when the process is gone.
 func (t *Template) Dead() <-chan struct{} { return t.dead }
 
-// Exit says, once Dead is closed, how the process ended, as "was ended by SIGKILL".
+// Exit says, once Dead is closed, how the process ended, in the words of
+// process.Exit: "exited with code 1".
 func (t *Template) Exit() string { return t.exit }
 
 // Facts are complete once Ready is closed.
