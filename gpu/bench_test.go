@@ -1,4 +1,4 @@
-//go:build linux && !nonvml
+//go:build linux && !nonvml && !gonvml
 
 package gpu
 
@@ -38,6 +38,16 @@ func BenchmarkEightGPUs(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			p.Sample()
+		}
+	})
+	b.Run("sample through a child that listens for events", func(b *testing.B) {
+		c, _ := listening(b, o)
+		ctx := within(b, long)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Sample(ctx); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 	b.Run("sample through a child", func(b *testing.B) {
@@ -83,7 +93,15 @@ func callLibrary(b *testing.B, lib *nvml.Library) {
 		d.Memory()
 		d.CPUAffinityWithinNUMA()
 		d.ComputeMode()
+		d.PersistenceMode()
+		d.ECCMode()
 		d.MIGMode()
+		d.ComputeProcesses()
+		d.UncorrectedECCErrors()
+		d.RemappedRows()
+		d.RetiredPagesPending()
+		d.Fabric()
+		d.RecoveryAction()
 		d.Memory()
 		d.Utilization()
 		d.Temperature()

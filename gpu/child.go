@@ -16,6 +16,10 @@ type child struct {
 	cmd      *exec.Cmd
 	requests *os.File
 	replies  *os.File
+	events   *os.File
+	watching bool // it was asked for events
+	answers  int
+	started  time.Time
 	notes    *crashNotes
 	killed   bool
 	done     chan struct{} // closed when the process has ended; err is set then
@@ -26,39 +30,33 @@ type child struct {
 // the library started and that holds on to it. It has to be well below endBound, since the end counts from here.
 const outputBound = 100 * time.Millisecond
 
-// startChild starts the command with the two pipes as its descriptors 3 and 4, an empty standard input, and whatever
-// it prints going to stderr.
+// startChild starts the command with three pipes as its descriptors 3, 4 and 5, an empty standard input, and whatever it
+// prints going to stderr.
 func startChild(argv, env []string, start func(*exec.Cmd) error, ended func(*exec.Cmd), stderr io.Writer) (*child, error) {
 	if len(argv) == 0 {
 		return nil, errors.New("no command is given")
 	}
-	theirRequests, requests, err := os.Pipe()
+	ours, theirs, err := pipes()
+	defer closeAll(theirs[:])
 	if err != nil {
+		closeAll(ours[:])
 		return nil, err
 	}
-	defer theirRequests.Close()
-	replies, theirReplies, err := os.Pipe()
-	if err != nil {
-		requests.Close()
-		return nil, err
-	}
-	defer theirReplies.Close()
-
 	notes := &crashNotes{to: stderr}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = notes, notes
-	cmd.ExtraFiles = []*os.File{theirRequests, theirReplies} // 3 and up, in this order
+	cmd.ExtraFiles = theirs[:] // 3 and up, in this order
 	cmd.WaitDelay = outputBound
 	if start == nil {
 		start = (*exec.Cmd).Start
 	}
 	if err := start(cmd); err != nil {
-		requests.Close()
-		replies.Close()
+		closeAll(ours[:])
 		return nil, err
 	}
-	c := &child{cmd: cmd, requests: requests, replies: replies, notes: notes, done: make(chan struct{})}
+	c := &child{cmd: cmd, requests: ours[0], replies: ours[1], events: ours[2], notes: notes,
+		started: time.Now(), done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		c.err = cmd.Wait()
@@ -69,17 +67,37 @@ func startChild(argv, env []string, start func(*exec.Cmd) error, ended func(*exe
 	return c, nil
 }
 
+// pipes are for requests, replies and events, each with our end and the child's.
+func pipes() (ours, theirs [3]*os.File, err error) {
+	for i := range ours {
+		read, write, err := os.Pipe()
+		if err != nil {
+			return ours, theirs, err
+		}
+		ours[i], theirs[i] = read, write
+	}
+	ours[0], theirs[0] = theirs[0], ours[0] // requests go the other way
+	return ours, theirs, nil
+}
+
+// closeAll closes those that are there.
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close() // nil is an error and no more
+	}
+}
+
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
 // roundTrip asks one thing and returns the answer's bytes, or an error as soon as ctx ends.
-func (c *child) roundTrip(ctx context.Context, what string) ([]byte, error) {
+func (c *child) roundTrip(ctx context.Context, what request) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() {
 		past := time.Unix(1, 0)
 		c.requests.SetWriteDeadline(past)
 		c.replies.SetReadDeadline(past)
 	})
 	defer stop()
-	question, err := json.Marshal(request{Ask: what})
+	question, err := json.Marshal(what)
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +114,7 @@ func (c *child) roundTrip(ctx context.Context, what string) ([]byte, error) {
 
 // hangUp closes our ends: a child that listens then ends by itself.
 func (c *child) hangUp() {
-	c.requests.Close()
-	c.replies.Close()
+	closeAll([]*os.File{c.requests, c.replies, c.events})
 }
 
 // kill ends this process and no other, and waits for nothing.

@@ -70,34 +70,34 @@ func runChild(mode string) int {
 	case childWaits:
 		return waitForLock(os.Getenv(childUntil))
 	}
-	in, out, err := childPipes()
+	in, out, _, err := childPipes()
 	if err != nil {
 		return exitCode(err)
 	}
 	switch mode {
 	case childCanned:
-		return exitCode(serve(in, out, cannedProbe{}))
+		return exitCode(serve(in, out, cannedProbe{}, func() {}))
 	case childChatty:
 		return exitCode(serve(in, out, &failingProbe{good: 0, fail: func() {
 			fmt.Println(strings.Repeat("noise on standard output ", 5000))
 			fmt.Fprintln(os.Stderr, strings.Repeat("noise on standard error ", 5000))
-		}}))
+		}}, func() {}))
 	case childHang:
-		return exitCode(serve(in, out, &failingProbe{fail: hang}))
+		return exitCode(serve(in, out, &failingProbe{fail: hang}, func() {}))
 	case childHangLater:
-		return exitCode(serve(in, out, &failingProbe{good: 1, fail: hang}))
+		return exitCode(serve(in, out, &failingProbe{good: 1, fail: hang}, func() {}))
 	case childCrash:
-		return exitCode(serve(in, out, &failingProbe{fail: func() { panic("out of luck") }}))
+		return exitCode(serve(in, out, &failingProbe{fail: func() { panic("out of luck") }}, func() {}))
 	case childGarbage:
 		return answerWith(in, out, "\xff\xff\xff\xff")
 	case childNotJSON:
 		return answerWith(in, out, "\x00\x00\x00\x01}")
 	case childOrphan:
-		return exitCode(serve(in, out, &failingProbe{fail: func() { leaveBehind() }}))
+		return exitCode(serve(in, out, &failingProbe{fail: func() { leaveBehind() }}, func() {}))
 	case childLeaky:
-		return exitCode(serve(in, out, &failingProbe{fail: func() { leaveBehind(in, out) }}))
+		return exitCode(serve(in, out, &failingProbe{fail: func() { leaveBehind(in, out) }}, func() {}))
 	case childStubborn:
-		serve(in, out, cannedProbe{})
+		serve(in, out, cannedProbe{}, func() {})
 		hang()
 	}
 	return 2

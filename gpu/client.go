@@ -35,6 +35,13 @@ type Client struct {
 	Ended func(*exec.Cmd)
 	// Stderr receives what the child prints on its standard output and error; nil discards it.
 	Stderr io.Writer
+	// OnEvent, if set, is called for what happens to GPUs after the first question, one call at a time, in a goroutine
+	// of its own. It has to return before long: meanwhile events are only counted. A call that is under way when Close
+	// is called may end after it. A replaced child listens anew, and what happened between the two is lost.
+	OnEvent func(XIDEvent)
+	// OnNoEvents, if set, is called in the same way with one line that says why no events come, or not from all GPUs.
+	// The same reason is told once.
+	OnNoEvents func(reason string)
 
 	once   sync.Once
 	turn   chan struct{}      // holds a token while a question is under way
@@ -44,6 +51,9 @@ type Client struct {
 	// What the holder of the turn owns.
 	child   *child
 	backoff backoff
+	deaths  int // of children in a row that listened for events and did not live long
+
+	listener listener
 }
 
 // NewClient returns a client that runs argv, which has to end up in [ServeChild], when it is first asked something.
@@ -90,6 +100,7 @@ func (c *Client) Close() {
 	c.close()
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
+	c.listener.close()
 	if c.child == nil {
 		return
 	}
@@ -121,7 +132,8 @@ func (c *Client) ask(ctx context.Context, what string) (reply, error) {
 	if err := c.ready(); err != nil {
 		return reply{}, err
 	}
-	message, err := c.child.roundTrip(ctx, what)
+	c.child.watching = c.child.watching || c.wantsEvents()
+	message, err := c.child.roundTrip(ctx, request{Ask: what, Watch: c.child.watching})
 	if err != nil {
 		return reply{}, c.fail(ctx, err)
 	}
@@ -130,6 +142,7 @@ func (c *Client) ask(ctx context.Context, what string) (reply, error) {
 		return reply{}, c.fail(ctx, fmt.Errorf("which is not JSON: %w", err))
 	}
 	c.backoff.reset()
+	c.answered()
 	if answer.Error != "" {
 		return reply{}, fmt.Errorf("the GPU probe refused: %s", answer.Error)
 	}
@@ -143,7 +156,7 @@ func (c *Client) ready() error {
 			return fmt.Errorf("the GPU probe (process %d) was killed and has not ended yet; it is probably stuck in the driver",
 				c.child.pid())
 		}
-		c.child = nil
+		c.buried()
 	}
 	if c.child != nil {
 		return nil
@@ -158,14 +171,19 @@ func (c *Client) ready() error {
 		return fmt.Errorf("the GPU probe cannot be started: %w", err)
 	}
 	c.child = child
+	if c.OnEvent != nil {
+		go c.listener.listen(child.events, c.OnEvent, c.OnNoEvents)
+	}
 	return nil
 }
 
 // fail turns a question that went unanswered into an error, and makes sure that this child is asked no more.
 func (c *Client) fail(ctx context.Context, err error) error {
 	defer c.child.kill()
-	if !errors.Is(ctx.Err(), context.Canceled) {
-		c.backoff.failed() // a caller that gave up says nothing about the child
+	if errors.Is(ctx.Err(), context.Canceled) {
+		c.child.watching = false // a caller that gave up says nothing about the child
+	} else {
+		c.backoff.failed()
 	}
 	if ctx.Err() != nil {
 		return unanswered(ctx)

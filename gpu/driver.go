@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -72,12 +71,7 @@ func driverVersion(root string) string {
 }
 
 func readDriverFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, driverFileLimit))
+	b, err := readSome(path, driverFileLimit)
 	return string(b), err
 }
 

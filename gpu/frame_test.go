@@ -59,6 +59,6 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x13{\"ask\":\"inventory\"}\x00\x00\x00\x10{\"ask\":\"sample\"}"))
 	f.Add([]byte("\x00\x00\x00\x02[]"))
 	f.Fuzz(func(t *testing.T, stream []byte) {
-		serve(bytes.NewReader(stream), io.Discard, cannedProbe{})
+		serve(bytes.NewReader(stream), io.Discard, cannedProbe{}, func() {})
 	})
 }

@@ -48,12 +48,20 @@ type Device struct {
 	CPUAffinity string `json:"cpu_affinity,omitempty"`
 	// ComputeMode is NVML's name for who may open the GPU, for example "default" or "exclusive-process".
 	ComputeMode string `json:"compute_mode,omitempty"`
+	// ECC and Persistence say whether memory errors are corrected, and whether the driver keeps the GPU initialized while
+	// nobody uses it. Nil when unknown.
+	ECC         *bool `json:"ecc_enabled,omitempty"`
+	Persistence *bool `json:"persistence_mode,omitempty"`
 	// MIG is true when the GPU is split into instances, in which case nobody can use it as a whole.
 	MIG bool `json:"mig_enabled"`
 	// MIGInstances are the parts, in NVML's order.
 	MIGInstances []MIGInstance `json:"mig_instances,omitempty"`
+	// Processes compute on it, or on one of its MIG instances, at the moment of the inventory. Only NVML says.
+	Processes []Process `json:"processes,omitempty"`
 	// Problem says why no worker can use this GPU. A healthy one has none.
 	Problem string `json:"problem,omitempty"`
+	// Findings are what is wrong with its health, usable or not. What the card or the driver does not tell is not found.
+	Findings []Finding `json:"findings,omitempty"`
 }
 
 // Usable reports whether a worker can be given this GPU, or one of its MIG instances.
@@ -64,6 +72,8 @@ type MIGInstance struct {
 	// UUID is "MIG-<uuid>", or "MIG-GPU-<uuid>/<gpu instance>/<compute instance>" on drivers before R470.
 	UUID string `json:"uuid"`
 	Name string `json:"name,omitempty"`
+	// Profile is what it was cut out as, "3g.40gb", or "" when unknown.
+	Profile string `json:"profile,omitempty"`
 	// MemoryTotalBytes is 0 when unknown.
 	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
 	// GPUInstance and ComputeInstance are the ids that legacy MIG names are made of. Nil when unknown.

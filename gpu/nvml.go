@@ -14,30 +14,34 @@ import (
 
 // nvmlSource is a started NVML and the handles of its last inventory.
 type nvmlSource struct {
-	lib    *nvml.Library
+	lib    library
+	root   string          // where /proc is
 	listed func() []Device // the driver's own list
 	count  int
 	gpus   []nvmlGPU // in PCI order
+	events *nvmlEvents
 }
 
 // nvmlGPU is a GPU with what it takes to ask for its figures.
 type nvmlGPU struct {
 	device    Device
-	handle    nvml.Device
-	attached  bool          // whether handle is one
-	instances []nvml.Device // one for each of device.MIGInstances
+	handle    handle
+	attached  bool     // whether handle is one
+	instances []handle // one for each of device.MIGInstances
+	mode      nvml.ComputeMode
+	lost      error // the answer that means that the GPU is gone
 }
 
 // openNVML loads and starts the library.
-func openNVML(path string, listed func() []Device) (source, error) {
-	lib, err := nvml.Open(path)
+func openNVML(o Options, listed func() []Device) (source, error) {
+	lib, err := openLibrary(o.Library)
 	if err != nil {
 		return nil, err
 	}
 	if err := lib.Init(); err != nil {
 		return nil, fmt.Errorf("NVML from %s did not start: %s%s", lib.Path(), nvmlText(err), startHint(err))
 	}
-	return &nvmlSource{lib: lib, listed: listed}, nil
+	return &nvmlSource{lib: lib, root: o.Root, listed: listed}, nil
 }
 
 // startHint says what to do about a start that failed.
@@ -74,6 +78,11 @@ func (s *nvmlSource) inventory() (Inventory, error) {
 		inv.Devices = append(inv.Devices, g.device)
 	}
 	s.complete(inv.Devices)
+	for i := range s.gpus {
+		s.gpus[i].examine()
+		inv.Devices[i] = s.gpus[i].device
+	}
+	s.followEvents()
 	return inv, nil
 }
 
@@ -106,10 +115,13 @@ func (s *nvmlSource) complete(devices []Device) {
 func (s *nvmlSource) open(i int) nvmlGPU {
 	handle, err := s.lib.Device(i)
 	if err != nil {
-		return nvmlGPU{device: Device{Problem: nvmlText(err)}}
+		g := nvmlGPU{device: Device{Problem: nvmlText(err)}}
+		g.noted(err)
+		return g
 	}
 	g := nvmlGPU{handle: handle, attached: true}
 	g.describe()
+	g.listProcesses(s.lib, s.root)
 	return g
 }
 

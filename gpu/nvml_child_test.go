@@ -24,7 +24,7 @@ func TestDiscoverWithRealChild(t *testing.T) {
 	o := installed(t, eight().MIG(1).LostGPU(6))
 	c := realChild(t, o)
 	inv := DiscoverWith(within(t, long), c, o)
-	if diff := cmp.Diff(Discover(o), inv); diff != "" {
+	if diff := cmp.Diff(discover(t, o), inv); diff != "" {
 		t.Errorf("in this process (-) and in the child (+):\n%s", diff)
 	}
 	sample, err := c.Sample(within(t, long))

@@ -4,6 +4,7 @@ package gpu
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml"
@@ -19,8 +20,8 @@ func (g *nvmlGPU) describe() {
 	if name, err := g.handle.Name(); g.noted(err) {
 		d.Name = name
 	}
-	if pci, err := g.handle.PCI(); g.noted(err) {
-		if at, ok := parsePCI(pci.BusID); ok {
+	if address, err := g.handle.PCIBusID(); g.noted(err) {
+		if at, ok := parsePCI(address); ok {
 			d.PCIBusID = at.String()
 		}
 	}
@@ -34,7 +35,14 @@ func (g *nvmlGPU) describe() {
 		d.CPUAffinity = cpuList(words)
 	}
 	if mode, err := g.handle.ComputeMode(); g.noted(err) {
+		g.mode = mode
 		d.ComputeMode = mode.String()
+	}
+	if mode, err := g.handle.PersistenceMode(); g.noted(err) {
+		d.Persistence = &mode
+	}
+	if current, _, err := g.handle.ECCMode(); g.noted(err) {
+		d.ECC = &current
 	}
 	if current, _, err := g.handle.MIGMode(); g.noted(err) {
 		d.MIG = current
@@ -46,7 +54,8 @@ func (g *nvmlGPU) describe() {
 
 // noted reports whether a question was answered, and notes an answer that means the GPU is gone.
 func (g *nvmlGPU) noted(err error) bool {
-	if g.device.Problem == "" && gone(err) {
+	if g.lost == nil && gone(err) {
+		g.lost = err
 		g.device.Problem = nvmlText(err)
 	}
 	return err == nil
@@ -77,7 +86,7 @@ func (g *nvmlGPU) describeInstances() {
 }
 
 // describeInstance fails for an instance without a UUID, since nothing could be run on it.
-func describeInstance(handle nvml.Device) (MIGInstance, bool) {
+func describeInstance(handle handle) (MIGInstance, bool) {
 	uuid, err := handle.UUID()
 	m := MIGInstance{UUID: identity(uuid, "MIG-")}
 	if err != nil || m.UUID == "" {
@@ -86,6 +95,8 @@ func describeInstance(handle nvml.Device) (MIGInstance, bool) {
 	if name, err := handle.Name(); err == nil {
 		m.Name = name
 	}
+	attributes, err := handle.Attributes()
+	m.Profile = profile(m.Name, attributes, err == nil)
 	if memory, err := handle.Memory(); err == nil {
 		m.MemoryTotalBytes = memory.Total
 	}
@@ -96,6 +107,45 @@ func describeInstance(handle nvml.Device) (MIGInstance, bool) {
 		m.ComputeInstance = pointer(int(id))
 	}
 	return m, true
+}
+
+// profile is what the name ends in, as in "NVIDIA H100 80GB HBM3 MIG 3g.40gb", or is put together as NVIDIA does it.
+func profile(name string, a nvml.Attributes, known bool) string {
+	if _, profile, ok := strings.Cut(name, " MIG "); ok {
+		return profile
+	}
+	if !known || a.GPUSlices == 0 {
+		return ""
+	}
+	whole := fmt.Sprintf("%dg.%dgb", a.GPUSlices, (a.MemoryMegabytes+512)/1024)
+	if a.ComputeSlices < a.GPUSlices {
+		return fmt.Sprintf("%dc.%s", a.ComputeSlices, whole)
+	}
+	return whole
+}
+
+// listProcesses asks who computes on the GPU. One in MIG mode tells only the privileged; its instances tell everybody.
+func (g *nvmlGPU) listProcesses(lib library, root string) {
+	if !g.device.MIG {
+		g.addProcesses(g.handle, "", lib, root)
+	}
+	for i, instance := range g.instances {
+		g.addProcesses(instance, g.device.MIGInstances[i].UUID, lib, root)
+	}
+}
+
+func (g *nvmlGPU) addProcesses(h handle, mig string, lib library, root string) {
+	processes, err := h.ComputeProcesses()
+	g.noted(err)
+	for _, p := range processes {
+		q := Process{PID: int(p.PID), MIG: mig, MemoryBytes: p.UsedBytes, MemoryKnown: p.UsedKnown}
+		q.identify(root)
+		if q.Command == "" {
+			name, _ := lib.ProcessName(p.PID) // "" where it does not say
+			q.Command = programName(name)
+		}
+		g.device.Processes = append(g.device.Processes, q)
+	}
 }
 
 // identity is s if it can stand in CUDA_VISIBLE_DEVICES, and "" if it cannot.

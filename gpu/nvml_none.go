@@ -5,6 +5,6 @@ package gpu
 import "errors"
 
 // openNVML has nothing to open: this build leaves NVML out.
-func openNVML(string, func() []Device) (source, error) {
+func openNVML(Options, func() []Device) (source, error) {
 	return nil, errors.New("this build has no NVML (it was made with -tags nonvml)")
 }

@@ -30,7 +30,7 @@ func (g *nvmlGPU) sample(to []DeviceSample) []DeviceSample {
 }
 
 // sampleInstance reads what NVML tells of a MIG instance: its memory and processes. The rest belongs to the whole GPU.
-func (g *nvmlGPU) sampleInstance(i int, handle nvml.Device) DeviceSample {
+func (g *nvmlGPU) sampleInstance(i int, handle handle) DeviceSample {
 	d := DeviceSample{Index: g.device.Index, UUID: g.device.MIGInstances[i].UUID, ParentUUID: g.device.UUID}
 	if err := firstGone(d.readMemory(handle), d.readProcesses(handle)); err != nil {
 		d.Problem = nvmlText(err)
@@ -48,7 +48,7 @@ func firstGone(errs ...error) error {
 	return nil
 }
 
-func (d *DeviceSample) readMemory(h nvml.Device) error {
+func (d *DeviceSample) readMemory(h handle) error {
 	m, err := h.Memory()
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (d *DeviceSample) readMemory(h nvml.Device) error {
 	return nil
 }
 
-func (d *DeviceSample) readUtilization(h nvml.Device) error {
+func (d *DeviceSample) readUtilization(h handle) error {
 	gpu, memory, err := h.Utilization()
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func ratio(percent uint32) *float64 {
 	return pointer(float64(percent) / 100)
 }
 
-func (d *DeviceSample) readTemperature(h nvml.Device) error {
+func (d *DeviceSample) readTemperature(h handle) error {
 	celsius, err := h.Temperature()
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (d *DeviceSample) readTemperature(h nvml.Device) error {
 	return nil
 }
 
-func (d *DeviceSample) readPower(h nvml.Device) error {
+func (d *DeviceSample) readPower(h handle) error {
 	used, usedErr := h.PowerUsage()
 	if usedErr == nil {
 		d.PowerWatts = pointer(float64(used) / 1000)
@@ -95,7 +95,7 @@ func (d *DeviceSample) readPower(h nvml.Device) error {
 	return firstGone(usedErr, limitErr)
 }
 
-func (d *DeviceSample) readClocks(h nvml.Device) error {
+func (d *DeviceSample) readClocks(h handle) error {
 	sm, smErr := h.Clock(nvml.ClockSM)
 	if smErr == nil {
 		d.SMClockHertz = pointer(float64(sm) * 1e6)
@@ -107,7 +107,7 @@ func (d *DeviceSample) readClocks(h nvml.Device) error {
 	return firstGone(smErr, memoryErr)
 }
 
-func (d *DeviceSample) readProcesses(h nvml.Device) error {
+func (d *DeviceSample) readProcesses(h handle) error {
 	processes, err := h.ComputeProcesses()
 	if err != nil {
 		return err

@@ -38,18 +38,10 @@ func addressOf(d nvmltest.Device) string {
 	return fmt.Sprintf("%04x:%02x:%02x.0", d.Domain, d.Bus, d.Slot)
 }
 
-// openProbe is a Probe that is closed with the test.
-func openProbe(t testing.TB, o Options) *Probe {
-	t.Helper()
-	p := NewProbe(o)
-	t.Cleanup(p.Close)
-	return p
-}
-
 func TestDiscoverEightGPUs(t *testing.T) {
 	m := eight()
 	o := installed(t, m)
-	inv := Discover(o)
+	inv := discover(t, o)
 	reasonHas(t, inv, SourceNVML, "NVML 12.550.54.15 from "+inv.Library)
 	if inv.DriverVersion != "550.54.15" || inv.NVMLVersion != "12.550.54.15" || inv.CUDAVersion != "12.4" || filepath.Base(inv.Library) != "libnvidia-ml.so.1" {
 		t.Errorf("versions %+v", inv)
@@ -61,7 +53,7 @@ func TestDiscoverEightGPUs(t *testing.T) {
 			cpus = "16-31,80-95"
 		}
 		want = append(want, Device{Index: i, UUID: d.UUID, Name: d.Name, PCIBusID: addressOf(d), Minor: &d.Minor,
-			MemoryTotalBytes: d.Memory.Total, CPUAffinity: cpus, ComputeMode: "default"})
+			MemoryTotalBytes: d.Memory.Total, CPUAffinity: cpus, ComputeMode: "default", ECC: new(true), Persistence: new(true)})
 	}
 	if diff := cmp.Diff(want, inv.Devices); diff != "" {
 		t.Error(diff)
@@ -116,7 +108,7 @@ func TestDiscoverLostGPU(t *testing.T) {
 // TestDiscoverLostGPUWithoutFiles has nobody who could say which one is lost.
 func TestDiscoverLostGPUWithoutFiles(t *testing.T) {
 	o := Options{Library: nvmltest.Install(t, eight().LostGPU(3)), Root: t.TempDir()}
-	d := Discover(o).Devices[3]
+	d := discover(t, o).Devices[3]
 	if d.Index != 3 || d.PCIBusID != "" || d.Usable() {
 		t.Errorf("got %+v", d)
 	}
@@ -141,7 +133,7 @@ func TestGPULostLater(t *testing.T) {
 
 func TestDiscoverOldDrivers(t *testing.T) {
 	for _, m := range []nvmltest.Machine{eight().OldDriver(), eight().AncientDriver()} {
-		inv := Discover(installed(t, m))
+		inv := discover(t, installed(t, m))
 		reasonHas(t, inv, SourceNVML, "NVML 9.384.183")
 		if len(inv.Devices) != 8 || inv.CUDAVersion != "9.0" {
 			t.Errorf("got %+v", inv)
@@ -155,7 +147,7 @@ func TestDiscoverOldDrivers(t *testing.T) {
 }
 
 func TestDiscoverLibraryDoesNotStart(t *testing.T) {
-	inv := Discover(installed(t, eight().FailsToStart()))
+	inv := discover(t, installed(t, eight().FailsToStart()))
 	reasonHas(t, inv, SourceDriver, "did not start: library and driver have different versions (code 18)", "reload the driver", "; using the driver's files")
 	if len(inv.Devices) != 8 {
 		t.Errorf("%d devices", len(inv.Devices))
@@ -181,7 +173,7 @@ func TestDiscoverNVMLListsNone(t *testing.T) {
 	m := eight()
 	root := filesOf(t, m)
 	m.Devices = nil
-	inv := Discover(Options{Library: nvmltest.Install(t, m), Root: root})
+	inv := discover(t, Options{Library: nvmltest.Install(t, m), Root: root})
 	reasonHas(t, inv, SourceDriver, "works but lists no GPU; using the driver's files")
 	if len(inv.Devices) != 8 {
 		t.Errorf("%d devices", len(inv.Devices))
@@ -201,7 +193,7 @@ func TestDiscoverCannotCount(t *testing.T) {
 func TestDiscoverSayNothing(t *testing.T) {
 	for _, function := range []string{"Name", "UUID", "PciInfo*", "MinorNumber", "MemoryInfo*", "CpuAffinity*", "ComputeMode", "MigMode"} {
 		m := eight().With(nvmltest.Behavior{Function: "nvmlDeviceGet" + function, Device: 5, Action: nvmltest.Fail(3)})
-		inv := Discover(installed(t, m))
+		inv := discover(t, installed(t, m))
 		if len(inv.Devices) != 8 || inv.Source != SourceNVML {
 			t.Fatalf("without %s: %+v", function, inv)
 		}
@@ -215,7 +207,7 @@ func TestDiscoverSayNothing(t *testing.T) {
 
 func TestDiscoverGarbage(t *testing.T) {
 	m := eight().With(nvmltest.Behavior{Function: "*", Device: nvmltest.AllDevices, Action: nvmltest.Garbage})
-	inv := Discover(installed(t, m))
+	inv := discover(t, installed(t, m))
 	reasonHas(t, inv, SourceNVML)
 	for i, d := range inv.Devices {
 		// The driver's files know better. Where there are none, no UUID is better than a wrong one.
@@ -232,8 +224,8 @@ func TestMIG(t *testing.T) {
 	gi, ci, gi2, ci2 := 2, 0, 9, 1
 	first, second := m.Devices[2].Instances[0], m.Devices[2].Instances[2]
 	want := []MIGInstance{
-		{UUID: first.UUID, Name: first.Name, MemoryTotalBytes: first.Memory.Total, GPUInstance: &gi, ComputeInstance: &ci},
-		{UUID: second.UUID, Name: second.Name, MemoryTotalBytes: second.Memory.Total, GPUInstance: &gi2, ComputeInstance: &ci2},
+		{UUID: first.UUID, Name: first.Name, Profile: "3g.40gb", MemoryTotalBytes: first.Memory.Total, GPUInstance: &gi, ComputeInstance: &ci},
+		{UUID: second.UUID, Name: second.Name, Profile: "1g.10gb", MemoryTotalBytes: second.Memory.Total, GPUInstance: &gi2, ComputeInstance: &ci2},
 	}
 	if d := inv.Devices[2]; !d.MIG || !d.Usable() || !cmp.Equal(want, d.MIGInstances) {
 		t.Errorf("split GPU: %+v\n%s", d, cmp.Diff(want, d.MIGInstances))
@@ -312,27 +304,4 @@ func TestSampleFollowsDeviceCount(t *testing.T) {
 			t.Errorf("%d samples of %d devices: %s", len(s.Devices), n, s.Error)
 		}
 	}
-}
-
-// TestSampleDoesNotGrow compares the memory that early and late rounds take.
-func TestSampleDoesNotGrow(t *testing.T) {
-	p := openProbe(t, installed(t, eight().MIG(1)))
-	round := func() { p.Sample() }
-	early := testing.AllocsPerRun(20, round)
-	for range 500 {
-		round()
-	}
-	if late := testing.AllocsPerRun(20, round); late > early+2 {
-		t.Errorf("%v allocations a round at first, then %v", early, late)
-	}
-}
-
-func TestClosedProbe(t *testing.T) {
-	p := NewProbe(installed(t, eight()))
-	p.Close()
-	p.Close()
-	if s := p.Sample(); s.Error != "the probe is closed" {
-		t.Errorf("got %+v", s)
-	}
-	reasonHas(t, p.Inventory(), SourceDriver, "the probe is closed")
 }

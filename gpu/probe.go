@@ -10,6 +10,7 @@ import (
 // belongs into a child (see [Client]) wherever that matters. Its methods may be called from several goroutines.
 type Probe struct {
 	options Options
+	feed    feed // what the event loop listens to
 
 	mu     sync.Mutex
 	source source // nil: NVML does not work, and broken says why
@@ -29,7 +30,7 @@ func (p *Probe) open() {
 		p.broken = reasonNoDriver
 		return
 	}
-	source, err := openNVML(p.options.Library, p.listed)
+	source, err := openNVML(p.options, p.listed)
 	if err != nil {
 		p.broken = err.Error()
 		return
@@ -47,6 +48,7 @@ func (p *Probe) listed() []Device {
 func (p *Probe) Inventory() Inventory {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.tellFeed()
 	if p.source == nil && !p.closed {
 		p.open()
 	}
@@ -67,10 +69,20 @@ func (p *Probe) Inventory() Inventory {
 func (p *Probe) Sample() Sample {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.tellFeed()
 	if p.source == nil {
 		return Sample{Time: time.Now(), Devices: []DeviceSample{}, Error: p.broken}
 	}
 	return p.source.sample()
+}
+
+// tellFeed lets the event loop know whose events there are now.
+func (p *Probe) tellFeed() {
+	if p.source == nil {
+		p.feed.set(nil, p.broken)
+		return
+	}
+	p.feed.set(p.source.eventSource(), "")
 }
 
 // Close ends the session with NVML. The library itself stays loaded.

@@ -1,11 +1,13 @@
 package gpu
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +17,7 @@ import (
 const (
 	requestFD = 3
 	replyFD   = 4
+	eventFD   = 5
 )
 
 // The questions that a child answers.
@@ -26,6 +29,8 @@ const (
 // request is a question to the child.
 type request struct {
 	Ask string `json:"ask"`
+	// Watch asks besides for events to be sent from now on.
+	Watch bool `json:"watch,omitempty"`
 }
 
 // reply is its answer.
@@ -35,27 +40,37 @@ type reply struct {
 	Error     string     `json:"error,omitempty"`
 }
 
-// ServeChild is what a child that a [Client] started has to do, and all of it. It returns when the client closes.
+// ServeChild is what a child that a [Client] started has to do, and all of it. It returns when the client closes, and
+// the process has to end then: a thread that waits for events may still be inside NVML, so NVML is left as it is.
 func ServeChild(o Options) error {
-	in, out, err := childPipes()
+	in, out, events, err := childPipes()
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	defer out.Close()
-	return Serve(in, out, o)
+	p := NewProbe(o)
+	var once sync.Once
+	return serve(in, out, p, func() { once.Do(func() { go p.watchInto(events) }) })
+}
+
+// watchInto sends events until nobody reads them.
+func (p *Probe) watchInto(events io.Writer) {
+	ctx, stop := context.WithCancel(context.Background())
+	t := newTally()
+	go watch(ctx, &p.feed, t)
+	t.deliver(ctx, events)
+	stop()
 }
 
 // childPipes are the child's ends of the pipes. What the child starts in turn does not get them: NVML may start
 // nvidia-modprobe, and as long as anybody holds the pipe for replies, its reader does not see that the child died.
-func childPipes() (in, out *os.File, err error) {
-	for _, fd := range []int{requestFD, replyFD} {
+func childPipes() (in, out, events *os.File, err error) {
+	for _, fd := range []int{requestFD, replyFD, eventFD} {
 		if !isPipe(fd) {
-			return nil, nil, fmt.Errorf("file descriptor %d is not a pipe: this command is for gpulaunch's own use", fd)
+			return nil, nil, nil, fmt.Errorf("file descriptor %d is not a pipe: this command is for gpulaunch's own use", fd)
 		}
 		unix.CloseOnExec(fd)
 	}
-	return os.NewFile(requestFD, "requests"), os.NewFile(replyFD, "replies"), nil
+	return os.NewFile(requestFD, "requests"), os.NewFile(replyFD, "replies"), os.NewFile(eventFD, "events"), nil
 }
 
 // isPipe tells a pipe from a descriptor that is not open, or that the Go runtime has opened for itself.
@@ -64,11 +79,11 @@ func isPipe(fd int) bool {
 	return unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-// Serve answers the requests that come in, one after the other, until there are no more.
+// Serve answers the requests that come in, one after the other, until there are no more. It sends no events.
 func Serve(in io.Reader, out io.Writer, o Options) error {
 	p := NewProbe(o)
 	defer p.Close()
-	return serve(in, out, p)
+	return serve(in, out, p, func() {})
 }
 
 // prober is what questions are passed on to.
@@ -77,7 +92,8 @@ type prober interface {
 	Sample() Sample
 }
 
-func serve(in io.Reader, out io.Writer, p prober) error {
+// serve calls watch for each request that wants events.
+func serve(in io.Reader, out io.Writer, p prober, watch func()) error {
 	for {
 		message, err := readFrame(in)
 		if errors.Is(err, io.EOF) {
@@ -86,7 +102,7 @@ func serve(in io.Reader, out io.Writer, p prober) error {
 		if err != nil {
 			return fmt.Errorf("the request cannot be read: %w", err)
 		}
-		answer, err := json.Marshal(answerTo(message, p))
+		answer, err := json.Marshal(answerTo(message, p, watch))
 		if err != nil {
 			return fmt.Errorf("the answer cannot be encoded: %w", err)
 		}
@@ -96,10 +112,13 @@ func serve(in io.Reader, out io.Writer, p prober) error {
 	}
 }
 
-func answerTo(message []byte, p prober) reply {
+func answerTo(message []byte, p prober, watch func()) reply {
 	var r request
 	if err := json.Unmarshal(message, &r); err != nil {
 		return reply{Error: fmt.Sprintf("the request is not JSON: %v", err)}
+	}
+	if r.Watch {
+		watch()
 	}
 	switch r.Ask {
 	case askInventory:

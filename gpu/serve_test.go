@@ -38,7 +38,7 @@ func TestServe(t *testing.T) {
 }
 
 func TestServeEndsOnBrokenRequest(t *testing.T) {
-	if err := serve(bytes.NewBufferString("\x00\x00\x00\x09{"), &bytes.Buffer{}, cannedProbe{}); err == nil {
+	if err := serve(bytes.NewBufferString("\x00\x00\x00\x09{"), &bytes.Buffer{}, cannedProbe{}, func() {}); err == nil {
 		t.Error("half a request is no error")
 	}
 }

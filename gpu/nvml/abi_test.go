@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -39,12 +40,31 @@ var constants = map[string]string{
 	"ClockGraphics": "CLOCK_GRAPHICS", "ClockSM": "CLOCK_SM", "ClockMemory": "CLOCK_MEM",
 	"initNoAttach": "INIT_FLAG_NO_ATTACH", "temperatureGPU": "TEMPERATURE_GPU", "migEnabled": "DEVICE_MIG_ENABLE",
 	"affinityScopeNode": "AFFINITY_SCOPE_NODE", "deviceTextSize": "DEVICE_NAME_V2_BUFFER_SIZE",
-	"versionSize": "SYSTEM_NVML_VERSION_BUFFER_SIZE",
+	"versionSize": "SYSTEM_NVML_VERSION_BUFFER_SIZE", "processNameSize": "SYSTEM_PROCESS_NAME_BUFFER_SIZE",
+
+	"featureEnabled": "FEATURE_ENABLED", "uncorrectedErrors": "MEMORY_ERROR_TYPE_UNCORRECTED",
+	"volatileCounter": "VOLATILE_ECC", "locationSRAM": "MEMORY_LOCATION_SRAM",
+	"fieldRecoveryAction": "FI_DEV_GET_GPU_RECOVERY_ACTION",
+	"valueUnsignedInt":    "VALUE_TYPE_UNSIGNED_INT", "valueSignedInt": "VALUE_TYPE_SIGNED_INT",
+	"RecoveryNone": "GPU_RECOVERY_ACTION_NONE", "RecoveryGPUReset": "GPU_RECOVERY_ACTION_GPU_RESET",
+	"RecoveryNodeReboot": "GPU_RECOVERY_ACTION_NODE_REBOOT", "RecoveryDrainP2P": "GPU_RECOVERY_ACTION_DRAIN_P2P",
+	"RecoveryDrainAndReset": "GPU_RECOVERY_ACTION_DRAIN_AND_RESET",
+	"RecoveryIMEXDomain":    "GPU_RECOVERY_ACTION_RECOVER_IMEX_DOMAIN",
+	"RecoveryBusReset":      "GPU_RECOVERY_ACTION_BUS_RESET", "RecoverySystemReboot": "GPU_RECOVERY_ACTION_SYSTEM_REBOOT",
+	"FabricNotSupported": "GPU_FABRIC_STATE_NOT_SUPPORTED", "FabricNotStarted": "GPU_FABRIC_STATE_NOT_STARTED",
+	"FabricInProgress": "GPU_FABRIC_STATE_IN_PROGRESS", "FabricCompleted": "GPU_FABRIC_STATE_COMPLETED",
+	"FabricHealthUnknown": "GPU_FABRIC_HEALTH_SUMMARY_NOT_SUPPORTED", "FabricHealthy": "GPU_FABRIC_HEALTH_SUMMARY_HEALTHY",
+	"FabricUnhealthy":       "GPU_FABRIC_HEALTH_SUMMARY_UNHEALTHY",
+	"FabricLimitedCapacity": "GPU_FABRIC_HEALTH_SUMMARY_LIMITED_CAPACITY",
+	"EventDoubleBitECC":     "EventTypeDoubleBitEccError", "EventXID": "EventTypeXidCriticalError",
+	"EventRetirement": "EventTypeDramRetirementEvent", "EventRetirementFailed": "EventTypeDramRetirementFailure",
+	"EventNonFatalPoison": "EventTypeNonFatalPoisonError", "EventFatalPoison": "EventTypeFatalPoisonError",
+	"EventGPUUnavailable": "EventTypeGpuUnavailableError", "EventRecoveryAction": "EventTypeGpuRecoveryAction",
 }
 
 // ownConstants come from elsewhere than nvml.h. Version numbers of structs are in TestStructVersions.
 var ownConstants = []string{
-	"NoInstance", "cpuWords", "dlinfoLinkMap", "firstProcessRoom", "largeRecord", "libraryName", "maxCPUWords",
+	"NoInstance", "cpuWords", "dlinfoLinkMap", "fabricV2Version", "fabricV3Version", "firstProcessRoom", "largeRecord", "libraryName", "maxCPUWords",
 	"maxProcessRoom", "maxProcessTries", "memoryUnknown", "memoryV2Version", "notThere", "smallRecord", "symbolCount",
 	"temperatureVersion", "untouched", "usualRecord", "wordSize",
 }
@@ -68,11 +88,36 @@ var structs = map[string]structPair{
 	"memoryV2": {"Memory_v2", map[string]string{
 		"version": "Version", "total": "Total", "reserved": "Reserved", "free": "Free", "used": "Used",
 	}},
-	"utilization":   {"Utilization", map[string]string{"gpu": "Gpu", "memory": "Memory"}},
-	"temperature":   {"Temperature", map[string]string{"version": "Version", "sensor": "SensorType", "celsius": "Temperature"}},
+	"utilization": {"Utilization", map[string]string{"gpu": "Gpu", "memory": "Memory"}},
+	"temperature": {"Temperature", map[string]string{"version": "Version", "sensor": "SensorType", "celsius": "Temperature"}},
+	"attributes": {"DeviceAttributes", map[string]string{
+		"multiprocessors": "MultiprocessorCount", "copyEngines": "SharedCopyEngineCount", "decoders": "SharedDecoderCount",
+		"encoders": "SharedEncoderCount", "jpegs": "SharedJpegCount", "opticalFlows": "SharedOfaCount",
+		"gpuSlices": "GpuInstanceSliceCount", "computeSlices": "ComputeInstanceSliceCount", "memoryMegabytes": "MemorySizeMB",
+	}},
+	"fabricV1": {"GpuFabricInfo", fabric()},
+	"fabricV2": {"GpuFabricInfo_v2", fabric("version", "Version", "mask", "HealthMask")},
+	"fabricV3": {"GpuFabricInfo_v3", fabric("version", "Version", "mask", "HealthMask", "summary", "HealthSummary")},
+	"fieldValue": {"FieldValue", map[string]string{
+		"field": "FieldId", "scope": "ScopeId", "timestamp": "Timestamp", "latency": "LatencyUsec", "kind": "ValueType",
+		"outcome": "NvmlReturn", "value": "Value",
+	}},
+	"eventData": {"nvmlEventData", map[string]string{
+		"device": "Device", "types": "EventType", "data": "EventData", "gpuInstance": "GpuInstanceId",
+		"computeInstance": "ComputeInstanceId",
+	}},
 	"processV1":     {"ProcessInfo_v1", map[string]string{"pid": "Pid", "used": "UsedGpuMemory"}},
 	"processV2":     {"ProcessInfo_v2", process},
 	"processDetail": {"ProcessDetail_v1", map[string]string{"processV2": "Pid", "_": "UsedGpuCcProtectedMemory"}},
+}
+
+// fabric is the fields that all versions have, and more pairs of ours and theirs.
+func fabric(more ...string) map[string]string {
+	fields := map[string]string{"cluster": "ClusterUuid", "status": "Status", "clique": "CliqueId", "state": "State"}
+	for pair := range slices.Chunk(more, 2) {
+		fields[pair[0]] = pair[1]
+	}
+	return fields
 }
 
 func TestABI(t *testing.T) {
@@ -123,6 +168,8 @@ func TestABICheckerAgreesWithCompiler(t *testing.T) {
 		"pciInfo": unsafe.Sizeof(pciInfo{}), "memoryV1": unsafe.Sizeof(memoryV1{}), "memoryV2": unsafe.Sizeof(memoryV2{}),
 		"utilization": unsafe.Sizeof(utilization{}), "temperature": unsafe.Sizeof(temperature{}),
 		"processV1": unsafe.Sizeof(processV1{}), "processV2": unsafe.Sizeof(processV2{}), "processDetail": unsafe.Sizeof(processDetail{}),
+		"attributes": unsafe.Sizeof(attributes{}), "fabricV1": unsafe.Sizeof(fabricV1{}), "fabricV2": unsafe.Sizeof(fabricV2{}),
+		"fabricV3": unsafe.Sizeof(fabricV3{}), "fieldValue": unsafe.Sizeof(fieldValue{}), "eventData": unsafe.Sizeof(eventData{}),
 	} {
 		if got, _, _ := ours.layout(name); got != int64(size) {
 			t.Errorf("%s: %d bytes to the checker, %d to the compiler", name, got, size)
@@ -146,6 +193,9 @@ func TestABICheckerAgreesWithCompiler(t *testing.T) {
 func TestStructVersions(t *testing.T) {
 	if memoryV2Version != 0x02000028 || temperatureVersion != 0x0100000c {
 		t.Errorf("%#x, %#x", memoryV2Version, temperatureVersion)
+	}
+	if fabricV2Version != 0x02000024 || fabricV3Version != 0x03000028 {
+		t.Errorf("%#x, %#x", fabricV2Version, fabricV3Version)
 	}
 }
 

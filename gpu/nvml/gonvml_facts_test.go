@@ -3,6 +3,7 @@
 package nvml
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -58,13 +59,53 @@ func systemOfGoNVML(lib gonvml.Interface) facts {
 		}
 		f[fmt.Sprint(i)] = j.device(d, true)
 	}
+	for _, pid := range namedPIDs {
+		f[fmt.Sprint("process ", pid)] = ask(j, func() (string, gonvml.Return) { return j.SystemGetProcessName(pid) }, "nvmlSystemGetProcessName")
+	}
+	f["events"] = j.events(n)
 	return f
+}
+
+// events waits for as many as [eventsEach], and for one that does not come.
+func (j goNVMLReader) events(gpus int) any {
+	if !j.has("nvmlEventSetCreate") {
+		return int32(gonvml.ERROR_FUNCTION_NOT_FOUND)
+	}
+	set, r := j.EventSetCreate()
+	if r != gonvml.SUCCESS {
+		return int32(r)
+	}
+	defer set.Free()
+	var list []any
+	for i := range gpus {
+		if d, r := j.DeviceGetHandleByIndex(i); r == gonvml.SUCCESS {
+			list = append(list, int32(d.RegisterEvents(gonvml.EventTypeXidCriticalError|gonvml.EventTypeDoubleBitEccError, set)))
+		}
+	}
+	for range eventsEach {
+		e, r := set.Wait(1)
+		if r != gonvml.SUCCESS {
+			list = append(list, int32(r))
+			continue
+		}
+		uuid, _ := e.Device.GetUUID()
+		f := facts{"uuid": uuid, "type": e.EventType, "data": e.EventData}
+		if j.has("nvmlEventSetWait_v2") { // otherwise go-nvml has zeros here
+			f["instance"] = [2]uint32{e.GpuInstanceId, e.ComputeInstanceId}
+		}
+		list = append(list, f)
+	}
+	return list
 }
 
 // failedStart is what all calls answer when the library has not been started.
 func (j goNVMLReader) failedStart(r gonvml.Return) facts {
 	none := int32(gonvml.ERROR_UNINITIALIZED)
-	return facts{"init": int32(r), "driver": none, "nvml": none, "cuda": none, "count": none, "0": none}
+	f := facts{"init": int32(r), "driver": none, "nvml": none, "cuda": none, "count": none, "0": none, "events": none}
+	for _, pid := range namedPIDs {
+		f[fmt.Sprint("process ", pid)] = none
+	}
+	return f
 }
 
 func (j goNVMLReader) device(d gonvml.Device, whole bool) facts {
@@ -102,6 +143,35 @@ func (j goNVMLReader) device(d gonvml.Device, whole bool) facts {
 			mode, r := d.GetComputeMode()
 			return ComputeMode(mode), r
 		}, prefix+"ComputeMode"),
+		"ECC mode": ask(j, func() ([2]bool, gonvml.Return) {
+			current, pending, r := d.GetEccMode()
+			return [2]bool{current == gonvml.FEATURE_ENABLED, pending == gonvml.FEATURE_ENABLED}, r
+		}, prefix+"EccMode"),
+		"ECC errors": ask(j, func() (uint64, gonvml.Return) {
+			return d.GetTotalEccErrors(gonvml.MEMORY_ERROR_TYPE_UNCORRECTED, gonvml.VOLATILE_ECC)
+		}, prefix+"TotalEccErrors"),
+		"SRAM errors": ask(j, func() (uint64, gonvml.Return) {
+			return d.GetMemoryErrorCounter(gonvml.MEMORY_ERROR_TYPE_UNCORRECTED, gonvml.VOLATILE_ECC, gonvml.MEMORY_LOCATION_SRAM)
+		}, prefix+"MemoryErrorCounter"),
+		"rows": ask(j, func() (RemappedRows, gonvml.Return) {
+			corrected, uncorrected, pending, failed, r := d.GetRemappedRows()
+			return RemappedRows{uint32(corrected), uint32(uncorrected), pending, failed}, r
+		}, prefix+"RemappedRows"),
+		"pages": ask(j, func() (bool, gonvml.Return) {
+			pending, r := d.GetRetiredPagesPendingStatus()
+			return pending == gonvml.FEATURE_ENABLED, r
+		}, prefix+"RetiredPagesPendingStatus"),
+		"persistence": ask(j, func() (bool, gonvml.Return) {
+			mode, r := d.GetPersistenceMode()
+			return mode == gonvml.FEATURE_ENABLED, r
+		}, prefix+"PersistenceMode"),
+		"attributes": ask(j, func() (Attributes, gonvml.Return) {
+			a, r := d.GetAttributes()
+			return Attributes{a.MultiprocessorCount, a.GpuInstanceSliceCount, a.ComputeInstanceSliceCount, a.MemorySizeMB}, r
+		}, prefix+"Attributes_v2"),
+		"event types": ask(j, d.GetSupportedEventTypes, prefix+"SupportedEventTypes"),
+		"fabric":      j.fabric(d),
+		"recovery":    j.recovery(d),
 	}
 	if uuid, r := d.GetUUID(); r == gonvml.SUCCESS {
 		same, r := j.DeviceGetHandleByUUID(uuid)
@@ -209,4 +279,31 @@ func unsigned(id any) any {
 		return uint32(n)
 	}
 	return id
+}
+
+func (j goNVMLReader) fabric(d gonvml.Device) any {
+	if j.has("nvmlDeviceGetGpuFabricInfoV") {
+		v3, r := d.GetGpuFabricInfoV().V3()
+		if r != gonvml.ERROR_ARGUMENT_VERSION_MISMATCH {
+			return theirFact(FabricInfo{FabricState(v3.State), Return(v3.Status), FabricHealth(v3.HealthSummary)}, r)
+		}
+		v2, r := d.GetGpuFabricInfoV().V2()
+		return theirFact(FabricInfo{FabricState(v2.State), Return(v2.Status), 0}, r)
+	}
+	return ask(j, func() (FabricInfo, gonvml.Return) {
+		v1, r := d.GetGpuFabricInfo()
+		return FabricInfo{FabricState(v1.State), Return(v1.Status), 0}, r
+	}, "nvmlDeviceGetGpuFabricInfo")
+}
+
+func (j goNVMLReader) recovery(d gonvml.Device) any {
+	if !j.has("nvmlDeviceGetFieldValues") {
+		return int32(gonvml.ERROR_FUNCTION_NOT_FOUND)
+	}
+	values := []gonvml.FieldValue{{FieldId: gonvml.FI_DEV_GET_GPU_RECOVERY_ACTION}}
+	r := d.GetFieldValues(values)
+	if r == gonvml.SUCCESS {
+		r = gonvml.Return(values[0].NvmlReturn)
+	}
+	return theirFact(RecoveryAction(binary.NativeEndian.Uint32(values[0].Value[:4])), r)
 }

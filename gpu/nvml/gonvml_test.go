@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	gonvml "github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/google/go-cmp/cmp"
@@ -27,9 +28,16 @@ func TestSameAsGoNVML(t *testing.T) {
 	busy, _ := withProcesses(100)
 	odd := nvmltest.EightGPUs([]uint64{0, 1 << 63, 7}, nil)
 	odd.Devices[0].Domain, odd.Devices[1].ComputeMode, odd.Devices[2].MIGCapable = 0x10000, 3, false
+	unwell := happening(eight.WithDevice(1, func(d *nvmltest.Device) { d.Health = sick() }).
+		WithDevice(2, func(d *nvmltest.Device) { d.Health, d.EventTypes = nvmltest.Health{}, 0 }))
+	unwell.Devices[3].Processes = []nvmltest.Process{{PID: uint32(namedPIDs[0]), Name: "/usr/bin/python3 -c ..."}}
+	second := unwell
+	second.FabricVersion = 2
 	for name, m := range map[string]nvmltest.Machine{
 		"eight GPUs": eight, "MIG": eight.MIG(0).MIG(5), "lost GPU": eight.LostGPU(3), "old driver": eight.OldDriver(),
 		"ancient driver": eight.AncientDriver(), "busy": busy, "busy, v2": busy.Without(v3), "busy, v1": busy.Without(v3, v2),
+		"sick": unwell, "sick, fabric v2": second, "sick, fabric v1": unwell.Without("nvmlDeviceGetGpuFabricInfoV"),
+		"sick MIG": unwell.MIG(1).MIG(2), "sick, old driver": unwell.OldDriver(),
 		"odd": odd, "does not start": eight.FailsToStart(), "no GPU": {DriverVersion: "1", NVMLVersion: "2", CUDAVersion: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -40,6 +48,19 @@ func TestSameAsGoNVML(t *testing.T) {
 			t.Logf("%s", out)
 		})
 	}
+}
+
+// namedPIDs are the processes whose names are compared: one that has a name where there is one, and one that has none.
+var namedPIDs = []int{4711, 4712}
+
+// eventsEach is how many events either binding takes. The library has each event once, so there are twice as many.
+const eventsEach = 3
+
+func happening(m nvmltest.Machine) nvmltest.Machine {
+	part := nvmltest.XID(1, 31)
+	part.GPUInstance, part.ComputeInstance = 2, 0
+	some := []nvmltest.Event{nvmltest.XID(7, 1<<40|79), part, {Device: 0, Type: nvmltest.EventDoubleBitECC, GPUInstance: 5, ComputeInstance: 6}}
+	return m.Happening(some...).Happening(some...)
 }
 
 // The comparison must notice when the two read different machines.
@@ -117,7 +138,39 @@ func systemOf(lib *Library) facts {
 		}
 		f[fmt.Sprint(i)] = deviceFacts(d, true)
 	}
+	for _, pid := range namedPIDs {
+		f[fmt.Sprint("process ", pid)] = ourFact(lib.ProcessName(uint32(pid)))
+	}
+	f["events"] = eventFacts(lib, n)
 	return f
+}
+
+func eventFacts(lib *Library, gpus int) any {
+	set, err := lib.NewEventSet()
+	if err != nil {
+		return fact(nil, err)
+	}
+	defer set.Free()
+	var list []any
+	for i := range gpus {
+		if d, err := lib.Device(i); err == nil {
+			list = append(list, fact(int32(0), d.RegisterEvents(EventXID|EventDoubleBitECC, set)))
+		}
+	}
+	for range eventsEach {
+		e, err := set.Wait(time.Millisecond)
+		if err != nil {
+			list = append(list, fact(nil, err))
+			continue
+		}
+		uuid, _ := e.Device.UUID()
+		f := facts{"uuid": uuid, "type": uint64(e.Type), "data": e.XID}
+		if _, err := lib.address(eventSetWaitV2); err == nil {
+			f["instance"] = [2]uint32{e.GPUInstance, e.ComputeInstance}
+		}
+		list = append(list, f)
+	}
+	return list
 }
 
 func deviceFacts(d Device, whole bool) facts {
@@ -128,7 +181,14 @@ func deviceFacts(d Device, whole bool) facts {
 		"graphics clock": ourFact(d.Clock(ClockGraphics)), "SM clock": ourFact(d.Clock(ClockSM)), "memory clock": ourFact(d.Clock(ClockMemory)),
 		"gpu instance": ourFact(d.GPUInstanceID()), "compute instance": ourFact(d.ComputeInstanceID()),
 		"places": ourFact(d.MaxMIGDevices()), "cpus": ourFact(d.CPUAffinityWithinNUMA()), "processes": ourFact(d.ComputeProcesses()),
+		"ECC errors": ourFact(d.UncorrectedECCErrors()), "SRAM errors": ourFact(d.UncorrectedSRAMErrors()), "rows": ourFact(d.RemappedRows()),
+		"pages": ourFact(d.RetiredPagesPending()), "persistence": ourFact(d.PersistenceMode()), "attributes": ourFact(d.Attributes()),
+		"fabric": ourFact(d.Fabric()), "recovery": ourFact(d.RecoveryAction()),
 	}
+	types, err := d.SupportedEvents()
+	f["event types"] = fact(uint64(types), err)
+	ecc, next, err := d.ECCMode()
+	f["ECC mode"] = fact([2]bool{ecc, next}, err)
 	gpu, memory, err := d.Utilization()
 	f["utilization"] = fact([2]uint32{gpu, memory}, err)
 	current, pending, err := d.MIGMode()

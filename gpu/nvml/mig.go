@@ -39,3 +39,20 @@ func (d Device) GPUInstanceID() (uint32, error) { return d.number(deviceGPUInsta
 // ComputeInstanceID is a MIG instance's compute instance, unique within the GPU instance
 // (nvmlDeviceGetComputeInstanceId).
 func (d Device) ComputeInstanceID() (uint32, error) { return d.number(deviceComputeInstance) }
+
+// Attributes is what a MIG instance's profile gives it.
+type Attributes struct {
+	Multiprocessors uint32
+	// GPUSlices and ComputeSlices are the shares of the GPU: 3 and 2 in "2c.3g.40gb".
+	GPUSlices     uint32
+	ComputeSlices uint32
+	// MemoryMegabytes is its memory in units of 2^20 bytes.
+	MemoryMegabytes uint64
+}
+
+// Attributes tells of a MIG instance what it was cut out as (nvmlDeviceGetAttributes_v2).
+func (d Device) Attributes() (Attributes, error) {
+	var a attributes
+	err := d.lib.call(deviceAttributes, d.handle, uintptr(unsafe.Pointer(&a)))
+	return Attributes{a.multiprocessors, a.gpuSlices, a.computeSlices, a.memoryMegabytes}, err
+}

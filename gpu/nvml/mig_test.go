@@ -12,6 +12,7 @@ import (
 
 func TestMIG(t *testing.T) {
 	m := nvmltest.EightGPUs(node0, node1).MIG(1)
+	m.Devices[1].Instances[2].SRAMErrors = 5
 	lib := start(t, m)
 	parent := device(t, lib, 1)
 	if on, pending, err := parent.MIGMode(); !on || !pending || err != nil {
@@ -46,7 +47,8 @@ func TestMIG(t *testing.T) {
 func instanceFacts(t *testing.T, d Device) nvmltest.Instance {
 	t.Helper()
 	var f nvmltest.Instance
-	var errs [5]error
+	var errs [7]error
+	var attributes Attributes
 	var memory MemoryInfo
 	f.Name, errs[0] = d.Name()
 	f.UUID, errs[1] = d.UUID()
@@ -54,6 +56,12 @@ func instanceFacts(t *testing.T, d Device) nvmltest.Instance {
 	f.Memory = nvmltest.Memory(memory)
 	f.GPUInstance, errs[3] = d.GPUInstanceID()
 	f.ComputeInstance, errs[4] = d.ComputeInstanceID()
+	attributes, errs[5] = d.Attributes()
+	f.GPUSlices, f.ComputeSlices, f.Multiprocessors = attributes.GPUSlices, attributes.ComputeSlices, attributes.Multiprocessors
+	if got, want := attributes.MemoryMegabytes, f.Memory.Total>>20; got != want {
+		t.Errorf("attributes: %d MB of memory, want %d", got, want)
+	}
+	f.SRAMErrors, errs[6] = d.UncorrectedSRAMErrors()
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Error(err)
 	}

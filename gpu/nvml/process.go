@@ -134,3 +134,18 @@ func processAt(record []uint64, size int) Process {
 	}
 	return p
 }
+
+// processNameSize is our own: NVML cuts off what does not fit, and the beginning is what tells.
+const processNameSize = 256
+
+// ProcessName is what the driver calls a process of any PID namespace that it serves. It may be a path and may have
+// arguments behind it (nvmlSystemGetProcessName).
+//
+// Errors: [ErrNotFound], [ErrNoPermission] and others.
+func (l *Library) ProcessName(pid uint32) (string, error) {
+	var buf [processNameSize]byte
+	if err := l.call(processName, uintptr(pid), uintptr(unsafe.Pointer(&buf[0])), processNameSize); err != nil {
+		return "", err
+	}
+	return text(buf[:]), nil
+}

@@ -68,8 +68,72 @@ type processDetail struct {
 	_ uint64 // protected memory in use
 }
 
+// attributes is nvmlDeviceAttributes_t.
+type attributes struct {
+	multiprocessors uint32
+	copyEngines     uint32
+	decoders        uint32
+	encoders        uint32
+	jpegs           uint32
+	opticalFlows    uint32
+	gpuSlices       uint32
+	computeSlices   uint32
+	memoryMegabytes uint64
+}
+
+// fabricV1 is nvmlGpuFabricInfo_t.
+type fabricV1 struct {
+	cluster [16]byte
+	status  int32
+	clique  uint32
+	state   uint8
+}
+
+// fabricV2 is nvmlGpuFabricInfo_v2_t.
+type fabricV2 struct {
+	version uint32
+	cluster [16]byte
+	status  int32
+	clique  uint32
+	state   uint8
+	mask    uint32
+}
+
+// fabricV3 is nvmlGpuFabricInfo_v3_t.
+type fabricV3 struct {
+	version uint32
+	cluster [16]byte
+	status  int32
+	clique  uint32
+	state   uint8
+	mask    uint32
+	summary uint8
+}
+
+// fieldValue is nvmlFieldValue_t.
+type fieldValue struct {
+	field     uint32
+	scope     uint32
+	timestamp int64
+	latency   int64
+	kind      uint32
+	outcome   int32
+	value     [8]byte
+}
+
+// eventData is nvmlEventData_t. Version 1 of the waiting function fills only its beginning, up to data.
+type eventData struct {
+	device          uintptr
+	types           uint64
+	data            uint64
+	gpuInstance     uint32
+	computeInstance uint32
+}
+
 // Versioned structs say in their first field how large they are and which version they have (NVML_STRUCT_VERSION).
 const (
 	memoryV2Version    = uint32(unsafe.Sizeof(memoryV2{})) | 2<<24
 	temperatureVersion = uint32(unsafe.Sizeof(temperature{})) | 1<<24
+	fabricV2Version    = uint32(unsafe.Sizeof(fabricV2{})) | 2<<24
+	fabricV3Version    = uint32(unsafe.Sizeof(fabricV3{})) | 3<<24
 )

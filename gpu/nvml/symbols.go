@@ -48,6 +48,23 @@ const (
 	deviceProcessesV1
 	deviceCPUsInScope
 	deviceCPUs
+	deviceECCMode
+	deviceECCTotal
+	deviceECCCounter
+	deviceRemappedRows
+	deviceRetiredPending
+	deviceFabricV
+	deviceFabric
+	deviceFields
+	devicePersistence
+	deviceAttributes
+	processName
+	eventSetCreate
+	eventSetFree
+	eventSetWaitV2
+	eventSetWaitV1
+	deviceEventTypes
+	deviceRegister
 	symbolCount
 )
 
@@ -91,6 +108,23 @@ var symbolNames = [symbolCount]string{
 	deviceProcessesV1:     "nvmlDeviceGetComputeRunningProcesses",
 	deviceCPUsInScope:     "nvmlDeviceGetCpuAffinityWithinScope",
 	deviceCPUs:            "nvmlDeviceGetCpuAffinity",
+	deviceECCMode:         "nvmlDeviceGetEccMode",
+	deviceECCTotal:        "nvmlDeviceGetTotalEccErrors",
+	deviceECCCounter:      "nvmlDeviceGetMemoryErrorCounter",
+	deviceRemappedRows:    "nvmlDeviceGetRemappedRows",
+	deviceRetiredPending:  "nvmlDeviceGetRetiredPagesPendingStatus",
+	deviceFabricV:         "nvmlDeviceGetGpuFabricInfoV",
+	deviceFabric:          "nvmlDeviceGetGpuFabricInfo",
+	deviceFields:          "nvmlDeviceGetFieldValues",
+	devicePersistence:     "nvmlDeviceGetPersistenceMode",
+	deviceAttributes:      "nvmlDeviceGetAttributes_v2",
+	processName:           "nvmlSystemGetProcessName",
+	eventSetCreate:        "nvmlEventSetCreate",
+	eventSetFree:          "nvmlEventSetFree",
+	eventSetWaitV2:        "nvmlEventSetWait_v2",
+	eventSetWaitV1:        "nvmlEventSetWait",
+	deviceEventTypes:      "nvmlDeviceGetSupportedEventTypes",
+	deviceRegister:        "nvmlDeviceRegisterEvents",
 }
 
 // notThere marks, among the looked-up addresses, a function that the library lacks. Zero means not looked up yet.

@@ -1,6 +1,7 @@
 package nvmltest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,11 @@ type Machine struct {
 	LogCalls bool
 	// WideProcesses makes nvmlDeviceGetComputeRunningProcesses_v3 write the 32-byte records of some 535 drivers.
 	WideProcesses bool
+	// FabricVersion is the newest struct that nvmlDeviceGetGpuFabricInfoV knows, 2 or 3; 0 is 3.
+	FabricVersion int
+	// Events are delivered in this order, once to each process that has registered for them when their turn comes. A
+	// machine given to [Change] may have more of them at the end.
+	Events []Event
 }
 
 // Device is a GPU.
@@ -42,6 +48,9 @@ type Device struct {
 	Instances         []Instance // by place, at most 7; one without a UUID is an empty place
 	CPUs              []uint64   // mask of the CPUs on its NUMA node; none: not supported
 	Processes         []Process
+	Health            Health
+	// EventTypes are the events that it can report, as nvmlDeviceGetSupportedEventTypes says.
+	EventTypes uint64
 	// ProcessGrowth processes join with each listing, from the second on.
 	ProcessGrowth int
 }
@@ -54,6 +63,10 @@ type Instance struct {
 	Name, UUID                   string
 	Memory                       Memory
 	GPUInstance, ComputeInstance uint32
+	// GPUSlices and ComputeSlices are the attributes of its profile; without GPUSlices they are not supported.
+	GPUSlices, ComputeSlices, Multiprocessors uint32
+	// SRAMErrors are its uncorrectable errors since the last reset.
+	SRAMErrors uint64
 }
 
 // NoInstance is the MIG instance id of a process that has none.
@@ -67,6 +80,8 @@ type Process struct {
 	PID                          uint32
 	Used                         uint64 // bytes
 	GPUInstance, ComputeInstance uint32
+	// Name is what nvmlSystemGetProcessName says; "": not found.
+	Name string
 }
 
 // AllDevices in a [Behavior] means calls about any device, and those about none.
@@ -133,11 +148,15 @@ func (m Machine) encode() string {
 	line("cuda %d", m.CUDAVersion)
 	line("log_calls %d", number(m.LogCalls))
 	line("wide_processes %d", number(m.WideProcesses))
+	line("fabric_version %d", cmp.Or(m.FabricVersion, 3))
 	for _, r := range m.Behaviors {
 		line("rule %s %d %d %s %d", r.Function, r.Device, r.After, r.Action.name, r.Action.arg)
 	}
 	for _, d := range m.Devices {
 		d.encode(line)
+	}
+	for _, e := range m.Events {
+		line("event %d %d %d %d %d %d", e.Device, e.Type, e.Data, e.GPUInstance, e.ComputeInstance, max(e.Count, 1))
 	}
 	return b.String()
 }
@@ -157,8 +176,10 @@ func (d Device) encode(line func(string, ...any)) {
 	line("mig %d %d %d", number(d.MIGCapable), number(d.MIG), number(d.MIGPending))
 	line("process_growth %d", d.ProcessGrowth)
 	line("cpus %s", hexWords(d.CPUs))
+	line("event_types %d", d.EventTypes)
+	d.Health.encode(line)
 	for _, p := range d.Processes {
-		line("process %d %d %d %d", p.PID, p.Used, p.GPUInstance, p.ComputeInstance)
+		line("process %d %d %d %d %s", p.PID, p.Used, p.GPUInstance, p.ComputeInstance, escape(p.Name))
 	}
 	for _, i := range d.Instances {
 		line("instance")
@@ -166,6 +187,8 @@ func (d Device) encode(line func(string, ...any)) {
 		line("uuid %s", escape(i.UUID))
 		line("memory %s", i.Memory.encode())
 		line("ids %d %d", i.GPUInstance, i.ComputeInstance)
+		line("attributes %d %d %d", i.Multiprocessors, i.GPUSlices, i.ComputeSlices)
+		line("sram_errors %d", i.SRAMErrors)
 	}
 }
 

@@ -36,6 +36,20 @@ func h100(i int, cpus []uint64) Device {
 		Clocks:            [3]uint32{1980 + n, 1500 + n, 2619 + n},
 		MIGCapable:        true,
 		CPUs:              cpus,
+		Health:            healthy(),
+		EventTypes:        EventDoubleBitECC | EventXID,
+	}
+}
+
+// healthy is what a GPU with nothing to complain about says. Page retirement is for cards that cannot remap rows.
+func healthy() Health {
+	return Health{
+		ECCMode:        &Mode{Current: true, Pending: true},
+		ECC:            &ECC{},
+		RemappedRows:   &RemappedRows{},
+		Fabric:         &Fabric{State: 3, Summary: 1},
+		RecoveryAction: new(uint32),
+		Persistence:    new(true),
 	}
 }
 
@@ -62,6 +76,12 @@ func (m Machine) OldDriver() Machine {
 		"nvmlDeviceGetMigDeviceHandleByIndex",
 		"nvmlDeviceGetGpuInstanceId",
 		"nvmlDeviceGetComputeInstanceId",
+		"nvmlDeviceGetAttributes_v2",
+		"nvmlDeviceGetRemappedRows",
+		"nvmlDeviceGetGpuFabricInfo",
+		"nvmlDeviceGetGpuFabricInfoV",
+		"nvmlDeviceGetFieldValues",
+		"nvmlEventSetWait_v2",
 	)
 }
 
@@ -84,13 +104,13 @@ func (m Machine) MIG(i int) Machine {
 			{
 				Name: d.Name + " MIG 3g.40gb", UUID: fmt.Sprintf("MIG-%08x-aaaa-bbbb-cccc-000000000001", i),
 				Memory:      Memory{Total: 40 * gib, Free: 38 * gib, Used: 1 * gib, Reserved: 1 * gib},
-				GPUInstance: 2, ComputeInstance: 0,
+				GPUInstance: 2, ComputeInstance: 0, GPUSlices: 3, ComputeSlices: 3, Multiprocessors: 60,
 			},
 			{},
 			{
 				Name: d.Name + " MIG 1g.10gb", UUID: fmt.Sprintf("MIG-%08x-aaaa-bbbb-cccc-000000000003", i),
 				Memory:      Memory{Total: 10 * gib, Free: 7 * gib, Used: 2 * gib, Reserved: 1 * gib},
-				GPUInstance: 9, ComputeInstance: 1,
+				GPUInstance: 9, ComputeInstance: 1, GPUSlices: 1, ComputeSlices: 1, Multiprocessors: 16,
 			},
 		}
 		d.Processes = []Process{

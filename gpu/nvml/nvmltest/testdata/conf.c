@@ -1,4 +1,5 @@
-/* Reading machine.conf: one "key value…" per line; a line "device", "instance", "process" or "rule" begins a record. */
+/* Reading machine.conf: one "key value…" per line; a line "device", "instance", "process", "event" or
+ * "rule" begins a record. */
 #define _GNU_SOURCE
 #include "fake.h"
 
@@ -55,10 +56,32 @@ static void machine_line(struct machine *m, const char *key, const char *value)
 	else if (!strcmp(key, "cuda")) m->cuda = atoi(value);
 	else if (!strcmp(key, "log_calls")) m->log_calls = atoi(value);
 	else if (!strcmp(key, "wide_processes")) m->wide_processes = atoi(value);
+	else if (!strcmp(key, "fabric_version")) m->fabric_version = (unsigned int)atoi(value);
+}
+
+/* Each of these lines says at the same time that the GPU knows. */
+static int health_line(struct health *h, const char *key, const char *value)
+{
+	if (!strcmp(key, "ecc_mode"))
+		return h->knows_ecc_mode = sscanf(value, "%u %u", &h->ecc_current, &h->ecc_pending) == 2;
+	if (!strcmp(key, "ecc"))
+		return h->knows_ecc = sscanf(value, "%llu %llu %llu %llu", &h->ecc[0][0], &h->ecc[1][0], &h->ecc[0][1],
+		                             &h->ecc[1][1]) == 4;
+	if (!strcmp(key, "remapped"))
+		return h->knows_remapped = sscanf(value, "%u %u %u %u", &h->remapped_corrected, &h->remapped_uncorrected,
+		                                  &h->remap_pending, &h->remap_failed) == 4;
+	if (!strcmp(key, "retired_pending")) return h->knows_retired = sscanf(value, "%u", &h->retired_pending) == 1;
+	if (!strcmp(key, "fabric"))
+		return h->knows_fabric = sscanf(value, "%u %d %u %u", &h->fabric_state, &h->fabric_status, &h->fabric_mask,
+		                                &h->fabric_summary) == 4;
+	if (!strcmp(key, "recovery")) return h->knows_recovery = sscanf(value, "%u", &h->recovery) == 1;
+	if (!strcmp(key, "persistence")) return h->knows_persistence = sscanf(value, "%u", &h->persistence) == 1;
+	return 0;
 }
 
 static void device_line(struct device *d, const char *key, const char *value)
 {
+	if (health_line(&d->health, key, value)) return;
 	if (!strcmp(key, "name")) unescape(d->name, value);
 	else if (!strcmp(key, "uuid")) unescape(d->uuid, value);
 	else if (!strcmp(key, "pci")) sscanf(value, "%x %x %x %x", &d->domain, &d->bus, &d->device, &d->pci_id);
@@ -71,6 +94,7 @@ static void device_line(struct device *d, const char *key, const char *value)
 	else if (!strcmp(key, "compute_mode")) d->compute_mode = (unsigned int)atoi(value);
 	else if (!strcmp(key, "mig")) sscanf(value, "%d %u %u", &d->mig_capable, &d->mig_current, &d->mig_pending);
 	else if (!strcmp(key, "cpus")) read_cpus(d, value);
+	else if (!strcmp(key, "event_types")) d->event_types = strtoull(value, NULL, 10);
 	else if (!strcmp(key, "process_growth")) d->process_growth = (unsigned int)atoi(value);
 }
 
@@ -80,12 +104,23 @@ static void instance_line(struct instance *i, const char *key, const char *value
 	else if (!strcmp(key, "uuid")) unescape(i->uuid, value);
 	else if (!strcmp(key, "memory")) read_memory(&i->memory, value);
 	else if (!strcmp(key, "ids")) sscanf(value, "%u %u", &i->gi, &i->ci);
+	else if (!strcmp(key, "attributes"))
+		sscanf(value, "%u %u %u", &i->multiprocessors, &i->gpu_slices, &i->compute_slices);
+	else if (!strcmp(key, "sram_errors")) i->sram_errors = strtoull(value, NULL, 10);
 }
 
 static void process_record(struct device *d, const char *value)
 {
 	struct process *p = APPEND(d->processes, d->n_processes);
-	sscanf(value, "%u %llu %u %u", &p->pid, &p->used, &p->gi, &p->ci);
+	int used = 0;
+	sscanf(value, "%u %llu %u %u %n", &p->pid, &p->used, &p->gi, &p->ci, &used);
+	unescape(p->name, value + used);
+}
+
+static void event_record(struct machine *m, const char *value)
+{
+	struct event *e = APPEND(m->events, m->n_events);
+	sscanf(value, "%u %llu %llu %u %u %lu", &e->device, &e->type, &e->data, &e->gi, &e->ci, &e->count);
 }
 
 static void rule_record(struct machine *m, const char *value)
@@ -113,6 +148,7 @@ struct machine *read_machine(const char *path)
 		if (*value) *value++ = 0;
 		if (!strcmp(line, "device")) d = APPEND(m->devices, m->n_devices), in = NULL;
 		else if (!strcmp(line, "rule")) rule_record(m, value);
+		else if (!strcmp(line, "event")) event_record(m, value);
 		else if (d && !strcmp(line, "process")) process_record(d, value);
 		else if (d && !strcmp(line, "instance")) in = APPEND(d->instances, d->n_instances);
 		else if (in) instance_line(in, line, value);

@@ -86,6 +86,13 @@ static int obey(enum action action, int arg)
 	return -1;
 }
 
+void look_again(void)
+{
+	pthread_mutex_lock(&lock);
+	reread();
+	pthread_mutex_unlock(&lock);
+}
+
 int enter(const char *function, int device, int starts)
 {
 	struct rule todo[8];

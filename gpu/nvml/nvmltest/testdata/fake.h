@@ -19,6 +19,7 @@ struct process {
 	unsigned int pid;
 	unsigned long long used;
 	unsigned int gi, ci;
+	text name;
 };
 
 /* A place for a MIG instance; without a UUID it is empty. */
@@ -26,6 +27,21 @@ struct instance {
 	text uuid, name;
 	struct memory memory;
 	unsigned int gi, ci;
+	unsigned int multiprocessors, gpu_slices, compute_slices;
+	unsigned long long sram_errors;
+};
+
+/* What the driver says of a GPU's health. What is not known is not supported. */
+struct health {
+	int knows_ecc_mode, knows_ecc, knows_remapped, knows_retired, knows_fabric, knows_recovery, knows_persistence;
+	unsigned int ecc_current, ecc_pending;
+	unsigned long long ecc[2][2]; /* by error type and counter type, as NVML numbers them */
+	unsigned int remapped_corrected, remapped_uncorrected, remap_pending, remap_failed;
+	unsigned int retired_pending;
+	unsigned int fabric_state, fabric_mask, fabric_summary;
+	int fabric_status;
+	unsigned int recovery;
+	unsigned int persistence;
 };
 
 struct device {
@@ -43,6 +59,16 @@ struct device {
 	size_t n_instances;
 	struct process *processes;
 	size_t n_processes;
+	struct health health;
+	unsigned long long event_types; /* that it can report */
+};
+
+/* The same thing happening to a GPU some times in a row. */
+struct event {
+	unsigned int device;
+	unsigned long long type, data;
+	unsigned int gi, ci;
+	unsigned long count;
 };
 
 enum action { RETURN, HANG, SEGFAULT, ABORT, SLEEP, GARBAGE };
@@ -60,8 +86,11 @@ struct machine {
 	text driver, nvml;
 	int cuda;
 	int log_calls, wide_processes;
+	unsigned int fabric_version; /* newest that nvmlDeviceGetGpuFabricInfoV knows */
 	struct device *devices;
 	size_t n_devices;
+	struct event *events;
+	size_t n_events;
 	struct rule *rules;
 	size_t n_rules;
 };
@@ -82,6 +111,9 @@ int enter(const char *function, int device, int starts);
 #define ENTER_DEVICE(handle) ENTER_AS(device_number(handle), 0)
 
 extern int init_count;
+
+/* Looks for a new machine in the middle of a call. */
+void look_again(void);
 
 /* Handles are numbers, so that they outlive a new machine.conf and a wild one is noticed. */
 nvmlDevice_t make_handle(size_t device, size_t instance_plus_1);

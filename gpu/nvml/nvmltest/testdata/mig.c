@@ -1,6 +1,8 @@
 /* GPUs cut into instances. */
 #include "fake.h"
 
+#include <string.h>
+
 EXPORT nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *currentMode, unsigned int *pendingMode)
 {
 	ENTER_DEVICE(device);
@@ -48,5 +50,19 @@ EXPORT nvmlReturn_t nvmlDeviceGetComputeInstanceId(nvmlDevice_t device, unsigned
 	struct instance *in = instance_of(device);
 	if (!in) return NVML_ERROR_INVALID_ARGUMENT;
 	*id = in->ci;
+	return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t device, nvmlDeviceAttributes_t *attributes)
+{
+	ENTER_DEVICE(device);
+	struct instance *in = instance_of(device);
+	if (!in || !attributes) return NVML_ERROR_INVALID_ARGUMENT;
+	if (!in->gpu_slices) return NVML_ERROR_NOT_SUPPORTED;
+	memset(attributes, 0, sizeof *attributes);
+	attributes->multiprocessorCount = in->multiprocessors;
+	attributes->gpuInstanceSliceCount = in->gpu_slices;
+	attributes->computeInstanceSliceCount = in->compute_slices;
+	attributes->memorySizeMB = in->memory.total >> 20;
 	return NVML_SUCCESS;
 }

@@ -32,7 +32,7 @@ static nvmlReturn_t list(nvmlDevice_t device, unsigned int *count, char *out, si
 		n++;
 	}
 	for (unsigned int i = 0; i < extra; i++, n++)
-		if (n < room) put(out + n * size, size, (struct process){100000 + i, 1 << 20, ~0u, ~0u});
+		if (n < room) put(out + n * size, size, (struct process){100000 + i, 1 << 20, ~0u, ~0u, ""});
 	*count = n;
 	return n > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
 }
@@ -57,4 +57,16 @@ EXPORT nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device,
 	ENTER_DEVICE(device);
 	size_t size = machine->wide_processes ? sizeof(nvmlProcessDetail_v1_t) : sizeof *infos;
 	return list(device, infoCount, (char *)infos, size);
+}
+
+EXPORT nvmlReturn_t nvmlSystemGetProcessName(unsigned int pid, char *name, unsigned int length)
+{
+	ENTER;
+	for (size_t i = 0; i < machine->n_devices; i++) {
+		struct device *d = &machine->devices[i];
+		for (size_t j = 0; j < d->n_processes; j++)
+			if (d->processes[j].pid == pid && *d->processes[j].name)
+				return give_text(name, length, d->processes[j].name);
+	}
+	return NVML_ERROR_NOT_FOUND;
 }

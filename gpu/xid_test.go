@@ -1,0 +1,44 @@
+package gpu
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestXIDClasses holds the classes against the immediate actions of NVIDIA's catalogue, copied as lists of codes.
+func TestXIDClasses(t *testing.T) {
+	restartApp := []uint64{8, 11, 13, 31, 32, 39, 40, 41, 60, 68, 69, 70, 71, 72, 75, 76, 77, 80, 82, 83, 84, 85, 86, 88, 89, 94, 96, 97, 98,
+		99, 100, 101, 102, 103, 104, 105, 126, 127, 128, 129, 130, 131, 132, 133, 134, 135, 139}
+	reset := []uint64{46, 48, 62, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, 143, 151, 155, 156, 158}
+	ignore := []uint64{37, 38, 43, 44, 45, 63, 66, 67, 92, 93, 106, 107, 121, 137, 141, 152, 153, 154, 157, 160, 161}
+	exceptions := map[uint64]XIDClass{43: XIDApplication, 45: XIDApplication, 109: XIDApplication, 137: XIDApplication, 155: XIDOther}
+	for code := range uint64(1100) {
+		want := XIDOther
+		switch {
+		case slices.Contains(restartApp, code):
+			want = XIDApplication
+		case slices.Contains(reset, code):
+			want = XIDFatal
+		}
+		if class, ok := exceptions[code]; ok {
+			want = class
+		}
+		class, meaning := DescribeXID(code)
+		if class != want || meaning == "" {
+			t.Errorf("XID %d is %s (%s), want %s", code, class, meaning, want)
+		}
+		listed := slices.Contains(slices.Concat(restartApp, reset, ignore), code)
+		if listed && meaning == "not in NVIDIA's catalogue" {
+			t.Errorf("XID %d is in the catalogue", code)
+		}
+	}
+}
+
+// TestXIDApplicationsOfDevicePlugin: what NVIDIA's device plugin does not hold against a GPU is never fatal here.
+func TestXIDApplicationsOfDevicePlugin(t *testing.T) {
+	for _, code := range []uint64{13, 31, 43, 45, 68, 109} {
+		if class, _ := DescribeXID(code); class != XIDApplication {
+			t.Errorf("XID %d is %s", code, class)
+		}
+	}
+}
