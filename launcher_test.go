@@ -270,7 +270,7 @@ func cpuPlan(t testing.TB, workers int) launcher.Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := launcher.NewPlan(m, launcher.Options{Workers: launcher.CountOf(workers), Affinity: affinity.ModeNone})
+	p, err := launcher.NewPlan(m, launcher.Options{Workers: launcher.CountOf(workers), Affinity: affinity.Policy{Mode: affinity.ModeNone}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,20 +41,37 @@ func ApplyMemory(policy MemoryPolicy, nodes []int) (restore func() error, err er
 	}, nil
 }
 
-func setPolicy(policy MemoryPolicy, nodes CPUSet) error {
-	switch policy {
-	case MemoryBind:
-		return setMemory(memory{unix.MPOL_BIND, nodes})
-	case MemoryInterleave:
-		return setMemory(memory{unix.MPOL_INTERLEAVE, nodes})
-	}
-	if nodes.Len() > 1 {
-		// Linux before 5.15 does not know it.
-		if err := setMemory(memory{unix.MPOL_PREFERRED_MANY, nodes}); err != unix.EINVAL {
-			return err
+func setPolicy(policy MemoryPolicy, nodes CPUSet) (err error) {
+	for _, m := range MemoryModes(policy, nodes) {
+		if err = setMemory(memory{m.Mode, m.Nodes}); err != unix.EINVAL {
+			break
 		}
 	}
-	return setMemory(memory{unix.MPOL_PREFERRED, CPUs(nodes.Min())})
+	return err
+}
+
+// MemoryMode are the first arguments of set_mempolicy(2).
+type MemoryMode struct {
+	Mode  int
+	Nodes CPUSet
+}
+
+// MemoryModes are what to call set_mempolicy with for a policy, for a process that has to do it by itself: the next one
+// if the kernel does not know the one before (EINVAL).
+func MemoryModes(policy MemoryPolicy, nodes CPUSet) []MemoryMode {
+	switch policy {
+	case MemoryBind:
+		return []MemoryMode{{unix.MPOL_BIND, nodes}}
+	case MemoryInterleave:
+		return []MemoryMode{{unix.MPOL_INTERLEAVE, nodes}}
+	case MemoryPreferred:
+		one := MemoryMode{unix.MPOL_PREFERRED, CPUs(nodes.Min())}
+		if nodes.Len() == 1 {
+			return []MemoryMode{one}
+		}
+		return []MemoryMode{{unix.MPOL_PREFERRED_MANY, nodes}, one} // Linux before 5.15 does not know the former
+	}
+	return nil
 }
 
 func memoryError(policy MemoryPolicy, nodes CPUSet, err error) error {

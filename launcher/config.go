@@ -51,6 +51,10 @@ type Config struct {
 	// they are asked to end, so that they can leave by themselves: srun(1)'s --wait,
 	// the grace_period of PyTorch's ProcessContext.join.
 	FailureWait time.Duration
+	// Replan gives the plan for a restart, in which CPUs may have become allowed or
+	// forbidden; it gets the one before. nil keeps that. The number of workers and
+	// their ranks must stay.
+	Replan func(Plan) (Plan, error)
 	// Output is what becomes of the workers' output: by default OutputInherit for
 	// one worker and OutputPrefix for several. Stdout and Stderr take it when it is
 	// prefixed; nil means this process's own.

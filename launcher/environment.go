@@ -27,7 +27,6 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 		"ROLE_RANK":        strconv.Itoa(w.Rank),
 		"ROLE_WORLD_SIZE":  strconv.Itoa(p.WorldSize),
 		"MASTER_ADDR":      p.MasterAddr,
-		"MASTER_PORT":      strconv.Itoa(p.MasterPort),
 
 		"TORCHELASTIC_RUN_ID":        p.RunID,
 		"TORCHELASTIC_RESTART_COUNT": "0",
@@ -40,6 +39,9 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 		"GPULAUNCH_LOCAL_RANK": strconv.Itoa(w.LocalRank),
 		"GPULAUNCH_CPUS":       w.CPUs.String(),
 		"GPULAUNCH_NUMA_NODES": joinInts(w.NUMANodes),
+	}
+	if p.MasterPort != 0 { // else one is picked when the job starts
+		env["MASTER_PORT"] = strconv.Itoa(p.MasterPort)
 	}
 	if local {
 		env["LOCAL_RANK"] = strconv.Itoa(w.LocalRank)

@@ -19,7 +19,7 @@ const (
 	WorkerExited Kind = "worker_exited"
 	// JobStopping: the workers have been asked to end; Text says why.
 	JobStopping Kind = "job_stopping"
-	// JobRestarting: all workers have ended and are started again.
+	// JobRestarting: all workers have ended and are started again, by Plan.
 	JobRestarting Kind = "job_restarting"
 	// JobEnded: nothing more comes.
 	JobEnded Kind = "job_ended"
@@ -32,7 +32,7 @@ type Event struct {
 	Time time.Time
 	// Attempt counts from 0; it is the number of restarts so far.
 	Attempt int
-	// Plan is set in JobStarted.
+	// Plan is set in JobStarted and JobRestarting.
 	Plan *Plan
 	// Template is set in TemplateReady.
 	Template *Template

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
@@ -231,7 +232,8 @@ func (g *Group) poll() {
 }
 
 func (g *Group) startWorker(planned *Worker, null *os.File) error {
-	sp := spec{argv: g.cfg.Argv, cpus: planned.CPUs, env: workerEnviron(g.cfg.Environ, planned.Env, g.attemptEnv(planned)), cgroup: g.cgroup}
+	sp := spec{argv: g.cfg.Argv, cpus: planned.CPUs, env: workerEnviron(g.cfg.Environ, planned.Env, g.attemptEnv(planned)), cgroup: g.cgroup,
+		memory: g.plan.Memory, memoryNodes: planned.MemoryNodes}
 	sp.files = [3]*os.File{null, os.Stdout, os.Stderr}
 	if g.cfg.Stdin != nil && planned.Rank == 0 {
 		f, err := g.cfg.Stdin.open()
@@ -278,12 +280,23 @@ func (g *Group) started(planned *Worker, pid, pidfd int, stderr *tail) {
 	w := &worker{Worker: planned, proc: newProc(pid, pidfd), stderr: stderr}
 	g.workers = append(g.workers, w)
 	g.live++
+	g.checkCPUs(w)
 	g.tell(Event{Kind: WorkerStarted, Rank: w.Rank, PID: pid, Time: w.proc.started})
 	go func() {
 		w.waitErr = w.wait()
 		g.cfg.Spawner.Release(pid)
 		g.exits <- w
 	}()
+}
+
+// checkCPUs compares what the kernel gave a worker with what it was to get: a
+// control group that has changed since the plan was made narrows it in silence
+// (sched_setaffinity(2)).
+func (g *Group) checkCPUs(w *worker) {
+	got, err := affinity.Current(w.pid)
+	if err == nil && !w.CPUs.IsEmpty() && !got.Equal(w.CPUs) {
+		g.cfg.Log(fmt.Sprintf("warning: %s runs on CPUs %s instead of %s: the program binds itself, or the CPUs that gpulaunch may use have changed", w.label(), got, w.CPUs))
+	}
 }
 
 // countOOMKills is how many processes the kernel has killed for want of memory: of

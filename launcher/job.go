@@ -164,6 +164,7 @@ func (j *job) again(r Result) bool {
 	if j.stopped != 0 {
 		return false
 	}
+	j.replan()
 	if j.plan.FreePort {
 		// The old one may linger in TIME_WAIT or still be dialled by a straggler.
 		port, err := FreePort()
@@ -176,8 +177,26 @@ func (j *job) again(r Result) bool {
 	j.earlier = append(j.earlier, *r.Root)
 	j.attempt++
 	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", r.Root, j.attempt, j.plan.MaxRestarts))
-	j.cfg.tell(j.attempt, Event{Kind: JobRestarting, Text: r.Root.String()})
+	told := j.plan
+	j.cfg.tell(j.attempt, Event{Kind: JobRestarting, Text: r.Root.String(), Plan: &told})
 	return true
+}
+
+// replan takes up what has changed on the machine.
+func (j *job) replan() {
+	if j.cfg.Replan == nil {
+		return
+	}
+	p, err := j.cfg.Replan(j.plan)
+	if err == nil && len(p.Workers) != len(j.plan.Workers) {
+		err = fmt.Errorf("there would be %d workers instead of %d", len(p.Workers), len(j.plan.Workers))
+	}
+	if err != nil {
+		j.cfg.Log(fmt.Sprintf("restarting with the CPUs planned before: %v", err))
+		return
+	}
+	p.MasterPort, p.RunID = j.plan.MasterPort, j.plan.RunID
+	j.plan = p
 }
 
 // resumed acts on a wish that comes while no attempt is running.

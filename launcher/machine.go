@@ -15,8 +15,13 @@ type Machine struct {
 	// Visible is the inventory as CUDA_VISIBLE_DEVICES restricts it.
 	Visible  gpu.Visible
 	Topology *affinity.Topology
-	// Localities says where each GPU sits, by PCI address.
-	Localities map[string]affinity.Locality
+	// Localities says where each GPU sits, by its Index.
+	Localities map[int]affinity.Locality
+	// NICs are the RDMA devices.
+	NICs []affinity.NIC
+	// Quota is how many CPUs' worth of time this process may use, 0 for no limit
+	// (the CPU controller of its control groups).
+	Quota float64
 	// Cgroup is where the job's control group can be made.
 	Cgroup CgroupPlace
 }
@@ -33,7 +38,7 @@ func FindCgroup() CgroupPlace { return cgroup.Find() }
 // cannot be read is one only if it is needed; otherwise the machine is taken as
 // one node without structure.
 func ReadMachine(root string, inv gpu.Inventory, visible gpu.Visible, needTopology bool) (Machine, error) {
-	m := Machine{Inventory: inv, Visible: visible, Localities: map[string]affinity.Locality{}, Cgroup: FindCgroup()}
+	m := Machine{Inventory: inv, Visible: visible, Localities: map[int]affinity.Locality{}, Cgroup: FindCgroup()}
 	topology, err := affinity.ReadTopology(root)
 	if err != nil && !needTopology {
 		topology, err = flatTopology()
@@ -43,8 +48,13 @@ func ReadMachine(root string, inv gpu.Inventory, visible gpu.Visible, needTopolo
 	}
 	m.Topology = topology
 	for _, unit := range visible.Units {
-		m.Localities[unit.Device.PCIBusID] = readLocality(root, unit.Device)
+		m.Localities[unit.Device.Index] = readLocality(root, unit.Device)
 	}
+	// Neither is worth failing for: without them nothing is capped, or chosen.
+	if quota, limited, err := affinity.ReadQuota(root); err == nil && limited {
+		m.Quota = quota
+	}
+	m.NICs, _ = affinity.ReadNICs(root)
 	return m, nil
 }
 

@@ -2,7 +2,9 @@ package launcher
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
@@ -88,8 +90,17 @@ type Options struct {
 	MaxRestarts int
 	// RunID names the job in TORCHELASTIC_RUN_ID.
 	RunID string
-	// Affinity is how workers are bound to CPUs, affinity.ModeNode by default.
-	Affinity affinity.Mode
+	// Affinity is how workers are bound to CPUs, affinity.ModeNode by default;
+	// Threads how many hardware threads of a core they get, all by default.
+	Affinity affinity.Policy
+	Threads  affinity.Threads
+	// StrictAffinity makes it an error that a device's CPUs may not be used, instead
+	// of widening to others.
+	StrictAffinity bool
+	// Memory is where workers' memory comes from, affinity.MemoryNone by default.
+	Memory affinity.MemoryPolicy
+	// NIC is which RDMA device workers are told to use, NICNone by default.
+	NIC NICChoice
 	// Visible is how many devices a worker sees, VisibleOwn by default.
 	Visible Visibility
 	// Oversubscribe permits more workers than GPUs: worker i gets device i mod n.
@@ -98,6 +109,44 @@ type Options struct {
 	RequireGPU bool
 	// NoCgroup gives the job no control group of its own.
 	NoCgroup bool
-	// KeepOMP says that the user set OMP_NUM_THREADS, which is then left alone.
-	KeepOMP bool
+	// Inherited are those variables of the user's that a plan depends on, see
+	// Inherit. What he has set is left alone.
+	Inherited map[string]string
 }
+
+// NICChoice is which RDMA device a worker is told to use.
+type NICChoice string
+
+const (
+	// NICNone leaves the choice to NCCL and UCX.
+	NICNone NICChoice = "none"
+	// NICClosest is the device that is the nearest to the worker's GPU.
+	NICClosest NICChoice = "closest"
+)
+
+// ParseNICChoice reads "none" or "closest".
+func ParseNICChoice(s string) (NICChoice, error) {
+	switch c := NICChoice(s); c {
+	case NICNone, NICClosest:
+		return c, nil
+	}
+	return "", fmt.Errorf("%q is no choice of a network device: use none or closest", s)
+}
+
+// threadBindings are variables with which OpenMP binds threads itself.
+var threadBindings = []string{"GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND"}
+
+// Inherit picks those variables of an environment that a plan depends on.
+func Inherit(environ []string) map[string]string {
+	set := map[string]string{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if slices.Contains(threadBindings, name) || slices.Contains(planned, name) {
+			set[name] = value
+		}
+	}
+	return set
+}
+
+// planned are the variables that a plan sets unless the user has.
+var planned = []string{"OMP_NUM_THREADS", "NCCL_IB_HCA", "UCX_NET_DEVICES"}

@@ -25,15 +25,17 @@ type Plan struct {
 	// Warnings are one line each.
 	Warnings []string `json:"warnings,omitempty"`
 
-	RunID       string        `json:"run_id"`
-	Nodes       int           `json:"nnodes"`
-	NodeRank    int           `json:"node_rank"`
-	WorldSize   int           `json:"world_size"`
-	MasterAddr  string        `json:"master_addr"`
-	MasterPort  int           `json:"master_port"`
-	MaxRestarts int           `json:"max_restarts"`
-	Affinity    affinity.Mode `json:"affinity"`
-	Visible     Visibility    `json:"visible"`
+	RunID       string          `json:"run_id"`
+	Nodes       int             `json:"nnodes"`
+	NodeRank    int             `json:"node_rank"`
+	WorldSize   int             `json:"world_size"`
+	MasterAddr  string          `json:"master_addr"`
+	MasterPort  int             `json:"master_port"`
+	MaxRestarts int             `json:"max_restarts"`
+	Affinity    affinity.Policy `json:"affinity"`
+	// Memory is where workers' memory comes from: which of Worker.MemoryNodes.
+	Memory  affinity.MemoryPolicy `json:"memory_policy"`
+	Visible Visibility            `json:"visible"`
 	// FreePort says that a restart picks another master port.
 	FreePort bool `json:"free_port"`
 	// Cgroup says where the job's control group will be, or why there is none.
@@ -51,6 +53,10 @@ type Worker struct {
 	// belong to.
 	CPUs      affinity.CPUSet `json:"cpus"`
 	NUMANodes []int           `json:"numa_nodes"`
+	// MemoryNodes are the nodes of the plan's memory policy, nil without one.
+	MemoryNodes []int `json:"memory_nodes,omitempty"`
+	// NIC is the nearest RDMA device, if one was to be chosen.
+	NIC string `json:"nic,omitempty"`
 	// Device is absent for a CPU-only worker.
 	Device *Device `json:"device,omitempty"`
 	// Env is what is added to the inherited environment, except for
@@ -86,7 +92,7 @@ func NewPlan(m Machine, o Options) (Plan, error) {
 		Mode: ModeCPU, Reason: reason,
 		RunID: o.RunID, Nodes: o.Nodes, NodeRank: o.NodeRank, WorldSize: o.Nodes * count,
 		MasterAddr: o.MasterAddr, MasterPort: o.MasterPort, FreePort: o.FreePort,
-		MaxRestarts: o.MaxRestarts, Affinity: o.Affinity, Visible: o.Visible,
+		MaxRestarts: o.MaxRestarts, Affinity: o.Affinity, Memory: o.Memory, Visible: o.Visible,
 		Cgroup: m.Cgroup,
 	}
 	if o.NoCgroup {
@@ -96,15 +102,24 @@ func NewPlan(m Machine, o Options) (Plan, error) {
 		p.Mode = ModeGPU
 	}
 	p.Warnings = m.warnings(o)
-	bindings, warnings, err := m.bind(o.Affinity, units, count)
+	bindings, warnings, err := m.bind(o, units, count)
 	if err != nil {
 		return Plan{}, err
 	}
+	p.Warnings = append(append(p.Warnings, warnings...), o.threadWarnings()...)
+	nics, warnings := m.nics(o, units, count)
 	p.Warnings = append(p.Warnings, warnings...)
 	for i := range count {
 		w := Worker{
 			Rank: o.NodeRank*count + i, LocalRank: i,
-			CPUs: bindings[i].CPUs, NUMANodes: bindings[i].Nodes,
+			CPUs: bindings[i].CPUs, NUMANodes: bindings[i].Nodes, NIC: nics[i],
+		}
+		if o.Memory != affinity.MemoryNone {
+			var warning string
+			w.MemoryNodes, warning = m.Topology.MemoryNodes(w.CPUs)
+			if warning != "" && !slices.Contains(p.Warnings, warning) {
+				p.Warnings = append(p.Warnings, warning)
+			}
 		}
 		var id string
 		if len(units) > 0 {
@@ -115,9 +130,7 @@ func NewPlan(m Machine, o Options) (Plan, error) {
 			id = allIDs(m.Visible.Units)
 		}
 		w.Env = p.environment(w, id)
-		if !o.KeepOMP {
-			w.Env["OMP_NUM_THREADS"] = fmt.Sprint(bindings[i].Threads)
-		}
+		m.addDefaults(w.Env, o, bindings[i].Threads, count, w.NIC)
 		p.Workers = append(p.Workers, w)
 	}
 	return p, nil
@@ -128,8 +141,17 @@ func (o Options) complete() Options {
 	if o.Workers == (Count{}) {
 		o.Workers = CountAuto
 	}
-	if o.Affinity == "" {
-		o.Affinity = affinity.ModeNode
+	if o.Affinity.Mode == "" {
+		o.Affinity.Mode = affinity.ModeNode
+	}
+	if o.Threads == "" {
+		o.Threads = affinity.ThreadsAll
+	}
+	if o.Memory == "" {
+		o.Memory = affinity.MemoryNone
+	}
+	if o.NIC == "" {
+		o.NIC = NICNone
 	}
 	if o.Visible == "" {
 		o.Visible = VisibleOwn
@@ -265,26 +287,6 @@ func (m Machine) warnings(o Options) []string {
 		list = append(list, m.Visible.Reason)
 	}
 	return list
-}
-
-// bind gives each worker its CPUs.
-func (m Machine) bind(mode affinity.Mode, units []gpu.Unit, count int) ([]affinity.Binding, []string, error) {
-	if len(units) == 0 {
-		return m.Topology.BindCPUOnly(mode, count)
-	}
-	locs := make([]affinity.Locality, count)
-	for i := range locs {
-		locs[i] = m.locality(units[i%len(units)].Device)
-	}
-	return m.Topology.Bind(mode, locs)
-}
-
-// locality is where a GPU sits; unknown when nobody said.
-func (m Machine) locality(d gpu.Device) affinity.Locality {
-	if loc, ok := m.Localities[d.PCIBusID]; ok {
-		return loc
-	}
-	return affinity.Locality{Name: nameOf(d), NUMANode: -1}
 }
 
 // nameOf is a GPU in messages: "GPU 3 (0000:1b:00.0)".

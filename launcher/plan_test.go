@@ -25,19 +25,19 @@ func twoNodes(visible string, gpuNodes ...int) Machine {
 	}
 	t.Allowed = t.Online
 	t.Packages = []affinity.Package{{ID: 0, CPUs: t.Nodes[0].CPUs}, {ID: 1, CPUs: t.Nodes[1].CPUs}}
-	m := Machine{Topology: t, Inventory: gpu.Inventory{Source: gpu.SourceNone, Reason: "there is no driver"}, Localities: map[string]affinity.Locality{}}
+	m := Machine{Topology: t, Inventory: gpu.Inventory{Source: gpu.SourceNone, Reason: "there is no driver"}, Localities: map[int]affinity.Locality{}}
 	for i, node := range gpuNodes {
 		m.Inventory.Source, m.Inventory.Reason = gpu.SourceNVML, "NVML said so"
 		d := gpu.Device{Index: i, UUID: fmt.Sprintf("GPU-%d", i), Name: "Card", PCIBusID: fmt.Sprintf("0000:%02x:00.0", i+1), MemoryTotalBytes: 1 << 30}
 		m.Inventory.Devices = append(m.Inventory.Devices, d)
-		m.Localities[d.PCIBusID] = affinity.Locality{Name: fmt.Sprintf("GPU %d (%s)", i, d.PCIBusID), NUMANode: node}
+		m.Localities[d.Index] = affinity.Locality{Name: fmt.Sprintf("GPU %d (%s)", i, d.PCIBusID), NUMANode: node}
 	}
 	m.Visible = m.Inventory.Visible(strings.TrimPrefix(visible, "unset"), visible != "unset")
 	return m
 }
 
 func options() Options {
-	return Options{Workers: CountAuto, Nodes: 1, MasterAddr: "127.0.0.1", MasterPort: 29500, Affinity: affinity.ModeNode, Visible: VisibleOwn, RunID: "r"}
+	return Options{Workers: CountAuto, Nodes: 1, MasterAddr: "127.0.0.1", MasterPort: 29500, Affinity: affinity.Policy{Mode: affinity.ModeNode}, Visible: VisibleOwn, RunID: "r"}
 }
 
 // brief is a plan's workers in one line each: device, CPUs, LOCAL_RANK and what
@@ -63,9 +63,9 @@ func TestPlan(t *testing.T) {
 			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=4`, `1 GPU-1 4-7,12-15 local=0 visible="1" omp=4`}},
 		"shared cores are divided for OMP": {twoNodes("unset", 0, 0, 0), nil, []string{
 			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=1`, `1 GPU-1 0-3,8-11 local=0 visible="1" omp=1`, `2 GPU-2 0-3,8-11 local=0 visible="2" omp=1`}},
-		"exclusive": {twoNodes("unset", 0, 0), func(o *Options) { o.Affinity = affinity.ModeExclusive }, []string{
+		"exclusive": {twoNodes("unset", 0, 0), func(o *Options) { o.Affinity.Mode = affinity.ModeExclusive }, []string{
 			`0 GPU-0 0-1,8-9 local=0 visible="0" omp=2`, `1 GPU-1 2-3,10-11 local=0 visible="1" omp=2`}},
-		"none": {twoNodes("unset", 0), func(o *Options) { o.Affinity = affinity.ModeNone }, []string{
+		"none": {twoNodes("unset", 0), func(o *Options) { o.Affinity.Mode = affinity.ModeNone }, []string{
 			`0 GPU-0 0-15 local=0 visible="0" omp=8`}},
 		"unknown place is not node 0": {twoNodes("unset", -1), nil, []string{`0 GPU-0 0-15 local=0 visible="0" omp=8`}},
 		"fewer workers than GPUs":     {twoNodes("unset", 0, 1), func(o *Options) { o.Workers = CountOf(1) }, []string{`0 GPU-0 0-3,8-11 local=0 visible="0" omp=4`}},
@@ -83,7 +83,7 @@ func TestPlan(t *testing.T) {
 			`0 - 0-3,8-11 local=0 visible="" omp=4`, `1 - 4-7,12-15 local=1 visible="" omp=4`}},
 		"Slurm's way of saying none": {twoNodes("NoDevFiles", 0), func(o *Options) { o.Workers = CountOf(1) }, []string{`0 - 0-15 local=0 visible="" omp=8`}},
 		"no GPU, a number":           {twoNodes("unset"), func(o *Options) { o.Workers = CountOf(1) }, []string{`0 - 0-15 local=0 visible="" omp=8`}},
-		"OMP_NUM_THREADS is the user's": {twoNodes("unset", 0), func(o *Options) { o.KeepOMP = true }, []string{
+		"OMP_NUM_THREADS is the user's": {twoNodes("unset", 0), func(o *Options) { o.Inherited = Inherit([]string{"OMP_NUM_THREADS=3", "SECRET=x"}) }, []string{
 			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=`}},
 		"the second of two machines": {twoNodes("unset", 0, 1), func(o *Options) { o.Nodes, o.NodeRank = 2, 1 }, []string{
 			`2 GPU-0 0-3,8-11 local=0 visible="0" omp=4`, `3 GPU-1 4-7,12-15 local=0 visible="1" omp=4`}},

@@ -112,6 +112,9 @@ type spec struct {
 	// files are the child's descriptors 0, 1 and 2.
 	files [3]*os.File
 	cpus  affinity.CPUSet
+	// memory is the policy for the nodes that the child's memory comes from.
+	memory      affinity.MemoryPolicy
+	memoryNodes []int
 	// cgroup is where the child begins its life; nil for this process's own.
 	cgroup *cgroup.Group
 }
@@ -125,6 +128,11 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 	}
 	// What fails to be undone here, the next worker's own binding overrides.
 	defer func() { _ = restore() }()
+	undo, err := sp.applyMemory()
+	if err != nil {
+		return 0, -1, err
+	}
+	defer undo()
 	pidfd = -1
 	attr := &syscall.ProcAttr{
 		Env: sp.env, Files: []uintptr{sp.files[0].Fd(), sp.files[1].Fd(), sp.files[2].Fd()},
@@ -154,6 +162,19 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 		return 0, -1, errors.New("this kernel has no pidfds: gpulaunch needs Linux 5.4 or newer")
 	}
 	return pid, pidfd, nil
+}
+
+// applyMemory sets the memory policy of the calling thread, which its children
+// inherit (set_mempolicy(2)).
+func (sp spec) applyMemory() (undo func(), err error) {
+	if sp.memory == "" || sp.memory == affinity.MemoryNone {
+		return func() {}, nil
+	}
+	restore, err := affinity.ApplyMemory(sp.memory, sp.memoryNodes)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = restore() }, nil // as with the binding
 }
 
 // execHint says what is likely meant by a failure to start a program.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/forkserver"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
@@ -147,7 +148,7 @@ func (g *Group) spawn(sp spec) (pid, pidfd int, err error) {
 // waited for, signalled and swept like any other.
 func (s *Spawner) fork(t *forkserver.Template, sp spec) (pid, pidfd int, err error) {
 	pidfd = -1
-	fs := forkserver.Spec{Env: sp.env, CPUs: slices.Collect(sp.cpus.All()), Files: sp.files}
+	fs := forkserver.Spec{Memory: memoryCalls(sp), Env: sp.env, CPUs: slices.Collect(sp.cpus.All()), Files: sp.files}
 	adopted := 0
 	pid, err = t.Fork(fs, func(pid int) (err error) {
 		pidfd, err = s.adopt(pid, sp.cgroup)
@@ -167,6 +168,14 @@ func (s *Spawner) fork(t *forkserver.Template, sp spec) (pid, pidfd int, err err
 		unix.Close(pidfd)
 	}
 	return 0, -1, err
+}
+
+// memoryCalls are the system calls with which a forked worker sets its memory policy.
+func memoryCalls(sp spec) (calls []forkserver.MemoryCall) {
+	for _, m := range affinity.MemoryModes(sp.memory, affinity.CPUs(sp.memoryNodes...)) {
+		calls = append(calls, forkserver.MemoryCall{Number: unix.SYS_SET_MEMPOLICY, Mode: m.Mode, Nodes: slices.Collect(m.Nodes.All())})
+	}
+	return calls
 }
 
 // adopt enters a forked worker into the books while it still waits to be told

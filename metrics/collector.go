@@ -31,6 +31,7 @@ var (
 	workerStart    = desc("worker_start_time_seconds", "When the worker was last started, in seconds since the epoch.", "rank")
 	workerCPU      = desc("worker_cpu_seconds_total", "User and system time of the worker and the children it waited for, over all restarts.", "rank")
 	workerResident = desc("worker_resident_memory_bytes", "Resident memory of the worker's process.", "rank")
+	workerWithin   = desc("worker_within_cpus", "1 while all threads of the worker may run on its planned CPUs only, 0 when one may run elsewhere.", "rank")
 	workerExits    = desc("worker_exits_total", "How often the worker ended, by exit code and signal (one of them is empty).", "rank", "code", "signal")
 	workerRestarts = desc("worker_restarts_total", "How often the worker was started again.", "rank")
 
@@ -73,7 +74,7 @@ func (r *Recorder) Collect(ch chan<- prometheus.Metric) {
 	o.gauge(startTime, seconds(r.started))
 	o.counter(restarts, float64(r.restarts))
 	if p := r.plan; p != nil {
-		o.gauge(jobInfo, 1, p.Mode, p.RunID, r.inventory.Source, string(p.Affinity), strconv.Itoa(p.NodeRank))
+		o.gauge(jobInfo, 1, p.Mode, p.RunID, r.inventory.Source, p.Affinity.String(), strconv.Itoa(p.NodeRank))
 	}
 	if t := r.template; t != nil {
 		o.gauge(templateImport, t.Import.Seconds())
@@ -104,6 +105,9 @@ func (w *worker) collect(o out, rank string, restarted int) {
 	}
 	if w.resident > 0 {
 		o.gauge(workerResident, float64(w.resident), rank)
+	}
+	if w.within != nil {
+		o.gauge(workerWithin, boolean(*w.within), rank)
 	}
 	for exit, n := range w.exits {
 		code, signal := strconv.Itoa(exit.Code), ""

@@ -13,6 +13,9 @@ import (
 // Recorder keeps the latest of everything that is told. Its methods may be
 // called from any goroutine and never block for long.
 type Recorder struct {
+	// Warn is told what a user should know, once; nil for nobody. It must not block.
+	Warn func(line string)
+
 	build Build
 
 	mu         sync.Mutex
@@ -42,6 +45,8 @@ type worker struct {
 	resident     uint64         // bytes, 0 when nothing is running
 	ended        *launcher.Exit // how this attempt ended, nil before
 	exits        map[launcher.Exit]int
+	within       *bool // whether all threads keep to the planned CPUs; nil if unknown
+	warned       bool
 }
 
 // NewRecorder begins with when the launcher started, and the machine's GPUs.
@@ -64,14 +69,19 @@ func (r *Recorder) Observe(e launcher.Event) {
 		r.template = e.Template
 	case launcher.JobRestarting:
 		r.restarts++
+		for i := range e.Plan.Workers {
+			if w := r.workers[e.Plan.Workers[i].Rank]; w != nil {
+				w.plan = &e.Plan.Workers[i]
+			}
+		}
 	case launcher.WorkerStarted:
 		if w := r.workers[e.Rank]; w != nil {
-			w.pid, w.started, w.ended = e.PID, e.Time, nil
+			w.pid, w.started, w.ended, w.within = e.PID, e.Time, nil, nil
 			w.pastCPU, w.cpu = w.pastCPU+w.cpu, 0
 		}
 	case launcher.WorkerExited:
 		if w := r.workers[e.Rank]; w != nil {
-			w.pid, w.resident, w.cpu = 0, 0, max(w.cpu, e.CPU)
+			w.pid, w.resident, w.cpu, w.within = 0, 0, max(w.cpu, e.CPU), nil
 			w.ended = &e.Exit
 			counted := e.Exit
 			counted.Core = false // the labels do not tell it

@@ -25,7 +25,7 @@ func story() *Recorder {
 		{UUID: "GPU-0", Name: "A", PCIBusID: "0000:01:00.0"},
 		{Index: 1, UUID: "GPU-1", Name: "A", PCIBusID: "0000:02:00.0"},
 	}})
-	plan := &launcher.Plan{Mode: "gpu", RunID: "r", Affinity: affinity.ModeNode, Workers: []launcher.Worker{
+	plan := &launcher.Plan{Mode: "gpu", RunID: "r", Affinity: affinity.Policy{Mode: affinity.ModeNode}, Workers: []launcher.Worker{
 		{CPUs: affinity.CPUs(0, 1), Device: &launcher.Device{UUID: "GPU-0"}},
 		{Rank: 1, LocalRank: 1, CPUs: affinity.CPUs(2), Device: &launcher.Device{Index: 1, UUID: "GPU-1"}},
 	}}

@@ -1,9 +1,12 @@
 package metrics
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
 // usage is what a process has used so far.
@@ -39,5 +42,36 @@ func (r *Recorder) sampleWorkers() {
 		if u, ok := readUsage(pid); ok {
 			r.recordUsage(rank, pid, u)
 		}
+		if cpus, ok := readCPUs(pid); ok {
+			r.recordCPUs(rank, pid, cpus)
+		}
 	}
+}
+
+// readCPUs gives all CPUs that some thread of a process may run on.
+func readCPUs(pid int) (cpus affinity.CPUSet, ok bool) {
+	threads, err := affinity.CurrentAll(pid)
+	for _, set := range threads {
+		cpus = cpus.Union(set)
+	}
+	return cpus, err == nil
+}
+
+// recordCPUs compares what a worker has with what it was to get. A library that
+// binds threads by itself is told of once; the metric tells when it stops.
+func (r *Recorder) recordCPUs(rank, pid int, cpus affinity.CPUSet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[rank]
+	if w == nil || w.pid != pid || w.plan.CPUs.IsEmpty() {
+		return
+	}
+	within := cpus.SubsetOf(w.plan.CPUs)
+	w.within = &within
+	if within || w.warned || r.Warn == nil {
+		return
+	}
+	w.warned = true
+	r.Warn(fmt.Sprintf("warning: rank %d (pid %d) has threads that may run on CPUs %s, outside of its own %s: something in it binds threads itself, as OMP_PROC_BIND, KMP_AFFINITY or taskset do",
+		rank, pid, cpus.Subtract(w.plan.CPUs), w.plan.CPUs))
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -24,11 +25,14 @@ type jobFlags struct {
 	library    string
 	cgroup     string
 	gpuTimeout seconds
+	flags      *pflag.FlagSet
 }
 
 func (f *jobFlags) register(fs *pflag.FlagSet) {
 	o := &f.options
-	o.Workers, o.Affinity, o.Visible = launcher.CountAuto, affinity.ModeNode, launcher.VisibleOwn
+	f.flags = fs
+	o.Workers, o.Affinity.Mode, o.Visible = launcher.CountAuto, affinity.ModeNode, launcher.VisibleOwn
+	o.Threads, o.Memory, o.NIC = affinity.ThreadsAll, affinity.MemoryNone, launcher.NICNone
 	f.cgroup = "auto"
 
 	parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one per GPU), cpu (one per CPU) or a number", &o.Workers, launcher.ParseCount)
@@ -44,7 +48,12 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVarP(&f.command.Module, "module", "m", false, "the program is a Python module, as in python3 -m")
 	fs.BoolVar(&f.command.NoPython, "no-python", false, "run the program as it is, even if its name ends in .py")
 
-	parsed(fs, "affinity", "MODE", "CPUs of a worker: none, node (near its device) or exclusive (cores of its own)", &o.Affinity, affinity.ParseMode)
+	parsed(fs, "affinity", "MODE", "CPUs of a worker: none, node (near its device), socket, exclusive (cores of its own),\ncore-complex (an L3), single (a core) or map=0-3;4-7;…", &o.Affinity, affinity.ParsePolicy)
+	parsed(fs, "numa-binding", "MODE", "torchrun's name for --affinity: node, socket, exclusive or core-complex", &o.Affinity, parseNUMABinding)
+	parsed(fs, "threads", "WHICH", "hardware threads of a worker's cores: all or one-per-core", &o.Threads, affinity.ParseThreads)
+	fs.BoolVar(&o.StrictAffinity, "strict-affinity", false, "fail rather than widen to other CPUs when those near a device may not be used")
+	parsed(fs, "memory-policy", "POLICY", "memory of the NUMA nodes of a worker's CPUs: none, preferred, bind or interleave", &o.Memory, affinity.ParseMemoryPolicy)
+	parsed(fs, "nic", "WHICH", "RDMA device of a worker: none (left to NCCL and UCX) or closest (to its GPU)", &o.NIC, launcher.ParseNICChoice)
 	parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with torchrun", &o.Visible, launcher.ParseVisibility)
 	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false, "let workers share a GPU when there are more of them than GPUs")
 	parsed(fs, "cgroup", "WHEN", "control group for the job: auto (under cgroup v2, if it can be written) or off", &f.cgroup, oneOf("auto", "off"))
@@ -65,6 +74,9 @@ func (f *jobFlags) complete(args []string) error {
 	if o.Nodes < 1 {
 		return fmt.Errorf("--nnodes is %d: it must be at least 1", o.Nodes)
 	}
+	if f.flags.Changed("affinity") && f.flags.Changed("numa-binding") {
+		return errors.New("--affinity and --numa-binding are two names for one thing: drop one of them")
+	}
 	if f.standalone && o.Nodes != 1 {
 		return fmt.Errorf("--standalone contradicts --nnodes=%d: drop one of them", o.Nodes)
 	}
@@ -76,7 +88,7 @@ func (f *jobFlags) complete(args []string) error {
 		o.RunID = newRunID()
 	}
 	o.NoCgroup = f.cgroup == "off"
-	_, o.KeepOMP = os.LookupEnv("OMP_NUM_THREADS")
+	o.Inherited = launcher.Inherit(os.Environ())
 	f.command.Args, f.command.Python = args, os.Getenv("PYTHON_EXEC")
 	return nil
 }
@@ -106,7 +118,7 @@ func environment(fs *pflag.FlagSet) (err error) {
 // one command line and not to a machine or a job.
 func variable(f *pflag.Flag) string {
 	switch f.Name {
-	case "help", "json", "module", "no-python":
+	case "help", "json", "module", "no-python", "svg", "from", "localities", "report":
 		return ""
 	}
 	return "GPULAUNCH_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
@@ -139,6 +151,12 @@ func (v *value[T]) Set(s string) (err error) {
 		*v.p = parsed
 	}
 	return err
+}
+
+// parseNUMABinding reads the modes that torchrun has.
+func parseNUMABinding(s string) (affinity.Policy, error) {
+	mode, err := oneOf("node", "socket", "exclusive", "core-complex")(s)
+	return affinity.Policy{Mode: affinity.Mode(mode)}, err
 }
 
 // oneOf parses one of a few words.

@@ -49,11 +49,16 @@ func visible(inv gpu.Inventory) gpu.Visible {
 // readMachine is everything that a plan depends on.
 func readMachine(ctx context.Context, c *gpu.Client, f *jobFlags) (launcher.Machine, error) {
 	inv := discover(ctx, c, f.library, f.gpuTimeout)
-	m, err := launcher.ReadMachine("", inv, visible(inv), f.options.Affinity != affinity.ModeNone)
+	m, err := launcher.ReadMachine("", inv, visible(inv), f.needsTopology())
 	if err != nil {
 		err = fmt.Errorf("%w: --affinity=none", err)
 	}
 	return m, err
+}
+
+// needsTopology says that without the machine's topology there is no plan.
+func (f *jobFlags) needsTopology() bool {
+	return f.options.Affinity.Mode != affinity.ModeNone || f.options.Memory != affinity.MemoryNone
 }
 
 // newProbe is the child that keeps NVML open, see package gpu.

@@ -11,21 +11,35 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
+// planFlags are those of plan beyond a job's.
+type planFlags struct {
+	jobFlags
+	asJSON           bool
+	svg              string
+	from, localities string
+}
+
 func newPlan() *cobra.Command {
-	f := &jobFlags{}
-	var asJSON bool
+	f := &planFlags{}
 	c := &cobra.Command{
 		Use:   "plan [flags] [--] [PROGRAM [ARGUMENT...]]",
 		Short: "Show what run would do, and start nothing",
-		Long: `Plan shows which worker would get which device and CPUs, as a table or as JSON.
-It takes the flags of run that matter for that. A PROGRAM is looked for but not
-started.`,
+		Long: `Plan shows which worker would get which device and CPUs: as a table and a drawing of
+the machine with each worker's cores marked, as JSON, or as a picture. It takes the
+flags of run that matter for that. A PROGRAM is looked for but not started.
+
+With --from it plans for another machine: one that gpulaunch capture has written to
+FILE, or any archive or folder with a sys tree in it, and --localities says where the
+GPUs would be: at PCI addresses, at NUMA nodes, or at -1, nobody knows where.`,
 		Example: `  gpulaunch plan
-  gpulaunch plan --nproc-per-node=4 --affinity=exclusive
-  gpulaunch plan --json | jq -r '.workers[].cpus'`,
+  gpulaunch plan --nproc-per-node=4 --affinity=exclusive --svg plan.svg
+  gpulaunch plan --json | jq -r '.workers[].cpus'
+  gpulaunch plan --from machine.tar.gz --affinity=core-complex
+  gpulaunch plan --from sysfs.tar.bz2 --localities=0,0,1,1`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := environment(c.Flags()); err != nil {
 				return err
@@ -40,28 +54,62 @@ started.`,
 					return err
 				}
 			}
-			spawner := launcher.NewSpawner()
-			client := newClient(f.library, spawner)
-			defer client.Close()
-			m, err := readMachine(context.Background(), client, f)
-			if err != nil {
-				return err
-			}
-			p, err := launcher.NewPlan(m, f.options)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(c.OutOrStdout(), p)
-			}
-			return printPlan(c.OutOrStdout(), p, argv)
+			return f.plan(c.OutOrStdout(), argv)
 		},
 	}
 	fs := c.Flags()
 	fs.SetInterspersed(false)
 	f.register(fs)
-	fs.BoolVar(&asJSON, "json", false, "print JSON for programs")
+	fs.BoolVar(&f.asJSON, "json", false, "print JSON for programs")
+	fs.StringVar(&f.svg, "svg", "", "`file` for a picture of the machine and the plan")
+	fs.StringVar(&f.from, "from", "", "`file` or folder of the machine to plan for, see gpulaunch capture")
+	fs.StringVar(&f.localities, "localities", "", "where GPUs would be, with --from: `PCI addresses or NUMA nodes`, as 0,0,1,-1")
 	return c
+}
+
+// plan makes the plan and shows it.
+func (f *planFlags) plan(w io.Writer, argv []string) error {
+	m, err := f.machine()
+	if err != nil {
+		return err
+	}
+	p, err := launcher.NewPlan(m, f.options)
+	if err != nil {
+		return err
+	}
+	pic := picture(m, p)
+	if f.svg != "" {
+		if err := writeSVG(f.svg, pic); err != nil {
+			return err
+		}
+	}
+	if f.asJSON {
+		return printJSON(w, p)
+	}
+	if err := printPlan(w, p, argv); err != nil {
+		return err
+	}
+	drawing, err := drawText(pic)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(w, "\n", drawing)
+	return err
+}
+
+// machine is this one, or that of --from.
+func (f *planFlags) machine() (launcher.Machine, error) {
+	switch {
+	case f.from != "":
+		f.options.Inherited = nil // the variables of this machine are not the other's
+		return machineFrom(f.from, f.localities)
+	case f.localities != "":
+		return launcher.Machine{}, fmt.Errorf("--localities=%s needs --from: on this machine the GPUs are where they are", f.localities)
+	}
+	spawner := launcher.NewSpawner()
+	client := newClient(f.library, spawner)
+	defer client.Close()
+	return readMachine(context.Background(), client, &f.jobFlags)
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -73,6 +121,9 @@ func printJSON(w io.Writer, v any) error {
 func printPlan(w io.Writer, p launcher.Plan, argv []string) error {
 	fmt.Fprintf(w, "mode      %s (%s)\n", p.Mode, p.Reason)
 	fmt.Fprintf(w, "affinity  %s\n", p.Affinity)
+	if p.Memory != affinity.MemoryNone {
+		fmt.Fprintf(w, "memory    %s\n", p.Memory)
+	}
 	port := fmt.Sprint(p.MasterPort)
 	if p.FreePort {
 		port = "a free port"

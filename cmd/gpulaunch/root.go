@@ -105,7 +105,7 @@ it. On a machine without a GPU the same command runs CPU-only workers.`,
 	}
 	root.SetGlobalNormalizationFunc(dashes)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(keeper), newPlan(), newDevices(), newVersion(), newProbe())
+	root.AddCommand(newRun(keeper), newPlan(), newCapture(), newDevices(), newVersion(), newProbe())
 	root.AddCommand(helpTopics()...)
 	return root
 }

@@ -107,6 +107,15 @@ func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
 	return err
 }
 
+// replan reads again which CPUs may be used; the GPUs stay those of the start.
+func (f *runFlags) replan(m launcher.Machine) (launcher.Plan, error) {
+	m, err := launcher.ReadMachine("", m.Inventory, m.Visible, f.needsTopology())
+	if err != nil {
+		return launcher.Plan{}, err
+	}
+	return launcher.NewPlan(m, f.options)
+}
+
 // createReport opens the report's file, if there is to be one: that it cannot be
 // written must be known before the job runs for a week.
 func (f *runFlags) createReport() (*report.File, error) {
@@ -139,6 +148,7 @@ func (f *runFlags) launch(keeper *launcher.KeeperLink) (rep report.Report, err e
 		Output: f.output, Stdout: out.stdout, Stderr: out.stderr,
 		Spawner: spawner, Subreaper: true, ChildEnded: childEnded(), LeaveBehind: f.sweep == "off",
 		Keeper: keeper, Log: out.say,
+		Replan: func(launcher.Plan) (launcher.Plan, error) { return f.replan(m) },
 	}
 	if f.grace == 0 {
 		config.Grace = -1 // for a Config, 0 is the default
@@ -250,7 +260,7 @@ func (f *runFlags) tell(inv gpu.Inventory, client *gpu.Client, config *launcher.
 	if f.named {
 		out.say(fmt.Sprintf("metrics are on http://%s/metrics", server.Addr()))
 	}
-	config.Observe = recorder.Observe
+	config.Observe, recorder.Warn = recorder.Observe, out.say
 	sample := client.Sample
 	if inv.Source != gpu.SourceNVML {
 		client.Close()

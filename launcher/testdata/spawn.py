@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -133,6 +134,23 @@ def nested():
 def imported():
     import slow_import
     say(f"imported {slow_import.NUMBER}")
+
+
+def busy():
+    """Computes in threads and in a child, for ever."""
+    compute = "while True: sum(range(100000))"
+    child = subprocess.Popen([sys.executable, "-c", compute])
+    for _ in range(2):
+        threading.Thread(target=exec, args=(compute,), daemon=True).start()
+    say(f"busy {os.getpid()} {child.pid}")
+    block()
+
+
+def stray():
+    """Lets itself run on all CPUs that the kernel grants."""
+    os.sched_setaffinity(0, range(os.cpu_count()))
+    say(f"ready {os.getpid()}")
+    block()
 
 
 def succeed_after(restarts):

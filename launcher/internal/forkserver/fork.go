@@ -22,8 +22,19 @@ type Spec struct {
 	Env []string
 	// CPUs are those that it may run on; nil leaves it those of the template.
 	CPUs []int
+	// Memory sets its memory policy: the first of these calls that the kernel knows.
+	// Empty leaves the template's.
+	Memory []MemoryCall
 	// Files are its descriptors 0, 1 and 2. The caller keeps its own.
 	Files [3]*os.File
+}
+
+// MemoryCall is a call of set_mempolicy(2): the number of the system call on this
+// architecture, the mode and the nodes.
+type MemoryCall struct {
+	Number int   `json:"number"`
+	Mode   int   `json:"mode"`
+	Nodes  []int `json:"nodes"`
 }
 
 // Fork starts one worker, as the leader of a process group, and returns when it is
@@ -114,10 +125,11 @@ func (t *Template) ask(control *os.File, files [3]*os.File) (pid int, err error)
 // setUp sends a worker what it is to be and waits until it is.
 func (t *Template) setUp(control *net.UnixConn, spec Spec) error {
 	err := send(control, struct {
-		Env        []byte `json:"env"` // in base 64, because it need not be UTF-8
-		CPUs       []int  `json:"cpus"`
-		Supervisor int    `json:"supervisor"`
-	}{[]byte(strings.Join(spec.Env, "\x00")), spec.CPUs, os.Getpid()})
+		Env        []byte       `json:"env"` // in base 64, because it need not be UTF-8
+		CPUs       []int        `json:"cpus"`
+		Memory     []MemoryCall `json:"memory"`
+		Supervisor int          `json:"supervisor"`
+	}{[]byte(strings.Join(spec.Env, "\x00")), spec.CPUs, spec.Memory, os.Getpid()})
 	var reply struct {
 		failure
 		Done bool

@@ -231,14 +231,14 @@ def serve(link):
         send(link, reply)
 
 
-def become_worker(control, files, comm, prctl):
+def become_worker(control, files, comm, libc):
     """Makes this process what one started for the purpose would be; then its script may run."""
     spec = receive(control)
     if spec is None:
         os._exit(125)  # the supervisor does not want it any more
     step = "parent death signal"
     try:
-        if prctl(1, 9, 0, 0, 0) != 0:  # PR_SET_PDEATHSIG, SIGKILL
+        if libc.prctl(1, 9, 0, 0, 0) != 0:  # PR_SET_PDEATHSIG, SIGKILL
             raise OSError("prctl failed")
         if os.getppid() != spec["supervisor"]:
             os._exit(125)  # it died before the signal was set
@@ -255,6 +255,8 @@ def become_worker(control, files, comm, prctl):
         step = "CPUs"
         if spec["cpus"] is not None:
             os.sched_setaffinity(0, spec["cpus"])
+        step = "memory policy"
+        set_memory_policy(libc, spec["memory"] or [])
         step = "name"
         name_process(comm)
         step = "libraries"
@@ -263,6 +265,21 @@ def become_worker(control, files, comm, prctl):
         control.close()
     except BaseException as e:
         give_up(125, "%s: %s" % (step, describe(e)), control)
+
+
+def set_memory_policy(libc, calls):
+    """Tries the calls of set_mempolicy(2) until the kernel knows one."""
+    for i, call in enumerate(calls):
+        word = 8 * ctypes.sizeof(ctypes.c_ulong)
+        mask = (ctypes.c_ulong * (max(call["nodes"]) // word + 1))()
+        for node in call["nodes"]:
+            mask[node // word] |= 1 << node % word
+        # The kernel takes one bit less than it is told for nodes.
+        if libc.syscall(call["number"], call["mode"], mask, ctypes.c_ulong(len(mask) * word + 1)) == 0:
+            return
+        error = ctypes.get_errno()
+        if error != errno.EINVAL or i == len(calls) - 1:
+            raise OSError(error, os.strerror(error))
 
 
 def renew_streams():
@@ -315,7 +332,7 @@ def main():
     try:
         os.set_inheritable(LINK, False)
         link = socket.socket(fileno=LINK)
-        prctl = ctypes.CDLL(None).prctl
+        libc = ctypes.CDLL(None, use_errno=True)
         comm = name_process("python-template")
         hello = receive(link)
         if hello is None:
@@ -334,7 +351,7 @@ def main():
         control, files = serve(link)
     except BaseException as e:
         give_up(1, "the template failed: " + describe(e), link)
-    become_worker(control, files, comm, prctl)
+    become_worker(control, files, comm, libc)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gpulaunch/gpulaunch/affinity/capture"
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
+)
+
+func newCapture() *cobra.Command {
+	f := &jobFlags{}
+	c := &cobra.Command{
+		Use:   "capture FILE",
+		Short: "Write what planning knows of this machine to an archive",
+		Long: `Capture writes the machine's topology and the facts of its GPUs to FILE, a .tar.gz of
+the files below /sys and /proc that planning reads, for gpulaunch plan --from FILE on
+any other machine. It holds no serial numbers, host names or addresses; the UUIDs of
+GPUs are replaced by made-up ones.`,
+		Example: `  gpulaunch capture machine.tar.gz
+  gpulaunch plan --from machine.tar.gz --affinity=exclusive`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("capture needs the file to write: gpulaunch capture machine.tar.gz")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := environment(c.Flags()); err != nil {
+				return err
+			}
+			spawner := launcher.NewSpawner()
+			client := newClient(f.library, spawner)
+			defer client.Close()
+			inv := discover(context.Background(), client, f.library, f.gpuTimeout)
+			return writeCapture(args[0], inv)
+		},
+	}
+	f.registerGPU(c.Flags())
+	return c
+}
+
+// writeCapture writes all or nothing.
+func writeCapture(path string, inv gpu.Inventory) error {
+	document, err := json.MarshalIndent(anonymous(inv), "", "  ")
+	if err != nil {
+		return err
+	}
+	var archive bytes.Buffer
+	if err := capture.Write(&archive, "", document); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, archive.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("cannot write the capture: %w", err)
+	}
+	return nil
+}
+
+// anonymous leaves out of an inventory what names one machine, or its users.
+func anonymous(inv gpu.Inventory) gpu.Inventory {
+	inv.Library = ""
+	devices := make([]gpu.Device, len(inv.Devices))
+	for i, d := range inv.Devices {
+		d.UUID, d.Processes = madeUpUUID("GPU", i, 0), nil
+		instances := make([]gpu.MIGInstance, len(d.MIGInstances))
+		for j, m := range d.MIGInstances {
+			m.UUID = madeUpUUID("MIG", i, j+1)
+			instances[j] = m
+		}
+		d.MIGInstances = instances
+		devices[i] = d
+	}
+	inv.Devices = devices
+	return inv
+}
+
+// madeUpUUID is that of a GPU, the same that package capture writes into the
+// driver's files, or of an instance of one.
+func madeUpUUID(kind string, index, instance int) string {
+	return fmt.Sprintf("%s-00000000-0000-0000-%04d-%012d", kind, instance, index)
+}

@@ -1,0 +1,99 @@
+package launcher
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/gpu"
+)
+
+// bind gives each worker its CPUs.
+func (m Machine) bind(o Options, units []gpu.Unit, count int) ([]affinity.Binding, []string, error) {
+	req := affinity.Request{Policy: o.Affinity, Threads: o.Threads, Strict: o.StrictAffinity}
+	if len(units) == 0 {
+		return m.Topology.SpreadAll(req, count)
+	}
+	return m.Topology.BindAll(req, m.localities(units, count))
+}
+
+// localities are those of the workers' devices.
+func (m Machine) localities(units []gpu.Unit, count int) []affinity.Locality {
+	locs := make([]affinity.Locality, count)
+	for i := range locs {
+		locs[i] = m.locality(units[i%len(units)].Device)
+	}
+	return locs
+}
+
+// locality is where a GPU sits; unknown when nobody said.
+func (m Machine) locality(d gpu.Device) affinity.Locality {
+	if loc, ok := m.Localities[d.Index]; ok {
+		return loc
+	}
+	return affinity.Locality{Name: nameOf(d), NUMANode: -1}
+}
+
+// nics gives each worker its nearest RDMA device, "" for none.
+func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, warnings []string) {
+	nics = make([]string, count)
+	switch {
+	case o.NIC != NICClosest:
+	case len(units) == 0:
+		warnings = append(warnings, "--nic=closest has no effect: workers without a GPU are near no RDMA device in particular")
+	case len(m.NICs) == 0:
+		warnings = append(warnings, "--nic=closest has no effect: /sys/class/infiniband has no RDMA device")
+	default:
+		nics = affinity.ClosestNICs(m.localities(units, count), m.NICs)
+	}
+	return nics, warnings
+}
+
+// addDefaults adds what a worker gets unless the user has set it.
+func (m Machine) addDefaults(env map[string]string, o Options, threads, workers int, nic string) {
+	if m.Quota > 0 { // more threads than that only wait for each other
+		threads = max(1, min(threads, int(m.Quota/float64(workers))))
+	}
+	defaults := map[string]string{"OMP_NUM_THREADS": fmt.Sprint(threads)}
+	if nic != "" {
+		// "=" because NCCL takes a name for a prefix: mlx5_1 would be mlx5_10, too.
+		defaults["NCCL_IB_HCA"], defaults["UCX_NET_DEVICES"] = "="+nic, nic+":"+m.port(nic)
+	}
+	for name, value := range defaults {
+		if _, set := o.Inherited[name]; !set {
+			env[name] = value
+		}
+	}
+}
+
+// port is the number of a device's first active port, or of its first.
+func (m Machine) port(nic string) string {
+	for _, n := range m.NICs {
+		if n.Name != nic {
+			continue
+		}
+		for _, p := range n.Ports {
+			if p.State == "ACTIVE" {
+				return fmt.Sprint(p.Number)
+			}
+		}
+	}
+	return "1"
+}
+
+// threadWarnings name the inherited variables with which OpenMP binds threads to
+// CPUs by itself, for all workers alike.
+func (o Options) threadWarnings() (warnings []string) {
+	if o.Affinity.Mode == affinity.ModeNone {
+		return nil
+	}
+	for _, name := range threadBindings {
+		value := o.Inherited[name]
+		switch strings.ToLower(value) {
+		case "", "false", "none", "disabled":
+			continue
+		}
+		warnings = append(warnings, fmt.Sprintf("the inherited %s=%q has OpenMP bind threads by itself, which may undo what workers are bound to: unset it, or use --affinity=none", name, value))
+	}
+	return warnings
+}
