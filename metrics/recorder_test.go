@@ -35,7 +35,7 @@ func story() *Recorder {
 		{Kind: launcher.WorkerStarted, Rank: 1, PID: 101, Time: time.Unix(1001, 0)},
 		{Kind: launcher.WorkerExited, Rank: 1, PID: 101, Exit: launcher.Exit{Code: 3}, CPU: 2 * time.Second},
 		{Kind: launcher.WorkerExited, Rank: 0, PID: 100, Exit: launcher.Exit{Signal: syscall.SIGTERM}, CPU: time.Second},
-		{Kind: launcher.JobRestarting},
+		{Kind: launcher.JobRestarting, Plan: plan},
 		{Kind: launcher.WorkerStarted, Rank: 0, PID: 200, Time: time.Unix(1010, 0)},
 		{Kind: launcher.WorkerStarted, Rank: 1, PID: 201, Time: time.Unix(1010, 0)},
 		{Kind: launcher.WorkerExited, Rank: 0, PID: 200, CPU: 5 * time.Second},
