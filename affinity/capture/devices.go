@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const (
@@ -13,10 +14,15 @@ const (
 	rdmaDir = "sys/class/infiniband"
 )
 
+// pattern compiles on first use: every gpulaunch has this package, and few use it.
+func pattern(s string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) })
+}
+
 // pciClass is the start of the class of PCI devices that a worker may have or be near to: network controllers, display
 // and 3D controllers, co-processors, InfiniBand controllers of the older class, accelerators (PCI Code and ID Assignment
 // Specification).
-var pciClass = regexp.MustCompile(`^0x(02|03|0b40|0c06|12)`)
+var pciClass = pattern(`^0x(02|03|0b40|0c06|12)`)
 
 var (
 	pciFiles  = []string{"class", "vendor", "device", "numa_node", "local_cpus", "local_cpulist"}
@@ -26,12 +32,12 @@ var (
 // plainName are the names in a device's path that say nothing about this one machine: PCI addresses and host bridges,
 // ACPI names, and some words. Others may do so: a device on Hyper-V's bus is named by a GUID, and a network card's GUID
 // there begins with its MAC address.
-var plainName = regexp.MustCompile(`^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|pci[0-9a-f]{4,8}:[0-9a-f]{2}|` +
+var plainName = pattern(`^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|pci[0-9a-f]{4,8}:[0-9a-f]{2}|` +
 	`[A-Z]{3,4}[0-9A-F]{4}:[0-9a-f]{2}|LNXSYSTM:00|LNXSYBUS:00|platform|soc|virtual|infiniband)$`)
 
 // plainRDMA are the names of RDMA devices that the kernel's drivers give, and those that udev makes of a device's place
 // (udev's net_id and rdma_rename). udev can also make a name of the device's GUID.
-var plainRDMA = regexp.MustCompile(`^((mlx[45]|mlx5_bond|mthca|bnxt_re|cxgb4|efa|erdma|hfi1|hns|i40iw|ionic|irdma|mana|` +
+var plainRDMA = pattern(`^((mlx[45]|mlx5_bond|mthca|bnxt_re|cxgb4|efa|erdma|hfi1|hns|i40iw|ionic|irdma|mana|` +
 	`ocrdma|qedr|qib|usnic|vmw_pvrdma)_?[0-9]{1,3}|(rxe|siw)_?[0-9]{1,3}|` +
 	`(ib|iw|opa|roce|usnic)(P[0-9]{1,5})?(p[0-9]{1,3}s[0-9]{1,3}|s[0-9]{1,5}|o[0-9]{1,5})(f[0-9])?(d[0-9]{1,3})?)$`)
 
@@ -48,7 +54,7 @@ func newDevices(from machine, to archive) *devices {
 
 func (d *devices) add() {
 	for _, address := range d.from.names(pciDir) {
-		if dir, ok := d.resolve(pciDir + "/" + address); ok && pciClass.MatchString(d.from.value(dir+"/class")) {
+		if dir, ok := d.resolve(pciDir + "/" + address); ok && pciClass().MatchString(d.from.value(dir+"/class")) {
 			d.addPCI(address, dir)
 		}
 	}
@@ -83,7 +89,7 @@ func (d *devices) addRDMA(name string) {
 	if !ok {
 		return
 	}
-	plain := d.plain(name, plainRDMA, "rdma")
+	plain := d.plain(name, plainRDMA(), "rdma")
 	to := path.Join(d.plainPath(path.Dir(dir)), plain)
 	d.to.addFolder(to)
 	d.link(rdmaDir+"/"+plain, to)
@@ -119,7 +125,7 @@ func (d *devices) plainPath(dir string) string {
 	}
 	parts := strings.Split(rest, "/")
 	for i, part := range parts {
-		parts[i] = d.plain(part, plainName, "device")
+		parts[i] = d.plain(part, plainName(), "device")
 	}
 	return "sys/devices/" + path.Join(parts...)
 }

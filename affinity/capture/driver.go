@@ -2,7 +2,6 @@ package capture
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,13 +11,13 @@ import (
 const driverDir = "proc/driver/nvidia"
 
 // versionWord is a driver's version. The rest of the driver's line names who built it, on which host.
-var versionWord = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
+var versionWord = pattern(`^[0-9]+(\.[0-9]+)+$`)
 
 // addDriver adds what the kernel driver says of itself and its GPUs.
 func (a archive) addDriver(from machine) {
 	text, _ := from.read(driverDir + "/version")
 	for word := range strings.FieldsSeq(linesOf(text, []string{"NVRM version"})) {
-		if versionWord.MatchString(word) {
+		if versionWord().MatchString(word) {
 			a.addFile(driverDir+"/version", "NVRM version: NVIDIA UNIX Kernel Module "+word+"\n")
 			break
 		}
