@@ -6,23 +6,30 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 func newDevices() *cobra.Command {
 	f := &jobFlags{}
-	var asJSON bool
+	var asJSON, wide bool
 	c := &cobra.Command{
 		Use:   "devices",
-		Short: "List the machine's GPUs and where the list comes from",
+		Short: "List the machine's GPUs, who uses them and how they are",
 		Long: `Devices lists all GPUs of the machine in PCI order, whether or not the inherited
 CUDA_VISIBLE_DEVICES admits them, and says where the list comes from: NVML, the
-driver's files, or nowhere.`,
+driver's files, or nowhere. Below a GPU stand its MIG instances, the processes that
+compute on it, and what is wrong with it and what to do.
+
+Names, UUIDs and PCI addresses are shortened to what tells them apart; --wide and
+--json have them in full.`,
 		Example: `  gpulaunch devices
   gpulaunch devices --json | jq -r '.devices[].uuid'`,
 		Args: cobra.NoArgs,
@@ -37,18 +44,23 @@ driver's files, or nowhere.`,
 			if asJSON {
 				return printJSON(c.OutOrStdout(), inv)
 			}
-			return printDevices(c.OutOrStdout(), inv)
+			t := deviceTable{inv: inv, wide: wide, style: report.StyleOf(os.Stdout, os.Getenv)}
+			t.used = memoryInUse(client, inv, f.gpuTimeout)
+			t.topology, _ = affinity.ReadTopology("") // without it there are no NUMA nodes to show
+			return printDevices(c.OutOrStdout(), t)
 		},
 	}
 	f.registerGPU(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON for programs")
+	c.Flags().BoolVar(&wide, "wide", false, "shorten nothing")
 	return c
 }
 
-func printDevices(w io.Writer, inv gpu.Inventory) error {
-	fmt.Fprintf(w, "source  %s (%s)\n", inv.Source, inv.Reason)
+func printDevices(w io.Writer, t deviceTable) error {
+	inv := t.inv
+	fmt.Fprintf(w, "source  %s (%s)\n", inv.Source, escaped(inv.Reason))
 	if inv.DriverVersion != "" {
-		fmt.Fprintf(w, "driver  %s\n", inv.DriverVersion)
+		fmt.Fprintf(w, "driver  %s\n", escaped(inv.DriverVersion))
 	}
 	if v := visible(inv); v.Set && len(inv.Devices) > 0 {
 		fmt.Fprintf(w, "visible %d of them, by CUDA_VISIBLE_DEVICES=%q\n", len(v.Units), v.Value)
@@ -56,32 +68,26 @@ func printDevices(w io.Writer, inv gpu.Inventory) error {
 	if len(inv.Devices) == 0 {
 		return nil
 	}
-	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "GPU\tNAME\tPCI\tMEMORY\tCPUS\tUUID\tSTATE")
-	for _, d := range inv.Devices {
-		state := "ok"
-		if !d.Usable() {
-			state = d.Problem
-		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Index, orDash(d.Name), d.PCIBusID, mebibytes(d.MemoryTotalBytes), orDash(d.CPUAffinity), orDash(d.UUID), state)
-		for _, i := range d.MIGInstances {
-			fmt.Fprintf(t, "\t  %s\t\t%s\t\t%s\t\n", orDash(i.Name), mebibytes(i.MemoryTotalBytes), i.UUID)
-		}
-	}
-	return t.Flush()
+	_, err := fmt.Fprint(w, "\n", t.String())
+	return err
 }
 
-func mebibytes(n uint64) string {
-	if n == 0 {
-		return "-"
+// memoryInUse asks for the bytes in use of each GPU and MIG instance, by UUID. What nobody tells is not in it.
+func memoryInUse(c *gpu.Client, inv gpu.Inventory, limit seconds) map[string]uint64 {
+	used := map[string]uint64{}
+	if inv.Source != gpu.SourceNVML {
+		return used
 	}
-	return fmt.Sprintf("%d MiB", n>>20)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(limit))
+	defer cancel()
+	sample, err := c.Sample(ctx)
+	if err != nil {
+		return used // the list is as good without
 	}
-	return s
+	for _, d := range sample.Devices {
+		if d.MemoryUsedBytes != nil && d.UUID != "" {
+			used[d.UUID] = *d.MemoryUsedBytes
+		}
+	}
+	return used
 }

@@ -1,0 +1,6 @@
+//go:build linux && nonvml
+
+package main
+
+// noNVML says that this build leaves NVML out.
+const noNVML = true

@@ -1,0 +1,239 @@
+//go:build linux
+
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
+)
+
+// patience bounds what may hang: a file of a stuck driver, a shell.
+const patience = 5 * time.Second
+
+// Gather reads the facts. It opens no device: that would initialize a GPU, or hang with it.
+func Gather(g Given) Facts {
+	f := Facts{Given: g, DriverPresent: gpu.DriverPresent(g.Root), WSL: exists(g.Root + "/dev/dxg"), Localities: map[int]affinity.Locality{}}
+	f.OnBus, f.OnBusErr = onBus(g.Root)
+	f.Module, f.ModuleErr = module(g.Root)
+	f.Files = files(f)
+	f.Topology, f.TopologyErr = affinity.ReadTopology(g.Root)
+	for _, d := range g.Inventory.Devices {
+		f.Localities[d.Index] = place(g.Root, d)
+	}
+	f.Quota, _, f.QuotaErr = affinity.ReadQuota(g.Root)
+	f.NICs, f.NICsErr = affinity.ReadNICs(g.Root)
+	f.Cgroup = launcher.FindCgroup()
+	var name unix.Utsname
+	f.KernelErr = unix.Uname(&name)
+	f.Kernel = unix.ByteSliceToString(name.Release[:])
+	f.PidfdErr = tryPidfd()
+	f.Python, f.PythonErr = findPython(f.variable("PYTHON_EXEC"))
+	f.Temporary = temporary(f.variable("TMPDIR"))
+	f.LockedMemory, f.Processes = limit(unix.RLIMIT_MEMLOCK), limit(unix.RLIMIT_NPROC)
+	f.OpenFiles = openFilesLimit()
+	f.SharedMemory = filesystem(g.Root + "/dev/shm")
+	return f
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// onBus lists NVIDIA's (0x10de) display controllers: classes 0x0300 (VGA) and 0x0302 (3D), as in pci.ids.
+func onBus(root string) ([]string, error) {
+	dir := root + "/sys/bus/pci/devices"
+	entries, err := os.ReadDir(dir)
+	if isMissing(err) {
+		return nil, nil // a machine without PCI
+	}
+	var found []string
+	for _, e := range entries {
+		vendor, err := os.ReadFile(filepath.Join(dir, e.Name(), "vendor"))
+		if err != nil || strings.TrimSpace(string(vendor)) != "0x10de" {
+			continue
+		}
+		if class, err := os.ReadFile(filepath.Join(dir, e.Name(), "class")); err == nil && strings.HasPrefix(string(class), "0x03") {
+			found = append(found, e.Name())
+		}
+	}
+	return found, err
+}
+
+// module reads the kernel module's version.
+func module(root string) (string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	file := root + "/proc/driver/nvidia/version"
+	read := make(chan answer, 1)
+	go func() { // it stays behind if the driver holds its locks for good
+		text, err := head(file)
+		read <- answer{text, err}
+	}()
+	select {
+	case a := <-read:
+		if a.err != nil {
+			return "", a.err
+		}
+		version, err := parseModule(a.text)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", file, err)
+		}
+		return version, err
+	case <-time.After(patience):
+		return "", fmt.Errorf("%s did not answer within %v", file, patience)
+	}
+}
+
+// head is a file's first 64 KiB.
+func head(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	return string(text), err
+}
+
+// files looks at what CUDA opens: /dev/nvidiactl, /dev/nvidia-uvm and each GPU's, or WSL's one.
+func files(f Facts) []DeviceFile {
+	paths := []string{"/dev/nvidiactl", "/dev/nvidia-uvm"}
+	for _, d := range f.Inventory.Devices {
+		if d.Minor != nil && f.admitted(d) {
+			paths = append(paths, fmt.Sprintf("/dev/nvidia%d", *d.Minor))
+		}
+	}
+	if f.WSL {
+		paths = []string{"/dev/dxg"}
+	}
+	var list []DeviceFile
+	for _, path := range paths {
+		file := DeviceFile{Path: path, Access: unix.Access(f.Root+path, unix.R_OK|unix.W_OK)}
+		if info, err := os.Stat(f.Root + path); err == nil {
+			file.Mode, file.Group = info.Mode(), group(info)
+		}
+		list = append(list, file)
+	}
+	return list
+}
+
+func group(info fs.FileInfo) string {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	number := fmt.Sprint(stat.Gid)
+	if g, err := user.LookupGroupId(number); err == nil {
+		return g.Name
+	}
+	return number
+}
+
+// place is where a GPU sits by sysfs and by NVML. What cannot be read is unknown.
+func place(root string, d gpu.Device) affinity.Locality {
+	loc, err := affinity.ReadLocality(root, d.PCIBusID)
+	if err != nil {
+		loc.NUMANode = -1
+	}
+	if reported, err := affinity.ParseCPUList(d.CPUAffinity); err == nil {
+		loc.Reported = reported
+	}
+	return loc
+}
+
+// tryPidfd does to this process what gpulaunch does to workers, less the harm.
+func tryPidfd() error {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(fd)
+	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(fd, 0, nil, 0))
+}
+
+// findPython finds the interpreter as a job would.
+func findPython(chosen string) (string, error) {
+	argv, err := launcher.Command{Args: []string{"module"}, Module: true, Python: chosen}.Resolve()
+	if err != nil {
+		return "", err
+	}
+	return argv[0], nil
+}
+
+// temporary makes a folder in TMPDIR as a job would, and removes it.
+func temporary(folder string) Temporary {
+	if folder == "" {
+		folder = "/tmp"
+	}
+	t := Temporary{Folder: folder}
+	made, err := os.MkdirTemp(folder, "gpulaunch-")
+	if err != nil {
+		t.Err = err
+		return t
+	}
+	t.Err = os.Remove(made)
+	t.Disk = filesystem(folder)
+	return t
+}
+
+func filesystem(path string) Filesystem {
+	var s unix.Statfs_t
+	if err := unix.Statfs(path, &s); err != nil {
+		return Filesystem{Err: &fs.PathError{Op: "statfs", Path: path, Err: err}}
+	}
+	unit := uint64(s.Bsize)
+	return Filesystem{Memory: s.Type == unix.TMPFS_MAGIC, SizeBytes: s.Blocks * unit, Unused: s.Bavail * unit}
+}
+
+func limit(resource int) Limit {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(resource, &l); err != nil {
+		return Limit{Err: os.NewSyscallError("getrlimit", err)}
+	}
+	return Limit{Soft: l.Cur, Hard: l.Max}
+}
+
+// openFilesLimit asks a shell: the Go runtime raises this process's own soft limit (syscall/rlimit.go) and gives
+// children, and so workers, the one it was started with.
+func openFilesLimit() Limit {
+	l := limit(unix.RLIMIT_NOFILE)
+	if l.Err != nil {
+		return l
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "ulimit -Sn")
+	cmd.WaitDelay = patience
+	text, err := cmd.Output()
+	if err != nil {
+		return Limit{Err: fmt.Errorf("the limit that workers get could not be asked for: %w", err)}
+	}
+	word := strings.TrimSpace(string(text))
+	if l.Soft, err = strconv.ParseUint(word, 10, 64); slices.Contains([]string{"unlimited", "infinity"}, word) {
+		l.Soft, err = Unlimited, nil
+	}
+	if err != nil {
+		return Limit{Err: fmt.Errorf("the limit that workers get could not be asked for: the shell says %q", word)}
+	}
+	return l
+}
