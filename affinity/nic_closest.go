@@ -10,12 +10,16 @@ import (
 //
 // Nearest are the ones whose PCI path has the most in common with the device's, from the root down: data between them
 // passes the fewest bridges. Of several those on the device's NUMA node remain, if there are any, and workers that are
-// left with the same ones take them in turn. RDMA devices of which it is known that no port is active do not count.
+// left with the same ones take them in turn. RDMA devices of which it is known that no port is active do not count, and
+// a device whose place nobody knows is near to none.
 func ClosestNICs(locs []Locality, nics []NIC) []string {
 	usable := slices.DeleteFunc(slices.Clone(nics), func(n NIC) bool { return !n.mayWork() })
 	names := make([]string, len(locs))
 	taken := map[string]int{}
 	for i, loc := range locs {
+		if loc.PCIPath == "" && loc.NUMANode < 0 {
+			continue // nobody knows where it is, so nothing is known to be near
+		}
 		nearest := nearestNICs(loc, usable)
 		if len(nearest) == 0 {
 			continue

@@ -12,7 +12,7 @@ import (
 )
 
 // maxValueBytes bounds one file. A list of 8192 CPUs, the kernel's most, with every other one missing has 20 KiB.
-const maxValueBytes = 1 << 20
+const maxValueBytes = 64 << 10
 
 // sysfs reads small files below a root folder. It is not safe for concurrent use: the buffer is reused.
 type sysfs struct {
