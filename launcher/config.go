@@ -73,6 +73,8 @@ type Config struct {
 	ChildEnded <-chan os.Signal
 	// LeaveBehind lets descendants of workers live on after a job that ended well.
 	LeaveBehind bool
+	// XIDs are what the GPUs' driver reports while the job runs; nil for nothing.
+	XIDs *XIDLog
 	// Keeper is the supervisor's link to its keeper; nil without one.
 	Keeper *KeeperLink
 	// Observe is told each event; nil for nobody.

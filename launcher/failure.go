@@ -72,7 +72,7 @@ func (r WorkerResult) failure(host string) error {
 		f.Signal = SignalName(r.Exit.Signal)
 	}
 	if r.Raised != nil {
-		return &RaisedError{WorkerFailure: f, Message: r.Raised.Message, Traceback: r.Raised.Traceback, Raised: r.Raised.Time}
+		return &RaisedError{WorkerFailure: f, Message: r.Raised.Message, Traceback: r.Raised.Traceback, Raised: r.Raised.Time.UTC()}
 	}
 	return &ExitedError{WorkerFailure: f}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"strings"
 
 	workerside "github.com/gpulaunch/gpulaunch/launcher/worker"
 )
@@ -33,17 +34,18 @@ type Function[A any] struct{ name string }
 //	var train = launcher.Register("train", func(index int, o Options) error { … })
 //
 // The first argument is the worker's local rank, the second what Start was given;
-// it travels by encoding/gob. Register panics when the name is empty or taken, and
-// for an argument that cannot travel: a function, a channel, an interface, or a
-// struct without exported fields (an empty struct stands for no argument).
+// it travels by encoding/gob, which leaves out unexported fields and those that are
+// functions or channels. Register panics when the name is empty or taken, and for an
+// argument that cannot travel: a function, a channel, an interface, or a struct
+// without exported fields (an empty struct stands for no argument).
 func Register[A any](name string, f func(index int, arg A) error) *Function[A] {
 	switch {
-	case name == "" || f == nil:
-		panic("launcher: Register needs a name and a function")
+	case name == "" || strings.ContainsRune(name, 0) || f == nil:
+		panic("launcher: Register needs a function and a name without NUL")
 	case functions[name] != nil:
 		panic(fmt.Sprintf("launcher: a function is already registered as %q", name))
 	}
-	if err := checkArgument(reflect.TypeFor[A]()); err != nil {
+	if err := checkArgument[A](); err != nil {
 		panic(fmt.Sprintf("launcher: function %q: %v", name, err))
 	}
 	functions[name] = func(index int, path string) error {
@@ -131,18 +133,33 @@ func (f *Function[A]) Start(p Plan, cfg Config, arg A) (*Group, error) {
 	return g, err
 }
 
+// packet is how an argument travels: a field may be nil, a bare value not.
+type packet[A any] struct{ Argument A }
+
 // checkArgument finds out now what would otherwise fail at each start.
-func checkArgument(t reflect.Type) error {
+func checkArgument[A any]() error {
+	t := reflect.TypeFor[A]()
 	if t.Size() == 0 {
 		return nil
 	}
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem() // a nil pointer says nothing about what it may point to
+	inner := t
+	for inner.Kind() == reflect.Pointer {
+		inner = inner.Elem()
 	}
-	if t.Kind() == reflect.Interface {
-		return fmt.Errorf("its argument is the interface %s: use a concrete type", t)
+	if inner.Kind() == reflect.Interface {
+		return fmt.Errorf("its argument is the interface %s: use a concrete type", inner)
 	}
-	return gob.NewEncoder(io.Discard).EncodeValue(reflect.New(t))
+	return encode(io.Discard, packet[A]{})
+}
+
+// encode makes an error of gob's panics, which some types cause.
+func encode(w io.Writer, value any) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("encoding/gob panics: %v", r)
+		}
+	}()
+	return gob.NewEncoder(w).Encode(value)
 }
 
 // writeArgument writes to a private file that Start's workers read.
@@ -153,7 +170,7 @@ func writeArgument[A any](arg A) (path string, err error) {
 	}
 	defer f.Close()
 	if reflect.TypeFor[A]().Size() > 0 {
-		err = gob.NewEncoder(f).Encode(&arg)
+		err = encode(f, packet[A]{arg})
 	}
 	if err != nil {
 		os.Remove(f.Name())
@@ -171,8 +188,9 @@ func readArgument[A any](path string) (arg A, err error) {
 		return arg, fmt.Errorf("the function's argument cannot be read: %w", err)
 	}
 	defer f.Close()
-	if err := gob.NewDecoder(f).Decode(&arg); err != nil {
+	var p packet[A]
+	if err := gob.NewDecoder(f).Decode(&p); err != nil {
 		return arg, fmt.Errorf("the function's argument cannot be read: %w", err)
 	}
-	return arg, nil
+	return p.Argument, nil
 }

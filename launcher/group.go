@@ -62,9 +62,11 @@ type Group struct {
 	done     chan struct{}
 	ended    func() // called before done is closed
 
+	watch    *watch
 	state    state
 	workers  []*worker // once begun is closed, the list stays as it is
 	live     int
+	forking  bool // a worker is being forked from the template
 	out      outputs
 	timer    *time.Timer
 	drained  <-chan struct{}
@@ -149,29 +151,41 @@ func (g *Group) post(f func()) {
 func (g *Group) run() {
 	defer close(g.done)
 	defer g.timer.Stop()
-	g.startAll()
+	var err error
+	if g.watch, err = newWatch(); err == nil {
+		defer g.watch.close()
+		go g.watch.run(g.workerEnded)
+		g.startAll()
+	} else {
+		g.startFailed(err)
+	}
 	close(g.begun)
 	for g.state != over {
-		select {
-		case f := <-g.requests:
-			f()
-		case w := <-g.exits:
-			g.workerExited(w)
-		case <-g.cfg.ChildEnded:
-			g.childEnded()
-		case <-g.cfg.Spawner.released:
-			g.childEnded()
-		case <-g.templateDead:
-			g.templateDied()
-		case <-g.timer.C:
-			g.timeExpired()
-		case <-g.drained:
-			g.state = over
-		}
+		g.await()
 	}
 	g.result.settle(g)
 	if g.ended != nil {
 		g.ended()
+	}
+}
+
+// await waits for one event and acts on it.
+func (g *Group) await() {
+	select {
+	case f := <-g.requests:
+		f()
+	case w := <-g.exits:
+		g.workerExited(w)
+	case <-g.cfg.ChildEnded:
+		g.childEnded()
+	case <-g.cfg.Spawner.released:
+		g.childEnded()
+	case <-g.templateDead:
+		g.templateDied()
+	case <-g.timer.C:
+		g.timeExpired()
+	case <-g.drained:
+		g.state = over
 	}
 }
 
@@ -194,7 +208,7 @@ func (g *Group) startAll() {
 		return
 	}
 	g.state = running
-	if g.live == 0 {
+	if g.nobody() {
 		g.workersGone()
 	}
 }
@@ -208,7 +222,6 @@ func (g *Group) startEach(null *os.File) {
 		}
 		if err := g.startWorker(&g.plan.Workers[i], null); err != nil {
 			g.startFailed(err)
-			return
 		}
 	}
 }
@@ -232,7 +245,7 @@ func (g *Group) poll() {
 }
 
 func (g *Group) startWorker(planned *Worker, null *os.File) error {
-	sp := spec{argv: g.cfg.Argv, cpus: planned.CPUs, env: workerEnviron(g.cfg.Environ, planned.Env, g.attemptEnv(planned)), cgroup: g.cgroup,
+	sp := spec{job: g.stage, argv: g.cfg.Argv, cpus: planned.CPUs, env: workerEnviron(g.cfg.Environ, planned.Env, g.attemptEnv(planned)), cgroup: g.cgroup,
 		memory: g.plan.Memory, memoryNodes: planned.MemoryNodes}
 	sp.files = [3]*os.File{null, os.Stdout, os.Stderr}
 	if g.cfg.Stdin != nil && planned.Rank == 0 {
@@ -280,13 +293,24 @@ func (g *Group) started(planned *Worker, pid, pidfd int, stderr *tail) {
 	w := &worker{Worker: planned, proc: newProc(pid, pidfd), stderr: stderr}
 	g.workers = append(g.workers, w)
 	g.live++
+	switch { // it may have been in the making when the others were told
+	case g.state >= killing:
+		w.signalGroup(unix.SIGKILL)
+	case g.state >= stopping:
+		g.tellToEnd(w)
+	}
 	g.checkCPUs(w)
 	g.tell(Event{Kind: WorkerStarted, Rank: w.Rank, PID: pid, Time: w.proc.started})
-	go func() {
-		w.waitErr = w.wait()
-		g.cfg.Spawner.Release(pid)
-		g.exits <- w
-	}()
+	if err := g.watch.add(w); err != nil {
+		// No room for the kernel to watch it: a thread waits, as it was done before epoll.
+		go func() { w.waitErr = w.wait(); g.workerEnded(w) }()
+	}
+}
+
+// workerEnded is called when a worker has been waited for.
+func (g *Group) workerEnded(w *worker) {
+	g.cfg.Spawner.Release(w.pid)
+	g.exits <- w
 }
 
 // checkCPUs compares what the kernel gave a worker with what it was to get: a

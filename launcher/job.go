@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -30,6 +31,9 @@ type Control struct {
 	Reason string
 	// Code replaces 128 plus the signal as the job's exit code, if not 0.
 	Code int
+	// Err makes the end a failure of the launcher rather than the user's wish: it
+	// becomes Result.Err, with Code or 125.
+	Err error
 	// Done, if set, is called when the wish has been acted on.
 	Done func()
 }
@@ -38,6 +42,9 @@ type Control struct {
 func (c Control) exitCode() int {
 	if c.Code != 0 {
 		return c.Code
+	}
+	if c.Err != nil {
+		return 125
 	}
 	return 128 + int(c.Signal)
 }
@@ -75,14 +82,16 @@ type job struct {
 	attempt int
 	earlier []WorkerResult // root causes of the attempts before
 
-	stopped   syscall.Signal // what the user first stopped the job with
+	stopped   syscall.Signal // what the job was first stopped with
 	code      int            // the exit code for that
+	why       error          // set if it was not the user's wish
 	left      bool           // nothing more is to be waited for
+	hurried   bool           // the user has not waited for the grace period
 	suspended bool           // by SIGTSTP, until SIGCONT
 }
 
 // run is the job from its template, if it has one, to its last attempt.
-func (j *job) run() Result {
+func (j *job) run() (r Result) {
 	err := j.startTemplate(&j.plan)
 	if err == nil && j.template != nil {
 		err = j.attendTemplate()
@@ -91,10 +100,11 @@ func (j *job) run() Result {
 	case err != nil:
 		return Result{Err: err, ExitCode: startCode(err)}
 	case j.stopped != 0:
-		return Result{Signal: j.stopped, ExitCode: j.code}
+		j.settle(&r)
+		return r
 	}
-	r := j.attempts()
-	r.Earlier = j.earlier
+	r = j.attempts()
+	r.Earlier, r.Hurried = j.earlier, j.hurried
 	if j.template != nil && j.template.Err() == nil {
 		r.Template = templateOf(j.template)
 	}
@@ -119,9 +129,26 @@ func (j *job) attendTemplate() error {
 		case c := <-j.control:
 			if c.Signal == unix.SIGTSTP && !c.Direct {
 				j.suspended = true
+				j.signalTemplate(unix.SIGSTOP)
 			}
 			j.resumed(c)
+			if !j.suspended {
+				j.signalTemplate(unix.SIGCONT)
+			}
+			if j.stopped != 0 {
+				j.cfg.Log(c.reason() + ": no worker was started")
+			}
 		}
+	}
+}
+
+// signalTemplate signals the template's process group. A template that has gone has
+// been waited for, so this is for one that is importing.
+func (j *job) signalTemplate(sig syscall.Signal) {
+	select {
+	case <-j.template.Dead():
+	default:
+		_ = unix.Kill(-j.template.Facts().PID, sig) // gone this very moment
 	}
 }
 
@@ -143,14 +170,24 @@ func (j *job) once() Result {
 	g := startGroup(&j.plan, j.stage, j.attempt, cg, nil)
 	j.attend(g)
 	if j.left {
-		return Result{Signal: j.stopped, ExitCode: j.code, Restarts: j.attempt}
+		r := Result{Restarts: j.attempt}
+		j.settle(&r)
+		return r
 	}
 	r := g.Result()
 	r.Restarts = j.attempt
 	if r.Root == nil && r.Err == nil && j.stopped != 0 {
-		r.Signal, r.ExitCode = j.stopped, j.code
+		j.settle(&r)
 	}
 	return r
+}
+
+// settle enters why the job was stopped.
+func (j *job) settle(r *Result) {
+	r.Signal, r.ExitCode, r.Err = j.stopped, j.code, j.why
+	if j.why != nil {
+		r.Signal = 0
+	}
 }
 
 // again prepares the next attempt if there may be one.
@@ -164,7 +201,10 @@ func (j *job) again(r Result) bool {
 	if j.stopped != 0 {
 		return false
 	}
-	j.replan()
+	if err := j.replan(); err != nil {
+		j.cfg.Log(fmt.Sprintf("not restarting: %v", err))
+		return false
+	}
 	if j.plan.FreePort {
 		// The old one may linger in TIME_WAIT or still be dialled by a straggler.
 		port, err := FreePort()
@@ -182,27 +222,33 @@ func (j *job) again(r Result) bool {
 	return true
 }
 
-// replan takes up what has changed on the machine.
-func (j *job) replan() {
+// replan takes up what has changed on the machine. Without a plan that fits it there
+// is no restart: the one before may use CPUs that are forbidden now.
+func (j *job) replan() error {
 	if j.cfg.Replan == nil {
-		return
+		return nil
 	}
 	p, err := j.cfg.Replan(j.plan)
 	if err == nil && len(p.Workers) != len(j.plan.Workers) {
 		err = fmt.Errorf("there would be %d workers instead of %d", len(p.Workers), len(j.plan.Workers))
 	}
 	if err != nil {
-		j.cfg.Log(fmt.Sprintf("restarting with the CPUs planned before: %v", err))
-		return
+		return err
+	}
+	for _, w := range p.Warnings {
+		if !slices.Contains(j.plan.Warnings, w) {
+			j.cfg.Log("warning: " + w)
+		}
 	}
 	p.MasterPort, p.RunID = j.plan.MasterPort, j.plan.RunID
 	j.plan = p
+	return nil
 }
 
 // resumed acts on a wish that comes while no attempt is running.
 func (j *job) resumed(c Control) {
 	if c.Stops() {
-		j.stopped, j.code, j.suspended = c.Signal, c.exitCode(), false
+		j.stopped, j.code, j.why, j.suspended = c.Signal, c.exitCode(), c.Err, false
 	} else if c.Signal == unix.SIGCONT && !c.Direct {
 		j.suspended = false
 	}
@@ -246,9 +292,10 @@ func (j *job) controlled(g *Group, c Control) {
 // stop ends the job.
 func (j *job) stop(g *Group, c Control) {
 	j.suspended = false
+	j.hurried = j.hurried || c.Kill || c.Quit || c.Hurry
 	first := j.stopped == 0
 	if first {
-		j.stopped, j.code = c.Signal, c.exitCode()
+		j.stopped, j.code, j.why = c.Signal, c.exitCode(), c.Err
 	}
 	switch {
 	case c.Quit:

@@ -30,6 +30,9 @@ var (
 // CountOf is a fixed number of workers.
 func CountOf(n int) Count { return Count{number: n} }
 
+// maxWorkers bounds what can only be a mistake.
+const maxWorkers = 1 << 15
+
 // ParseCount reads "auto", "gpu", "cpu" or a positive number.
 func ParseCount(s string) (Count, error) {
 	switch s {
@@ -37,11 +40,20 @@ func ParseCount(s string) (Count, error) {
 		return Count{word: s}, nil
 	}
 	n, err := strconv.Atoi(s)
+	if err == nil && n > maxWorkers {
+		return Count{}, fmt.Errorf("%d workers are more than one machine can hold: use %d at most", n, maxWorkers)
+	}
 	if err != nil || n < 1 {
 		return Count{}, fmt.Errorf("%q is not a number of workers: use auto, gpu, cpu or a number from 1 up", s)
 	}
 	return CountOf(n), nil
 }
+
+// Fixed is the same kind of count, come to n: what a restart asks for.
+func (c Count) Fixed(n int) Count { return Count{word: c.word, number: n} }
+
+// cpuOnly reports whether workers get no GPU even where there are some.
+func (c Count) cpuOnly() bool { return c.word == "cpu" }
 
 // String gives what ParseCount reads.
 func (c Count) String() string {
@@ -101,6 +113,14 @@ type Options struct {
 	Memory affinity.MemoryPolicy
 	// NIC is which RDMA device workers are told to use, NICNone by default.
 	NIC NICChoice
+	// Health is what becomes of sick GPUs, HealthWarn by default, Busy what of those
+	// that others use, BusyWarn by default.
+	Health HealthMode
+	Busy   BusyMode
+	// DeviceID is what CUDA_VISIBLE_DEVICES calls whole GPUs by. By default that is
+	// what the user calls them, or else the index, or the UUID as soon as CUDA may
+	// count the machine's GPUs otherwise. MIG instances always go by UUID.
+	DeviceID DeviceID
 	// Visible is how many devices a worker sees, VisibleOwn by default.
 	Visible Visibility
 	// Oversubscribe permits more workers than GPUs: worker i gets device i mod n.
@@ -112,6 +132,25 @@ type Options struct {
 	// Inherited are those variables of the user's that a plan depends on, see
 	// Inherit. What he has set is left alone.
 	Inherited map[string]string
+}
+
+// DeviceID is a kind of name for a GPU.
+type DeviceID string
+
+const (
+	// DeviceIndex is the number in PCI order.
+	DeviceIndex DeviceID = "index"
+	// DeviceUUID is "GPU-…".
+	DeviceUUID DeviceID = "uuid"
+)
+
+// ParseDeviceID reads "index" or "uuid".
+func ParseDeviceID(s string) (DeviceID, error) {
+	switch d := DeviceID(s); d {
+	case DeviceIndex, DeviceUUID:
+		return d, nil
+	}
+	return "", fmt.Errorf("%q is no kind of name for GPUs: use index or uuid", s)
 }
 
 // NICChoice is which RDMA device a worker is told to use.
@@ -141,7 +180,7 @@ func Inherit(environ []string) map[string]string {
 	set := map[string]string{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if slices.Contains(threadBindings, name) || slices.Contains(planned, name) {
+		if value != "" && (slices.Contains(threadBindings, name) || slices.Contains(planned, name)) {
 			set[name] = value
 		}
 	}

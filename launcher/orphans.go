@@ -12,21 +12,18 @@ import (
 // asks, because it then adopts the descendants of all its children.
 func BecomeSubreaper() error { return process.BecomeSubreaper() }
 
-// reapOrphans collects the ended children that are not s's own: adopted
-// descendants of workers. An own child is left to whoever waits for it.
-func (s *Spawner) reapOrphans() {
-	for {
-		if !s.reapOrphan() {
-			return
-		}
+// reapOrphans collects the ended children that nobody has started: adopted
+// descendants of workers. Others are left to whoever waits for them.
+func reapOrphans() {
+	for reapOrphan() {
 	}
 }
 
-func (s *Spawner) reapOrphan() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func reapOrphan() bool {
+	books.Lock()
+	defer books.Unlock()
 	pid := process.PeekEnded()
-	if pid == 0 || s.owned[pid] != stranger {
+	if _, owned := books.owned[pid]; pid == 0 || owned {
 		return false
 	}
 	_, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, nil, unix.WNOHANG, nil) })

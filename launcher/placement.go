@@ -2,6 +2,8 @@ package launcher
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
@@ -34,6 +36,23 @@ func (m Machine) locality(d gpu.Device) affinity.Locality {
 	return affinity.Locality{Name: nameOf(d), NUMANode: -1}
 }
 
+// renamed has whole GPUs go by another kind of name; "" leaves them as they are.
+func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
+	units = slices.Clone(units)
+	for i, u := range units {
+		switch {
+		case u.Instance != nil || by == "":
+		case by == DeviceIndex:
+			units[i].ID = strconv.Itoa(u.Device.Index)
+		case u.Device.UUID == "":
+			return nil, fmt.Errorf("--device-id=uuid cannot work: nobody knows the UUID of %s; use --device-id=index", nameOf(u.Device))
+		default:
+			units[i].ID = u.Device.UUID
+		}
+	}
+	return units, nil
+}
+
 // nics gives each worker its nearest RDMA device, "" for none.
 func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, warnings []string) {
 	nics = make([]string, count)
@@ -45,6 +64,11 @@ func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, wa
 		warnings = append(warnings, "--nic=closest has no effect: /sys/class/infiniband has no RDMA device")
 	default:
 		nics = affinity.ClosestNICs(m.localities(units, count), m.NICs)
+		for i, nic := range nics {
+			if nic == "" {
+				warnings = append(warnings, fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active port, or nobody knows where the GPU is", nameOf(units[i%len(units)].Device)))
+			}
+		}
 	}
 	return nics, warnings
 }
@@ -89,8 +113,8 @@ func (o Options) threadWarnings() (warnings []string) {
 	}
 	for _, name := range threadBindings {
 		value := o.Inherited[name]
-		switch strings.ToLower(value) {
-		case "", "false", "none", "disabled":
+		harmless := func(word string) bool { return slices.Contains([]string{"false", "none", "disabled"}, word) }
+		if value == "" || slices.ContainsFunc(strings.Split(strings.ToLower(value), ","), harmless) {
 			continue
 		}
 		warnings = append(warnings, fmt.Sprintf("the inherited %s=%q has OpenMP bind threads by itself, which may undo what workers are bound to: unset it, or use --affinity=none", name, value))

@@ -125,7 +125,7 @@ func TestReplan(t *testing.T) {
 		h := newHarness(t, "succeed-after", "1")
 		h.cfg.Replan = replan
 		r := h.run(2, func(p *Plan) { p.MaxRestarts = 1 })
-		if r.ExitCode != 0 || !strings.Contains(strings.Join(h.logged, "\n"), "restarting with the CPUs planned before") {
+		if r.ExitCode != 9 || r.Restarts != 0 || !strings.Contains(strings.Join(h.logged, "\n"), "not restarting: ") {
 			t.Errorf("%s: %+v %q", name, r, h.logged)
 		}
 	}

@@ -84,7 +84,18 @@ func NewPlan(m Machine, o Options) (Plan, error) {
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
+	m, err := m.sift(o)
+	if err != nil {
+		return Plan{}, err
+	}
+	if m.Visible.Units, err = renamed(m.Visible.Units, o.DeviceID); err != nil {
+		return Plan{}, err
+	}
 	units, count, reason, err := m.choose(o)
+	if err != nil {
+		return Plan{}, err
+	}
+	concerns, err := m.concerns(o, units)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -101,7 +112,7 @@ func NewPlan(m Machine, o Options) (Plan, error) {
 	if len(units) > 0 {
 		p.Mode = ModeGPU
 	}
-	p.Warnings = m.warnings(o)
+	p.Warnings = append(m.warnings(o), concerns...)
 	bindings, warnings, err := m.bind(o, units, count)
 	if err != nil {
 		return Plan{}, err
@@ -153,6 +164,12 @@ func (o Options) complete() Options {
 	if o.NIC == "" {
 		o.NIC = NICNone
 	}
+	if o.Health == "" {
+		o.Health = HealthWarn
+	}
+	if o.Busy == "" {
+		o.Busy = BusyWarn
+	}
 	if o.Visible == "" {
 		o.Visible = VisibleOwn
 	}
@@ -191,11 +208,15 @@ func (o Options) check() error {
 // choose settles on the devices that are used and the number of workers. No
 // devices means CPU-only workers.
 func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, err error) {
-	if o.Workers == CountCPU {
+	if o.Workers.cpuOnly() {
 		if o.RequireGPU {
 			return nil, 0, "", fmt.Errorf("--require-gpu contradicts --nproc-per-node=cpu: drop one of them")
 		}
-		return nil, m.Topology.Allowed.Len(), "asked for by --nproc-per-node=cpu", nil
+		count = o.Workers.number
+		if count == 0 {
+			count = m.Topology.Allowed.Len()
+		}
+		return nil, count, "asked for by --nproc-per-node=cpu", nil
 	}
 	units = m.Visible.Units
 	if len(units) == 0 {
@@ -225,7 +246,7 @@ func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, 
 // chooseCPU is choose for a machine without a usable GPU.
 func (m Machine) chooseCPU(o Options) ([]gpu.Unit, int, string, error) {
 	reason := m.noGPUReason()
-	if o.RequireGPU || o.Workers == CountGPU {
+	if o.RequireGPU || o.Workers.word == "gpu" {
 		flag := "--require-gpu"
 		if !o.RequireGPU {
 			flag = "--nproc-per-node=gpu"
@@ -276,12 +297,19 @@ func (m Machine) unusable() string {
 
 // warnings are what the user should know of the inventory.
 func (m Machine) warnings(o Options) []string {
-	if o.Workers == CountCPU {
+	if o.Workers.cpuOnly() {
 		return nil
 	}
 	var list []string
 	for _, d := range m.Visible.Unusable {
-		list = append(list, fmt.Sprintf("%s is left out: %s", nameOf(d), d.Problem))
+		line := fmt.Sprintf("%s is left out: %s", nameOf(d), d.Problem)
+		if len(d.Findings) > 0 {
+			line += "; " + d.Findings[0].Remedy
+		}
+		list = append(list, line)
+	}
+	if o.DeviceID == DeviceIndex && slices.ContainsFunc(m.Inventory.Devices, func(d gpu.Device) bool { return !d.Usable() || d.MIG }) {
+		list = append(list, "--device-id=index may name the wrong GPU: CUDA may not count one that is broken or in MIG mode; use --device-id=uuid")
 	}
 	if m.Visible.Reason != "" && len(m.Visible.Units) > 0 {
 		list = append(list, m.Visible.Reason)

@@ -12,7 +12,7 @@ func (r Result) Report(p Plan, cfg Config) report.Report {
 		RunID: p.RunID, Host: r.Host, StartMethod: string(cfg.StartMethod),
 		WorldSize: p.WorldSize, Nodes: p.Nodes, NodeRank: p.NodeRank,
 		Started: r.Started.Round(0), Ended: r.Ended.Round(0),
-		ExitCode: r.ExitCode, Restarts: r.Restarts,
+		ExitCode: r.ExitCode, Restarts: r.Restarts, NotStarted: r.NotStarted,
 		Killed: processes(r.Swept), Unkillable: processes(r.Unkillable),
 	}
 	if cfg.StartMethod == "" {
@@ -31,7 +31,15 @@ func (r Result) Report(p Plan, cfg Config) report.Report {
 		rep.Earlier = append(rep.Earlier, w.report(r.Host, true))
 	}
 	for _, w := range r.Workers {
+		if cfg.XIDs != nil { // more may have been told since it ended
+			w.XIDs = cfg.XIDs.before(w.Worker, w.Started, w.Ended)
+		}
 		rep.Workers = append(rep.Workers, w.report(r.Host, r.Root != nil && w.PID == r.Root.PID))
+	}
+	for _, l := range r.GPULeftovers {
+		rep.GPULeftovers = append(rep.GPULeftovers, report.GPUProcess{
+			GPU: l.GPU, UUID: l.UUID, PID: l.PID, User: l.User, Command: l.Command, MemoryBytes: l.MemoryBytes,
+		})
 	}
 	rep.Sort()
 	return rep
@@ -42,13 +50,16 @@ func (w WorkerResult) report(host string, root bool) report.Worker {
 		RootCause: root, Rank: w.Worker.Rank, LocalRank: w.Worker.LocalRank, PID: w.PID, Host: host,
 		CPUs: w.Worker.CPUs.String(), Started: w.Started.Round(0), Ended: w.Ended.Round(0),
 		ExitCode: w.Exit.ExitCode(), CoreDumped: w.Exit.Core, How: w.how(),
-		ErrorFile: w.ErrorFile, LastStderr: w.LastStderr,
+		ErrorFile: w.ErrorFile, LastStderr: w.LastStderr, Silent: w.Silent,
 	}
 	if w.Exit.Signal != 0 {
 		rep.Signal = SignalName(w.Exit.Signal)
 	}
 	if d := w.Worker.Device; d != nil {
 		rep.Device = &report.Device{Index: d.Index, Name: d.Name, UUID: d.UUID, PCI: d.PCIBusID}
+	}
+	for _, x := range w.XIDs {
+		rep.XIDs = append(rep.XIDs, report.XID{Time: x.Time.Round(0), XID: x.XID, Class: string(x.Class), Meaning: x.Meaning, Count: x.Count})
 	}
 	if e := w.Raised; e != nil {
 		rep.Raised = &report.Raised{Message: e.Message, Traceback: e.Traceback, Time: e.Time}

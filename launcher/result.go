@@ -30,8 +30,13 @@ type Result struct {
 	Root *WorkerResult
 	// Err is why the launcher could not do its work.
 	Err error
+	// Hurried says that the user did not wait for the grace period.
+	Hurried bool
 	// Signal is what the user stopped the job with, 0 when he did not.
 	Signal syscall.Signal
+	// NotStarted is how many workers of the last attempt were never started, because
+	// one had already failed.
+	NotStarted int
 	// Restarts is how often the job was started again.
 	Restarts int
 	// Earlier are the root causes of the attempts before the last.
@@ -50,6 +55,8 @@ type Result struct {
 	// Swept are descendants of workers that had to be killed, Unkillable
 	// processes that are still there.
 	Swept, Unkillable []Descendant
+	// GPULeftovers are processes that stay on the job's GPUs, if that was looked for.
+	GPULeftovers []GPUProcess
 }
 
 // WorkerResult is how one worker ended.
@@ -66,8 +73,13 @@ type WorkerResult struct {
 	// ErrorFile says why the one that it left cannot be used.
 	Raised    *Raised
 	ErrorFile string
-	// LastStderr are the last lines of its standard error, if that was prefixed.
+	// XIDs are errors of its GPU in the five minutes before its end, and the second
+	// after it.
+	XIDs []XID
+	// LastStderr are the last lines of its standard error, if that was prefixed;
+	// Silent says that it was, and that there are none.
 	LastStderr []string
+	Silent     bool
 }
 
 // Raised is what a worker wrote into its error file. It may hold any character.
@@ -113,6 +125,7 @@ func (r *Result) settle(g *Group) {
 			r.Root = w
 		}
 	}
+	r.NotStarted = len(g.plan.Workers) - len(g.workers)
 	if g.cgroup != nil {
 		kills, _ := g.cgroup.OOMKills()
 		r.OutOfMemory = kills > 0
@@ -143,12 +156,14 @@ func (g *Group) workerResult(w *worker) WorkerResult {
 	r := WorkerResult{
 		Worker: w.Worker, PID: w.pid, Exit: w.exit, Started: w.started, Ended: w.ended,
 		Stopped: !g.stopSent.IsZero() && w.ended.After(g.stopSent),
+		XIDs:    g.cfg.XIDs.before(w.Worker, w.started, w.ended),
 	}
 	if r.Exit.OK() {
 		return r
 	}
 	r.OutOfMemory = w.oom && !r.Stopped
 	r.LastStderr = w.stderr.lines()
+	r.Silent = w.stderr != nil && len(r.LastStderr) == 0
 	if g.folder == nil {
 		return r
 	}
@@ -187,6 +202,7 @@ func (r Result) Summary() []string {
 	if len(r.Unkillable) > 0 {
 		lines = append(lines, process.Stuck(r.Unkillable))
 	}
+	lines = append(lines, r.leftoverLines()...)
 	switch {
 	case r.Root != nil:
 		lines = append(lines, r.failure())
@@ -217,6 +233,9 @@ func (r Result) failure() string {
 	}
 	if stopped > 0 {
 		line += text.Plural(stopped, "; the other worker was stopped", "; %d other workers were stopped")
+	}
+	if r.NotStarted > 0 {
+		line += text.Plural(r.NotStarted, "; %d worker was not started any more", "; %d workers were not started any more")
 	}
 	if r.Restarts > 0 {
 		line += text.Plural(r.Restarts, "; %d restart did not help", "; %d restarts did not help")

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,10 +26,6 @@ type Spawner struct {
 	work chan func()
 	done chan struct{}
 
-	// mu is held from before a fork until the child is in owned, so that whoever
-	// reaps orphans never mistakes a child that ended at once for one.
-	mu    sync.Mutex
-	owned map[int]kind
 	// released has a value when a child left owned: orphans may have queued
 	// behind it.
 	released chan struct{}
@@ -39,8 +34,7 @@ type Spawner struct {
 // NewSpawner starts the thread.
 func NewSpawner() *Spawner {
 	s := &Spawner{
-		work: make(chan func()), done: make(chan struct{}),
-		owned: map[int]kind{}, released: make(chan struct{}, 1),
+		work: make(chan func()), done: make(chan struct{}), released: make(chan struct{}, 1),
 	}
 	ready := make(chan struct{})
 	go s.run(ready)
@@ -96,10 +90,10 @@ func (s *Spawner) Start(cmd *exec.Cmd) (err error) {
 	cmd.SysProcAttr.Setpgid = true
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	s.do(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		books.Lock()
+		defer books.Unlock()
 		if err = cmd.Start(); err == nil {
-			s.owned[cmd.Process.Pid] = aHelper
+			books.owned[cmd.Process.Pid] = nil
 		}
 	})
 	return err
@@ -107,6 +101,7 @@ func (s *Spawner) Start(cmd *exec.Cmd) (err error) {
 
 // spec is a worker process to start.
 type spec struct {
+	job  *stage
 	argv []string // argv[0] is a path
 	env  []string
 	// files are the child's descriptors 0, 1 and 2.
@@ -141,8 +136,8 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 	if sp.cgroup != nil {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, sp.cgroup.FD()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	books.Lock()
+	defer books.Unlock()
 	pid, _, err = syscall.StartProcess(sp.argv[0], sp.argv, attr)
 	if err != nil && sp.cgroup != nil {
 		// A kernel or a hierarchy that will not have it (clone3(2), CLONE_INTO_CGROUP)
@@ -153,12 +148,12 @@ func (s *Spawner) forkExec(sp spec) (pid, pidfd int, err error) {
 	if err != nil {
 		return 0, -1, &StartError{Program: sp.argv[0], Err: err, Hint: execHint(sp.argv[0], err)}
 	}
-	s.owned[pid] = aWorker
+	books.owned[pid] = sp.job
 	if pidfd < 0 {
 		// Nothing can watch it, so it must not run.
 		_ = unix.Kill(-pid, unix.SIGKILL)
 		_, _ = unix.Wait4(pid, nil, 0, nil)
-		delete(s.owned, pid)
+		delete(books.owned, pid)
 		return 0, -1, errors.New("this kernel has no pidfds: gpulaunch needs Linux 5.4 or newer")
 	}
 	return pid, pidfd, nil
@@ -185,31 +180,11 @@ func execHint(program string, err error) string {
 	return process.ResourceHint(err)
 }
 
-// kind is what an own child is; stranger is none.
-type kind int
-
-const (
-	stranger kind = iota
-	aWorker
-	aHelper
-)
-
-// kindOf tells the children that were started here, and not yet released, from
-// others.
-func (s *Spawner) kindOf(pid int) kind {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.owned[pid]
-}
-
-// helps reports whether a process is a helper of the launcher itself.
-func (s *Spawner) helps(pid int) bool { return s.kindOf(pid) == aHelper }
-
 // Release says that a child has been waited for.
 func (s *Spawner) Release(pid int) {
-	s.mu.Lock()
-	delete(s.owned, pid)
-	s.mu.Unlock()
+	books.Lock()
+	delete(books.owned, pid)
+	books.Unlock()
 	select {
 	case s.released <- struct{}{}:
 	default:

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -37,11 +38,24 @@ func newStage(p *Plan, cfg *Config) (*stage, error) {
 		}
 		p.MasterPort = port
 	}
+	switch {
+	case len(p.Workers) == 0:
+		return nil, errors.New("the plan has no workers: make it with NewPlan")
+	case len(cfg.Argv) == 0:
+		return nil, errors.New("Config.Argv is empty: it is the workers' command, see Command.Resolve")
+	}
+	if cfg.Subreaper {
+		if err := s.sweep(); err != nil {
+			return nil, err
+		}
+		s.closers = append(s.closers, s.swept)
+	}
 	closers, err := cfg.complete(len(p.Workers))
 	if err != nil {
+		s.close()
 		return nil, err
 	}
-	s.closers = closers
+	s.closers = append(s.closers, closers...)
 	s.makeFolder()
 	return s, nil
 }

@@ -6,11 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,12 +69,111 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
+func TestStartRefuses(t *testing.T) {
+	h := newHarness(t, "block")
+	if g, err := Start(Plan{}, h.cfg); g != nil || err == nil || !strings.Contains(err.Error(), "no workers") {
+		t.Errorf("%v, %v", g, err)
+	}
+	h.cfg.Argv = nil
+	if g, err := h.start(1); g != nil || err == nil || !strings.Contains(err.Error(), "Argv is empty") {
+		t.Errorf("%v, %v", g, err)
+	}
+}
+
+// TestTwoJobs: of two jobs in one program only one may sweep, and that one leaves the
+// other's workers, and what they start, alone.
+func TestTwoJobs(t *testing.T) {
+	other := newHarness(t, "leave-and-block", "block")
+	h := newHarness(t, "leave-and-block", "ignore")
+	h.sweeping()
+	h.cfg.Grace = time.Millisecond
+	first, err := other.start(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.when(4, "ready", func() {})
+	g, err := h.start(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := h.start(1); again != nil || !errors.Is(err, errSweeping) {
+		t.Errorf("a second one that sweeps: %v, %v", again, err)
+	}
+	swept := make(chan struct{})
+	h.when(4, "ready", func() { g.Stop(unix.SIGTERM); close(swept) })
+	<-swept
+	var stopped *StoppedError
+	if err := g.Wait(); !errors.As(err, &stopped) {
+		t.Error(err)
+	}
+	launchertest.Gone(t, pids(h.stdout.String())...)
+	for _, pid := range pids(other.stdout.String()) {
+		n, _ := strconv.Atoi(pid)
+		if unix.Kill(n, 0) != nil {
+			t.Errorf("process %s of the other job is gone", pid)
+		}
+	}
+	if done, err := first.Join(0); done || err != nil {
+		t.Errorf("the other job: %v, %v", done, err)
+	}
+	first.Stop(unix.SIGTERM)
+	if err := first.Wait(); !errors.As(err, &stopped) {
+		t.Error(err)
+	}
+	for _, pid := range pids(other.stdout.String()) { // it does not sweep
+		n, _ := strconv.Atoi(pid)
+		_ = unix.Kill(n, unix.SIGKILL)
+		_, _ = unix.Wait4(n, nil, 0, nil)
+	}
+}
+
+// TestNoZombies: when a job that sweeps is over, all it had to wait for has been.
+func TestNoZombies(t *testing.T) {
+	for range 20 {
+		h := newHarness(t, "leave-and-block", "block")
+		h.sweeping()
+		g, err := h.start(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ready := make(chan struct{})
+		h.when(4, "ready", func() { close(ready) })
+		<-ready
+		_ = unix.Kill(g.PIDs()[0], unix.SIGKILL)
+		_ = g.Wait()
+		if process.HasChildren() {
+			t.Fatal("a child has not been waited for")
+		}
+	}
+}
+
+// TestNotStarted: the rest of a job whose first worker fails at once is not started,
+// and that is told; nobody waits for ranks that never come.
+func TestNotStarted(t *testing.T) {
+	h := newHarness(t, "block")
+	h.cfg.FailureWait = 24 * time.Hour
+	g := &Group{stage: &stage{cfg: &h.cfg}, plan: &Plan{}, timer: time.NewTimer(time.Hour), told: map[int]bool{}, state: starting, live: 1}
+	g.workerFailed(&worker{Worker: &Worker{}, proc: &proc{reaped: true}})
+	if g.state != stopping {
+		t.Errorf("state %d while starting", g.state)
+	}
+	g.state = running
+	g.workerFailed(&worker{Worker: &Worker{}, proc: &proc{reaped: true}})
+	if g.state != leaving {
+		t.Errorf("state %d while running", g.state)
+	}
+	r := Result{Root: &WorkerResult{Worker: &Worker{}, Exit: Exit{Code: 3}}, ExitCode: 3, NotStarted: 4}
+	if text := strings.Join(r.Summary(), "\n"); !strings.Contains(text, "4 workers were not started any more") {
+		t.Errorf("%s", text)
+	}
+}
+
 // TestFailureWait has the time for leaving run out.
 func TestFailureWait(t *testing.T) {
 	h := newHarness(t, "fail", "1", "7")
 	h.cfg.FailureWait = time.Millisecond
 	r := h.run(3)
-	if r.ExitCode != 7 || r.Root.Worker.Rank != 1 || len(h.logged) != 2 || !strings.Contains(h.logged[0], "may leave by itself") {
+	if r.ExitCode != 7 || r.Root.Worker.Rank != 1 || len(h.logged) != 2 || !strings.Contains(h.logged[0], "to leave unasked") {
 		t.Errorf("%+v %q", r, h.logged)
 	}
 	for _, w := range r.Workers {
@@ -88,7 +190,7 @@ func TestStopWhileLeaving(t *testing.T) {
 	log := h.cfg.Log
 	h.cfg.Log = func(line string) {
 		log(line)
-		if strings.Contains(line, "may leave by itself") {
+		if strings.Contains(line, "to leave unasked") {
 			h.control <- Control{Signal: unix.SIGTERM}
 		}
 	}

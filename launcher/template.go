@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/forkserver"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
@@ -59,7 +58,7 @@ func (s *stage) startTemplate(p *Plan) error {
 	}
 	s.closers = append(s.closers, s.template.Close)
 	s.templateDead = s.template.Dead()
-	cfg.tell(0, Event{Kind: TemplateStarted, Text: "importing " + preloadNames(cfg.Preload)})
+	cfg.tell(0, Event{Kind: TemplateStarted, Text: preloading(cfg.Preload)})
 	return nil
 }
 
@@ -80,7 +79,10 @@ func (s *stage) templateOutput() (stdout, stderr *os.File, done func(), err erro
 	}
 	s.closers = append(s.closers, func() { // after the template's end
 		out.cut(drainLimit)
-		<-out.drained()
+		select {
+		case <-out.drained():
+		case <-time.After(2 * drainLimit): // a process that a module started goes on writing
+		}
 	})
 	return stdout, stderr, func() { stdout.Close(); stderr.Close() }, nil
 }
@@ -107,11 +109,26 @@ func (s *stage) awaitTemplate() error {
 // templateReady tells how the imports went.
 func (s *stage) templateReady() error {
 	if err := s.template.Err(); err != nil {
+		s.printTraceback(err)
 		return err
 	}
 	t := templateOf(s.template)
 	s.cfg.tell(0, Event{Kind: TemplateReady, PID: t.PID, Template: t})
 	return nil
+}
+
+// printTraceback prints where a preload failed as if the template had.
+func (s *stage) printTraceback(err error) {
+	var failed *forkserver.PreloadError
+	if !errors.As(err, &failed) || failed.Traceback == "" {
+		return
+	}
+	prefix := ""
+	if s.cfg.Output == OutputPrefix {
+		prefix = "[preload] "
+	}
+	text := strings.TrimRight(failed.Traceback, "\n")
+	_, _ = s.cfg.Stderr.Write([]byte(prefix + strings.ReplaceAll(text, "\n", "\n"+prefix) + "\n")) // a Sink takes all
 }
 
 func templateOf(t *forkserver.Template) *Template {
@@ -121,18 +138,21 @@ func templateOf(t *forkserver.Template) *Template {
 
 // String is one phrase: "imported torch in 1.9s; workers share 180 MiB of memory".
 func (t Template) String() string {
-	text := fmt.Sprintf("imported %s in %s", preloadNames(t.Modules), t.Import.Round(10*time.Millisecond))
+	text := "the template is ready"
+	if len(t.Modules) > 0 {
+		text = fmt.Sprintf("imported %s in %s", strings.Join(t.Modules, ", "), t.Import.Round(10*time.Millisecond))
+	}
 	if t.Shared > 0 {
 		text += fmt.Sprintf("; workers share %d MiB of memory", t.Shared>>20)
 	}
 	return text
 }
 
-func preloadNames(modules []string) string {
+func preloading(modules []string) string {
 	if len(modules) == 0 {
-		return "nothing"
+		return "starting a template for the workers, without --preload"
 	}
-	return strings.Join(modules, ", ")
+	return "importing " + strings.Join(modules, ", ") + " once for all workers"
 }
 
 // spawn starts one worker by the job's start method.
@@ -140,7 +160,16 @@ func (g *Group) spawn(sp spec) (pid, pidfd int, err error) {
 	if g.template == nil {
 		return g.cfg.Spawner.forkExec(sp)
 	}
-	return g.cfg.Spawner.fork(g.template, sp)
+	// A template may hang (stopped, swapped out), and the job must not.
+	g.forking = true
+	go func() {
+		p, fd, e := g.cfg.Spawner.fork(g.template, sp)
+		g.post(func() { pid, pidfd, err, g.forking = p, fd, e, false })
+	}()
+	for g.forking {
+		g.await()
+	}
+	return pid, pidfd, err
 }
 
 // fork starts a worker from the template. The kernel has made it this process's
@@ -151,7 +180,7 @@ func (s *Spawner) fork(t *forkserver.Template, sp spec) (pid, pidfd int, err err
 	fs := forkserver.Spec{Memory: memoryCalls(sp), Env: sp.env, CPUs: slices.Collect(sp.cpus.All()), Files: sp.files}
 	adopted := 0
 	pid, err = t.Fork(fs, func(pid int) (err error) {
-		pidfd, err = s.adopt(pid, sp.cgroup)
+		pidfd, err = adopt(pid, sp)
 		if err == nil {
 			adopted = pid
 		}
@@ -180,15 +209,15 @@ func memoryCalls(sp spec) (calls []forkserver.MemoryCall) {
 
 // adopt enters a forked worker into the books while it still waits to be told
 // what to be, so that nobody takes it for an orphan.
-func (s *Spawner) adopt(pid int, cg *cgroup.Group) (pidfd int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func adopt(pid int, sp spec) (pidfd int, err error) {
+	books.Lock()
+	defer books.Unlock()
 	pidfd, err = unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return -1, fmt.Errorf("the forked worker process %d cannot be watched: %w", pid, err)
 	}
-	s.owned[pid] = aWorker
-	if cg != nil {
+	books.owned[pid] = sp.job
+	if cg := sp.cgroup; cg != nil {
 		_ = cg.Add(pid) // as with exec, a hierarchy that will not have it is no reason to fail
 	}
 	return pidfd, nil

@@ -29,10 +29,13 @@ func (g *Group) workerExited(w *worker) {
 	if g.state < leaving && (!w.exit.OK() || w.waitErr != nil) {
 		g.workerFailed(w)
 	}
-	if g.live == 0 && g.state > starting && g.state < draining {
+	if g.nobody() && g.state > starting && g.state < draining {
 		g.workersGone()
 	}
 }
+
+// nobody is there that the launcher has started.
+func (g *Group) nobody() bool { return g.live == 0 && !g.forking }
 
 // workerFailed: the first worker did not end well. The others are asked to end,
 // now or when they have had time to leave by themselves.
@@ -41,10 +44,10 @@ func (g *Group) workerFailed(w *worker) {
 	switch {
 	case g.live == 0:
 		g.beginStop(unix.SIGTERM)
-	case g.cfg.FailureWait > 0:
+	case g.cfg.FailureWait > 0 && g.state == running: // else they wait for ranks that never come
 		g.state = leaving
 		g.timer.Reset(g.cfg.FailureWait)
-		g.cfg.Log(fmt.Sprintf("%s %s: %s may leave by itself for %s, then it gets SIGTERM", w.label(), w.exit, others, g.cfg.FailureWait))
+		g.cfg.Log(fmt.Sprintf("%s %s: up to %s for %s to leave unasked, then SIGTERM", w.label(), w.exit, g.cfg.FailureWait, others))
 	default:
 		g.cfg.Log(fmt.Sprintf("%s %s: stopping %s (SIGTERM, then SIGKILL after %s)", w.label(), w.exit, others, g.cfg.Grace))
 		g.beginStop(unix.SIGTERM)
@@ -59,17 +62,20 @@ func (g *Group) templateDied() {
 		g.result.Err = fmt.Errorf("the template process that the workers were forked from %s", g.template.Exit())
 		g.cfg.Log(fmt.Sprintf("%s: stopping %s", g.result.Err, text.Plural(g.live, "%d worker", "%d workers")))
 		g.beginStop(unix.SIGTERM)
-		if g.live == 0 {
+		if g.nobody() {
 			g.workersGone()
 		}
 	}
 }
 
-// startFailed: a worker could not be started.
+// startFailed: a worker could not be started. When the job is being stopped anyway
+// that may be why.
 func (g *Group) startFailed(err error) {
-	g.result.Err, g.startErr = err, err
-	g.beginStop(unix.SIGTERM)
-	if g.live == 0 {
+	if g.state == starting {
+		g.result.Err, g.startErr = err, err
+		g.beginStop(unix.SIGTERM)
+	}
+	if g.nobody() && g.state < draining {
 		g.workersGone()
 	}
 }
@@ -80,7 +86,7 @@ func (g *Group) stopRequested(sig syscall.Signal) {
 	switch {
 	case g.state < stopping:
 		g.beginStop(sig)
-		if g.live == 0 {
+		if g.nobody() {
 			g.workersGone()
 		}
 	case g.state == draining:
@@ -113,6 +119,9 @@ func (g *Group) timeExpired() {
 		g.beginStop(unix.SIGTERM)
 	case stopping:
 		g.state = killing
+		if g.forking {
+			g.template.Close() // it hangs
+		}
 		g.result.Swept = g.strays()
 		g.signalAll(unix.SIGKILL)
 		g.killCgroup()
@@ -129,7 +138,7 @@ func (g *Group) childEnded() {
 	if !g.cfg.Subreaper {
 		return
 	}
-	g.cfg.Spawner.reapOrphans()
+	reapOrphans()
 	if g.state == lingering && len(g.leftovers()) == 0 {
 		g.drain()
 	}
@@ -140,12 +149,17 @@ func (g *Group) beginStop(sig syscall.Signal) {
 	g.state, g.suspended = stopping, false
 	g.stopWith, g.stopSent = sig, time.Now()
 	for _, w := range g.workers {
-		g.told[w.pid] = w.signalGroup(sig)
+		g.tellToEnd(w)
 	}
-	// A stopped process acts on the signal only once it runs again.
-	g.signalAll(unix.SIGCONT)
 	g.timer.Reset(g.cfg.Grace)
 	g.tell(Event{Kind: JobStopping, Text: process.SignalName(sig)})
+}
+
+// tellToEnd sends a worker's group the ending signal. A stopped process acts on it
+// only once it runs again.
+func (g *Group) tellToEnd(w *worker) {
+	g.told[w.pid] = w.signalGroup(g.stopWith)
+	w.signalGroup(unix.SIGCONT)
 }
 
 // workersGone: no worker is left. Descendants of theirs may be.
@@ -154,7 +168,7 @@ func (g *Group) workersGone() {
 		g.drain()
 		return
 	}
-	g.cfg.Spawner.reapOrphans()
+	reapOrphans()
 	left := g.leftovers()
 	switch {
 	case len(left) == 0:
@@ -172,7 +186,9 @@ func (g *Group) linger(left []Descendant) {
 		g.timer.Reset(g.cfg.Grace)
 	}
 	g.state = lingering
-	g.cfg.Log(fmt.Sprintf("the workers have ended; waiting up to %s for %s", g.cfg.Grace, process.Listed(left, "that they left behind")))
+	if alive := living(left); len(alive) > 0 {
+		g.cfg.Log(fmt.Sprintf("the workers have ended; waiting up to %s for %s", g.cfg.Grace, process.Listed(alive, "that they left behind")))
+	}
 	for _, d := range left {
 		if !g.told[d.Group] {
 			_ = d.Signal(g.stopWith) // what it did not reach, the sweep will
@@ -187,7 +203,7 @@ func (g *Group) linger(left []Descendant) {
 func (g *Group) sweep() {
 	if g.cfg.Subreaper {
 		ended, left := process.Sweep{
-			Spare: g.cfg.Spawner.helps, Reap: g.cfg.Spawner.reapOrphans, AtOnce: g.killCgroup,
+			Spare: g.spares, Reap: reapOrphans, AtOnce: g.killCgroup,
 			Wake: g.cfg.ChildEnded, Limit: process.SweepLimit,
 		}.Run()
 		for _, d := range ended {
@@ -198,7 +214,7 @@ func (g *Group) sweep() {
 		}
 		g.result.Unkillable = left
 	} else {
-		g.result.Unkillable = g.living()
+		g.result.Unkillable = g.stuck()
 	}
 	g.drain()
 }
@@ -221,8 +237,8 @@ func (g *Group) drain() {
 	}
 }
 
-// living are the workers that have not ended.
-func (g *Group) living() (list []Descendant) {
+// stuck are the workers that have not ended.
+func (g *Group) stuck() (list []Descendant) {
 	for _, w := range g.workers {
 		if d, _, ok := process.Read(w.pid); ok && w.alive() {
 			list = append(list, d)
@@ -236,7 +252,7 @@ func (g *Group) strays() (list []Descendant) {
 	if !g.cfg.Subreaper {
 		return nil
 	}
-	for _, d := range g.leftovers() {
+	for _, d := range living(g.leftovers()) {
 		if !g.told[d.Group] {
 			list = append(list, d)
 		}
@@ -258,20 +274,28 @@ func (g *Group) signalAll(sig syscall.Signal) {
 	}
 }
 
-// leftovers are the descendants that the launcher did not start itself.
+// leftovers are the descendants that the launcher did not start itself. A child of
+// its own counts until it has been waited for: it may have been an orphan for a
+// microsecond, or its threads may still be ending (state Z is the first thread's).
 func (g *Group) leftovers() []Descendant {
 	if !process.HasChildren() {
 		return nil
 	}
-	list, err := process.DescendantsBut(unix.Getpid(), g.cfg.Spawner.helps)
+	self := unix.Getpid()
+	list, err := process.DescendantsBut(self, g.spares)
 	if err != nil {
 		return nil
 	}
 	var left []Descendant
 	for _, d := range list {
-		if d.State != 'Z' && g.cfg.Spawner.kindOf(d.PID) == stranger {
+		if (d.State != 'Z' || d.Parent == self) && !g.worksFor(d.PID) {
 			left = append(left, d)
 		}
 	}
 	return left
+}
+
+// living are those that have not ended.
+func living(list []Descendant) []Descendant {
+	return slices.DeleteFunc(slices.Clone(list), func(d Descendant) bool { return d.State == 'Z' })
 }

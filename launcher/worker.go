@@ -2,7 +2,6 @@ package launcher
 
 import (
 	"fmt"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -18,7 +17,7 @@ import (
 type proc struct {
 	pid     int
 	started time.Time
-	pidfd   *os.File
+	pidfd   int
 
 	mu     sync.Mutex
 	reaped bool
@@ -29,29 +28,18 @@ type proc struct {
 
 // newProc takes over a child and its pidfd.
 func newProc(pid, pidfd int) *proc {
-	// Non-blocking, so that the runtime's poller waits for all workers with one
-	// epoll instead of one thread for each: a pidfd is readable when its process
-	// has ended (pidfd_open(2)).
-	_ = unix.SetNonblock(pidfd, true) // fails only on a bad descriptor
-	return &proc{pid: pid, started: time.Now(), pidfd: os.NewFile(uintptr(pidfd), "pidfd")}
+	return &proc{pid: pid, started: time.Now(), pidfd: pidfd}
 }
 
-// wait blocks until the process has ended and reaps it.
+// wait blocks a thread until the process has ended, and reaps it.
 func (p *proc) wait() error {
-	defer p.pidfd.Close()
-	conn, err := p.pidfd.SyscallConn()
-	if err != nil {
-		return err
+	defer unix.Close(p.pidfd)
+	for {
+		if done, err := p.reap(); done {
+			return err
+		}
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}, -1) // EINTR, or readable
 	}
-	var waitErr error
-	err = conn.Read(func(uintptr) (done bool) {
-		done, waitErr = p.reap()
-		return done
-	})
-	if err != nil {
-		return err
-	}
-	return waitErr
 }
 
 // reap collects the exit status if there is one yet.

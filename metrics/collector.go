@@ -31,7 +31,7 @@ var (
 	workerStart    = desc("worker_start_time_seconds", "When the worker was last started, in seconds since the epoch.", "rank")
 	workerCPU      = desc("worker_cpu_seconds_total", "User and system time of the worker and the children it waited for, over all restarts.", "rank")
 	workerResident = desc("worker_resident_memory_bytes", "Resident memory of the worker's process.", "rank")
-	workerWithin   = desc("worker_within_cpus", "1 while all threads of the worker may run on its planned CPUs only, 0 when one may run elsewhere.", "rank")
+	workerWithin   = desc("worker_within_cpus", "1 while the worker has its planned CPUs, 0 when a thread may run elsewhere or some may not be used any more.", "rank")
 	workerExits    = desc("worker_exits_total", "How often the worker ended, by exit code and signal (one of them is empty).", "rank", "code", "signal")
 	workerRestarts = desc("worker_restarts_total", "How often the worker was started again.", "rank")
 
@@ -48,6 +48,8 @@ var (
 	gpuProcs    = desc("gpu_compute_processes", "Processes with a compute context on the GPU.", "gpu", "uuid")
 	gpuUp       = desc("gpu_up", "1 when the GPU answered the last time it was asked.", "gpu", "uuid")
 	gpuFailures = desc("gpu_sample_failures_total", "How often the GPUs were asked for figures and gave none in time.")
+	gpuXIDs     = desc("gpu_xid_events_total", "How often the driver reported an error of the GPU, by its XID and whom that concerns: application, fatal (the GPU) or other. XIDs behind the 256th series are counted as other.", "gpu", "uuid", "xid", "class")
+	gpuEvents   = desc("gpu_events_total", "How often the driver reported something else of the GPU.", "gpu", "uuid", "kind")
 	gpuSampled  = desc("gpu_sample_time_seconds", "When the GPUs' figures were read, in seconds since the epoch.")
 )
 
@@ -135,6 +137,7 @@ func (r *Recorder) collectGPUs(o out) {
 	for _, d := range r.inventory.Devices {
 		o.gauge(gpuInfo, 1, strconv.Itoa(d.Index), d.UUID, d.Name, d.PCIBusID)
 	}
+	r.collectEvents(o)
 	if !r.gpuSampled {
 		return
 	}

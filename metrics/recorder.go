@@ -28,6 +28,7 @@ type Recorder struct {
 	gpuSample  gpu.Sample
 	gpuFailed  int
 	gpuSampled bool
+	events     map[gpuEvent]uint64
 }
 
 // Build says which launcher it is.

@@ -66,12 +66,18 @@ func (r *Recorder) recordCPUs(rank, pid int, cpus affinity.CPUSet) {
 	if w == nil || w.pid != pid || w.plan.CPUs.IsEmpty() {
 		return
 	}
-	within := cpus.SubsetOf(w.plan.CPUs)
+	mine, err := affinity.Current(0)
+	lost := w.plan.CPUs.Subtract(mine)
+	within := cpus.SubsetOf(w.plan.CPUs) && (err != nil || lost.IsEmpty())
 	w.within = &within
 	if within || w.warned || r.Warn == nil {
 		return
 	}
 	w.warned = true
+	if cpus.SubsetOf(w.plan.CPUs) {
+		r.Warn(fmt.Sprintf("warning: rank %d (pid %d) was to have CPUs %s, of which %s may not be used any more: the container's cpuset has changed", rank, pid, w.plan.CPUs, lost))
+		return
+	}
 	r.Warn(fmt.Sprintf("warning: rank %d (pid %d) has threads that may run on CPUs %s, outside of its own %s: something in it binds threads itself, as OMP_PROC_BIND, KMP_AFFINITY or taskset do",
 		rank, pid, cpus.Subtract(w.plan.CPUs), w.plan.CPUs))
 }

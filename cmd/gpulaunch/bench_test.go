@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -155,5 +156,23 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(mib(keeper, "Pss")+mib(supervisor, "Pss"), "both-pss-MiB")
 		j.Signal(unix.SIGTERM)
 		j.Exit()
+	}
+}
+
+// BenchmarkLaunch compares the whole of gpulaunch run with a plain fork and exec
+// loop. Each round measures both, so that their ratio is that of one moment.
+func BenchmarkLaunch(b *testing.B) {
+	for _, n := range []int{1, 8, 64, 512} {
+		b.Run(fmt.Sprintf("workers=%d", n), func(b *testing.B) {
+			var ours, floor []time.Duration
+			for b.Loop() {
+				floor = append(floor, launchertest.ForkExec(b, n, "/bin/true"))
+				ours = append(ours, launchertest.Launch(b, n, "/bin/true"))
+			}
+			o, f := launchertest.Median(ours), launchertest.Median(floor)
+			b.ReportMetric(float64(o.Microseconds())/1000, "launch-ms")
+			b.ReportMetric(float64(f.Microseconds())/1000, "floor-ms")
+			b.ReportMetric(float64(o)/float64(f), "launch/floor")
+		})
 	}
 }

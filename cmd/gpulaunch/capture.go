@@ -67,10 +67,18 @@ func writeCapture(path string, inv gpu.Inventory) error {
 
 // anonymous leaves out of an inventory what names one machine, or its users.
 func anonymous(inv gpu.Inventory) gpu.Inventory {
-	inv.Library = ""
+	inv.Library, inv.Reason = "", "captured with the source "+inv.Source // paths tell who uses them
 	devices := make([]gpu.Device, len(inv.Devices))
 	for i, d := range inv.Devices {
 		d.UUID, d.Processes = madeUpUUID("GPU", i, 0), nil
+		if d.Problem != "" {
+			d.Problem = "not usable when it was captured"
+		}
+		findings := make([]gpu.Finding, len(d.Findings))
+		for j, f := range d.Findings {
+			findings[j] = gpu.Finding{Code: f.Code, Text: f.Code}
+		}
+		d.Findings = findings
 		instances := make([]gpu.MIGInstance, len(d.MIGInstances))
 		for j, m := range d.MIGInstances {
 			m.UUID = madeUpUUID("MIG", i, j+1)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/affinity/capture"
@@ -25,8 +26,9 @@ func machineFrom(path, localities string) (m launcher.Machine, err error) {
 	inv := gpu.Inventory{Source: gpu.SourceNone, Reason: "planned for another machine, of which no GPUs are known: name some with --localities"}
 	if captured.Inventory != nil {
 		if err := json.Unmarshal(captured.Inventory, &inv); err != nil {
-			return m, fmt.Errorf("%s: its gpulaunch.json is no inventory of GPUs: %w", path, err)
+			return m, fmt.Errorf("%s: its gpulaunch.json is no inventory of GPUs: %.200s", path, err.Error())
 		}
+		inv = distrusted(inv)
 	}
 	var places []place
 	if localities != "" {
@@ -38,6 +40,38 @@ func machineFrom(path, localities string) (m launcher.Machine, err error) {
 	}
 	m.Cgroup = launcher.CgroupPlace{Reason: "planned for another machine"}
 	return m, settle(&m, path, places)
+}
+
+// distrusted makes an inventory of somebody else's fit to be planned with and to be
+// shown: devices are counted anew, and text is what can be printed.
+func distrusted(inv gpu.Inventory) gpu.Inventory {
+	inv.Source, inv.Reason, inv.DriverVersion = printable(inv.Source), printable(inv.Reason), printable(inv.DriverVersion)
+	for i := range inv.Devices {
+		d := &inv.Devices[i]
+		d.Index, d.UUID, d.Name, d.Problem, d.Processes = i, madeUpUUID("GPU", i, 0), printable(d.Name), printable(d.Problem), nil
+		d.ComputeMode = printable(d.ComputeMode)
+		d.PCIBusID, _ = affinity.CanonicalPCI(d.PCIBusID) // "" for what is none
+		for j := range d.MIGInstances {
+			m := &d.MIGInstances[j]
+			m.UUID, m.Name, m.Profile = madeUpUUID("MIG", i, j+1), printable(m.Name), printable(m.Profile)
+		}
+		for j, f := range d.Findings {
+			d.Findings[j] = gpu.Finding{Code: printable(f.Code), Text: printable(f.Text), Remedy: printable(f.Remedy)}
+		}
+	}
+	return inv
+}
+
+// printable leaves out what moves a terminal's cursor or hides text, and more than
+// anybody reads.
+func printable(s string) string {
+	kept := 0
+	return strings.Map(func(r rune) rune {
+		if kept++; !unicode.IsPrint(r) || kept > 200 {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // place is where a GPU would be: at a PCI address, at a NUMA node, or somewhere.

@@ -33,6 +33,7 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	f.flags = fs
 	o.Workers, o.Affinity.Mode, o.Visible = launcher.CountAuto, affinity.ModeNode, launcher.VisibleOwn
 	o.Threads, o.Memory, o.NIC = affinity.ThreadsAll, affinity.MemoryNone, launcher.NICNone
+	o.Health, o.Busy = launcher.HealthWarn, launcher.BusyWarn
 	f.cgroup = "auto"
 
 	parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one per GPU), cpu (one per CPU) or a number", &o.Workers, launcher.ParseCount)
@@ -55,6 +56,9 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	parsed(fs, "memory-policy", "POLICY", "memory of the NUMA nodes of a worker's CPUs: none, preferred, bind or interleave", &o.Memory, affinity.ParseMemoryPolicy)
 	parsed(fs, "nic", "WHICH", "RDMA device of a worker: none (left to NCCL and UCX) or closest (to its GPU)", &o.NIC, launcher.ParseNICChoice)
 	parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with torchrun", &o.Visible, launcher.ParseVisibility)
+	parsed(fs, "device-id", "NAME", "name of a worker's GPU in CUDA_VISIBLE_DEVICES: index or uuid\n(the index, as long as CUDA is sure to count as gpulaunch does)", &o.DeviceID, launcher.ParseDeviceID)
+	parsed(fs, "health", "WHAT", "GPUs with something wrong: warn, skip (use others), fail or off", &o.Health, launcher.ParseHealthMode)
+	parsed(fs, "busy", "WHAT", "GPUs that others compute on: warn, skip (use others), wait (till they are free) or fail", &o.Busy, launcher.ParseBusyMode)
 	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false, "let workers share a GPU when there are more of them than GPUs")
 	parsed(fs, "cgroup", "WHEN", "control group for the job: auto (under cgroup v2, if it can be written) or off", &f.cgroup, oneOf("auto", "off"))
 	fs.BoolVar(&o.RequireGPU, "require-gpu", false, "fail rather than run CPU-only workers")
@@ -100,7 +104,8 @@ func environment(fs *pflag.FlagSet) (err error) {
 	fs.VisitAll(func(f *pflag.Flag) {
 		name := variable(f)
 		value := os.Getenv(name)
-		if err != nil || f.Changed || value == "" || name == "" {
+		other := fs.Lookup(map[string]string{"affinity": "numa-binding", "numa-binding": "affinity"}[f.Name])
+		if err != nil || f.Changed || value == "" || name == "" || other != nil && other.Changed {
 			return
 		}
 		e := fs.Set(f.Name, value)
@@ -118,7 +123,7 @@ func environment(fs *pflag.FlagSet) (err error) {
 // one command line and not to a machine or a job.
 func variable(f *pflag.Flag) string {
 	switch f.Name {
-	case "help", "json", "module", "no-python", "svg", "from", "localities", "report":
+	case "help", "json", "wide", "module", "no-python", "svg", "from", "localities", "report":
 		return ""
 	}
 	return "GPULAUNCH_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))

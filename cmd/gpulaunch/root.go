@@ -93,7 +93,8 @@ it. On a machine without a GPU the same command runs CPU-only workers.`,
 		Example: `  gpulaunch run train.py --epochs 3       one worker per GPU
   gpulaunch run --nproc-per-node=2 -- ./serve --port 8000
   gpulaunch plan train.py                 what run would do
-  gpulaunch devices                       the GPUs that workers can get`,
+  gpulaunch devices                       the GPUs, their health and who uses them
+  gpulaunch doctor                        whether a job would start well`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -105,7 +106,7 @@ it. On a machine without a GPU the same command runs CPU-only workers.`,
 	}
 	root.SetGlobalNormalizationFunc(dashes)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(keeper), newPlan(), newCapture(), newDevices(), newVersion(), newProbe())
+	root.AddCommand(newRun(keeper), newPlan(), newCapture(), newDevices(), newDoctor(), newVersion(), newProbe())
 	root.AddCommand(helpTopics()...)
 	return root
 }

@@ -32,6 +32,7 @@ type runFlags struct {
 	output  launcher.OutputMode
 	stdin   string
 	sweep   string
+	onXID   string
 	address string
 	quiet   bool
 	started time.Time
@@ -40,7 +41,7 @@ type runFlags struct {
 }
 
 func newRun(keeper *launcher.KeeperLink) *cobra.Command {
-	f := &runFlags{grace: seconds(30 * time.Second), stdin: "none", sweep: "on", method: launcher.StartExec}
+	f := &runFlags{grace: seconds(30 * time.Second), stdin: "none", sweep: "on", onXID: "report", method: launcher.StartExec}
 	c := &cobra.Command{
 		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
 		Short: "Run a program once per GPU, or on CPUs where there is none",
@@ -78,6 +79,7 @@ Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 	parsed(fs, "output", "MODE", "workers' output: prefix (rank before each line) or inherit (default with one)", &f.output, launcher.ParseOutputMode)
 	parsed(fs, "stdin", "WHO", "who gets the standard input: none or rank0", &f.stdin, oneOf("none", "rank0"))
 	parsed(fs, "sweep", "WHEN", "end what workers leave behind: on, or off for a job that ends well", &f.sweep, oneOf("on", "off"))
+	parsed(fs, "on-xid", "WHAT", "errors of the job's GPUs: report, or stop the job at one that is fatal to a GPU", &f.onXID, oneOf("report", "stop"))
 	fs.StringVar(&f.address, "metrics-address", metrics.DefaultAddress, "`host:port` for Prometheus, or off")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing unless something goes wrong")
 	return c
@@ -108,12 +110,14 @@ func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
 }
 
 // replan reads again which CPUs may be used; the GPUs stay those of the start.
-func (f *runFlags) replan(m launcher.Machine) (launcher.Plan, error) {
+func (f *runFlags) replan(m launcher.Machine, before launcher.Plan) (launcher.Plan, error) {
 	m, err := launcher.ReadMachine("", m.Inventory, m.Visible, f.needsTopology())
 	if err != nil {
 		return launcher.Plan{}, err
 	}
-	return launcher.NewPlan(m, f.options)
+	o := f.options
+	o.Workers = o.Workers.Fixed(len(before.Workers))
+	return launcher.NewPlan(m, o)
 }
 
 // createReport opens the report's file, if there is to be one: that it cannot be
@@ -135,20 +139,22 @@ func (f *runFlags) launch(keeper *launcher.KeeperLink) (rep report.Report, err e
 	spawner := launcher.NewSpawner()
 	client := newClient(f.library, spawner)
 	defer client.Close()
+	events := &xids{stopOnFatal: f.onXID == "stop", quiet: f.quiet}
+	client.OnEvent, client.OnNoEvents = events.happened, events.silent
 
-	m, p, err := f.planUnless(keeper.Control, client)
+	out := newConsole(keeper.Control)
+	defer out.close()
+	m, p, err := f.planUnless(out, client)
 	if err != nil {
 		return rep, err
 	}
-	out := newConsole(keeper.Control)
-	defer out.close()
 	config := launcher.Config{
 		Argv: argv, Grace: time.Duration(f.grace), FailureWait: time.Duration(f.wait),
 		StartMethod: f.method, Preload: f.preload,
 		Output: f.output, Stdout: out.stdout, Stderr: out.stderr,
 		Spawner: spawner, Subreaper: true, ChildEnded: childEnded(), LeaveBehind: f.sweep == "off",
 		Keeper: keeper, Log: out.say,
-		Replan: func(launcher.Plan) (launcher.Plan, error) { return f.replan(m) },
+		Replan: func(before launcher.Plan) (launcher.Plan, error) { return f.replan(m, before) },
 	}
 	if f.grace == 0 {
 		config.Grace = -1 // for a Config, 0 is the default
@@ -156,14 +162,23 @@ func (f *runFlags) launch(keeper *launcher.KeeperLink) (rep report.Report, err e
 	if f.stdin == "rank0" {
 		config.Stdin = launcher.NewStdin(os.Stdin)
 	}
-	stop, err := f.tell(m.Inventory, client, &config, out)
+	recorder, stop, err := f.tell(m.Inventory, &config, out)
 	if err != nil {
 		return rep, err
 	}
 	defer stop()
 	f.greet(p, out)
 	f.greetTemplate(&config, out)
+	told := m.Inventory.Source == gpu.SourceNVML
+	if f.onXID == "stop" && p.Mode == launcher.ModeGPU && !told {
+		out.say("warning: --on-xid=stop has no effect: only NVML tells of XIDs")
+	}
+	watch := watchGPUs(client, told && (recorder != nil || p.Mode == launcher.ModeGPU), recorder)
+	defer watch.stop()
+	config.XIDs = events.begin(p, told && p.Mode == launcher.ModeGPU, recorder, out)
 	r := launcher.Run(p, config, out.control)
+	r.GPULeftovers = watch.leftovers(p, r, m.Inventory, out.control)
+	events.end()
 	rep = r.Report(p, config)
 	return rep, f.finish(r, rep, out)
 }
@@ -177,7 +192,7 @@ func (f *runFlags) greetTemplate(config *launcher.Config, out *console) {
 	config.Observe = func(e launcher.Event) {
 		switch e.Kind {
 		case launcher.TemplateStarted:
-			out.say(e.Text + " once for all workers")
+			out.say(e.Text)
 		case launcher.TemplateReady:
 			out.say(e.Template.String())
 		}
@@ -192,6 +207,9 @@ func (f *runFlags) check(args []string) error {
 	if len(args) == 0 {
 		return errors.New("there is no program to run: gpulaunch run [flags] PROGRAM [ARGUMENT...]")
 	}
+	for i, module := range f.preload {
+		f.preload[i] = strings.TrimSpace(module)
+	}
 	if len(f.preload) > 0 && f.method != launcher.StartForkserver {
 		return fmt.Errorf("--preload=%s needs --start-method=forkserver", strings.Join(f.preload, ","))
 	}
@@ -202,28 +220,25 @@ func (f *runFlags) check(args []string) error {
 type planned struct {
 	machine launcher.Machine
 	plan    launcher.Plan
+	options launcher.Options
 	err     error
 }
 
 // planUnless reads the machine and plans, unless the user wants to stop before
-// that is done: a driver may take its time. While suspended it does not return.
-func (f *runFlags) planUnless(control <-chan launcher.Control, client *gpu.Client) (launcher.Machine, launcher.Plan, error) {
+// that is done: a driver may take its time, and other users of the GPUs more. While
+// suspended it does not return.
+func (f *runFlags) planUnless(out *console, client *gpu.Client) (launcher.Machine, launcher.Plan, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	result := make(chan planned, 1)
-	go func() {
-		var r planned
-		if r.machine, r.err = readMachine(ctx, client, &f.jobFlags); r.err == nil {
-			r.plan, r.err = launcher.NewPlan(r.machine, f.options)
-		}
-		result <- r
-	}()
+	go func() { result <- f.planNow(ctx, client, out.say) }()
 	ready := result
 	for {
 		select {
 		case r := <-ready:
+			f.options = r.options // a restart has to be planned alike
 			return r.machine, r.plan, r.err
-		case c := <-control:
+		case c := <-out.control:
 			switch {
 			case c.Stops():
 				return launcher.Machine{}, launcher.Plan{}, &exitError{code: 128 + int(c.Signal),
@@ -241,34 +256,26 @@ func (f *runFlags) planUnless(control <-chan launcher.Control, client *gpu.Clien
 	}
 }
 
-// tell sets up what tells Prometheus. The returned function ends it.
-func (f *runFlags) tell(inv gpu.Inventory, client *gpu.Client, config *launcher.Config, out *console) (stop func(), err error) {
+// tell sets up what tells Prometheus; no recorder where nothing does. The returned
+// function ends it.
+func (f *runFlags) tell(inv gpu.Inventory, config *launcher.Config, out *console) (recorder *metrics.Recorder, stop func(), err error) {
 	if f.address == metrics.Off {
-		client.Close()
-		return func() {}, nil
+		return nil, func() {}, nil
 	}
-	recorder := metrics.NewRecorder(metrics.Build{Version: version(), GoVersion: runtime.Version()}, f.started, inv)
+	recorder = metrics.NewRecorder(metrics.Build{Version: version(), GoVersion: runtime.Version()}, f.started, inv)
 	server, err := metrics.Serve(f.address, recorder)
 	if err != nil && f.named {
-		return nil, err
+		return nil, nil, err
 	}
 	if err != nil {
 		out.say(err.Error() + "; going on without, choose another with --metrics-address")
-		client.Close()
-		return func() {}, nil
+		return nil, func() {}, nil
 	}
 	if f.named {
 		out.say(fmt.Sprintf("metrics are on http://%s/metrics", server.Addr()))
 	}
 	config.Observe, recorder.Warn = recorder.Observe, out.say
-	sample := client.Sample
-	if inv.Source != gpu.SourceNVML {
-		client.Close()
-		sample = nil
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	go recorder.Run(ctx, sample)
-	return func() { cancel(); server.Close() }, nil
+	return recorder, server.Close, nil
 }
 
 // greet says what is about to run.

@@ -312,3 +312,29 @@ func TestForkserverRestarts(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestForkserverHangs stops the template, so that a restart cannot fork. Neither
+// signals nor the end of the launcher may depend on it.
+func TestForkserverHangs(t *testing.T) {
+	python := launchertest.Python(t)
+	for name, end := range map[string]func(j *launchertest.Job){
+		"stopped":       func(j *launchertest.Job) { j.Signal(unix.SIGTERM) },
+		"keeper killed": func(j *launchertest.Job) { j.Signal(unix.SIGKILL) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := startSpawn(t, python, "forkserver", []string{"--nproc-per-node=2", "--max-restarts=1", "--grace=0.5"}, "raise-one", "-1")
+			pids := j.Await(2, `ready (\d+)`)
+			template := templateOf(t, j, pids...)
+			pid, _ := strconv.Atoi(template)
+			worker, _ := strconv.Atoi(pids[0])
+			_ = unix.Kill(pid, unix.SIGSTOP)
+			_ = unix.Kill(worker, unix.SIGKILL)
+			j.AwaitStderr("restarting all workers")
+			end(j)
+			if code, stderr := j.Exit(); code != 143 && code != -1 {
+				t.Errorf("exit code %d\n%s", code, stderr)
+			}
+			launchertest.Gone(t, append(pids, template)...)
+		})
+	}
+}

@@ -47,6 +47,8 @@ type Report struct {
 	Error string `json:"error,omitempty"`
 	// Restarts is how often all workers were started again.
 	Restarts int `json:"restarts"`
+	// NotStarted is how many workers were never started, because one had already failed.
+	NotStarted int `json:"not_started,omitempty"`
 	// Earlier are the root causes of the attempts before the last, in their order.
 	Earlier []Worker `json:"earlier_failures,omitempty"`
 	// Template is the process that workers were forked from, if there was one.
@@ -57,6 +59,9 @@ type Report struct {
 	// that are still there.
 	Killed     []Process `json:"killed_leftovers,omitempty"`
 	Unkillable []Process `json:"unkillable,omitempty"`
+	// GPULeftovers are processes that stayed on the GPUs of the job after it and had
+	// not been there before.
+	GPULeftovers []GPUProcess `json:"gpu_leftovers,omitempty"`
 }
 
 // Worker is how one worker ended.
@@ -86,8 +91,14 @@ type Worker struct {
 	Raised *Raised `json:"raised,omitempty"`
 	// ErrorFile is why the worker's error file could not be used.
 	ErrorFile string `json:"error_file_problem,omitempty"`
+	// XIDs are errors that the driver reported of the worker's GPU in the five minutes
+	// before its end, and the second after it: each once, the earliest first, no more
+	// than 32. Of those before its start, only fatal ones.
+	XIDs []XID `json:"xids,omitempty"`
 	// LastStderr are the last lines of the worker's standard error, oldest first.
 	LastStderr []string `json:"last_stderr,omitempty"`
+	// Silent says that it wrote nothing there, rather than that nothing is known of it.
+	Silent bool `json:"stderr_empty,omitempty"`
 }
 
 // How is by whose doing a worker ended.
@@ -120,6 +131,51 @@ type Raised struct {
 	Traceback string `json:"traceback"`
 	// Time is when it was raised, zero when that is unknown.
 	Time time.Time `json:"time,omitzero"`
+}
+
+// XID is an error of a GPU, by the driver's number.
+type XID struct {
+	// Time is when it was reported first.
+	Time time.Time `json:"time"`
+	XID  uint64    `json:"xid"`
+	// Class is application, fatal or other.
+	Class   string `json:"class"`
+	Meaning string `json:"meaning"`
+	Count   uint64 `json:"count"`
+}
+
+// The classes of XIDs that make a worker fail.
+const (
+	xidFatal       = "fatal"
+	xidApplication = "application"
+)
+
+// xidTornDown says that a process was ended while it used the GPU: a consequence,
+// as a rule, and never taken for a cause.
+const xidTornDown = 45
+
+// cause is the XID that a failure probably comes from, nil without one: the first
+// fatal one, else the first of the application's.
+func (w Worker) cause() *XID {
+	for _, class := range []string{xidFatal, xidApplication} {
+		for i, x := range w.XIDs {
+			if x.Class == class && x.XID != xidTornDown {
+				return &w.XIDs[i]
+			}
+		}
+	}
+	return nil
+}
+
+// GPUProcess is a process on a GPU. What nobody knows of it is left out.
+type GPUProcess struct {
+	// GPU is the index, in the order of PCI addresses.
+	GPU         int    `json:"gpu"`
+	UUID        string `json:"uuid"`
+	PID         int    `json:"pid"`
+	User        string `json:"user,omitempty"`
+	Command     string `json:"command,omitempty"`
+	MemoryBytes uint64 `json:"memory_bytes,omitempty"`
 }
 
 // Process is a process that is no worker.

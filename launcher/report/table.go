@@ -106,6 +106,7 @@ func (p *printer) rootCause(r Report, w Worker) {
 	for _, line := range wrap(visible(headline), p.width) {
 		p.line(p.paint(boldRed, line))
 	}
+	p.probableCause(w)
 	gist := w.gist()
 	if _, lines := w.account(); len(lines) > firstScreen {
 		p.line(bar + gist)
@@ -115,6 +116,22 @@ func (p *printer) rootCause(r Report, w Worker) {
 	}
 	p.facts(r, w)
 	p.told(w)
+}
+
+// probableCause says what the driver reported of the worker's GPU.
+func (p *printer) probableCause(w Worker) {
+	x := w.cause()
+	if x == nil {
+		return
+	}
+	text := fmt.Sprintf("probable cause: XID %d, %s (%s)", x.XID, visible(x.Meaning), visible(x.Class))
+	if x.Count > 1 {
+		text += fmt.Sprintf(", %d times", x.Count)
+	}
+	if d := w.Ended.Sub(x.Time); d > 0 {
+		text += fmt.Sprintf(", %s before the end", rounded(d))
+	}
+	p.wrap("  ", "  ", text)
 }
 
 // told is all that the worker said of its failure.
@@ -128,7 +145,11 @@ func (p *printer) told(w Worker) {
 	} else if w.ErrorFile != "" {
 		p.quote("its error file could not be used", split(w.ErrorFile))
 	} else if len(lines) == 0 {
-		p.wrap("  ", "  ", "no traceback: it wrote no error file, and nothing of its stderr is known")
+		what := "nothing of its stderr is known"
+		if w.Silent {
+			what = "nothing to its stderr"
+		}
+		p.wrap("  ", "  ", "no traceback: it wrote no error file, and "+what)
 	}
 	if len(lines) > 0 {
 		p.quote(heading, lines)
@@ -189,11 +210,16 @@ func lived(w Worker) string {
 	if w.Started.IsZero() || d < 0 {
 		return ""
 	}
+	return fmt.Sprintf(", after %s", rounded(d))
+}
+
+// rounded leaves of a duration what people read.
+func rounded(d time.Duration) time.Duration {
 	unit := time.Millisecond
 	if d >= time.Minute {
 		unit = time.Second
 	} else if d >= time.Second {
 		unit = 100 * time.Millisecond
 	}
-	return fmt.Sprintf(", after %s", d.Round(unit))
+	return d.Round(unit)
 }

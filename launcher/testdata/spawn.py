@@ -44,14 +44,27 @@ def hold(path):
     """Takes the lock that the kernel releases when this process ends, and shows it."""
     fd = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
-    os.write(fd, b"held\n")
+    os.write(fd, b"%d" % os.getpid())
 
 
 def await_end(path):
     """Waits until the process that held the lock has ended."""
     while not (os.path.exists(path) and os.path.getsize(path)):
         time.sleep(0.005)
-    fcntl.flock(open(path), fcntl.LOCK_EX)
+    with open(path) as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        holder = f.read()
+    # A lock is released before its holder can be waited for.
+    while holder != "0" and state(holder) not in "ZX":
+        time.sleep(0.001)
+
+
+def state(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
 
 
 def nothing():
@@ -125,8 +138,11 @@ def succeed_then_raise(path):
     record(fail)
 
 
-def nested():
+def nested(deaf=None):
+    if deaf:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which children inherit, and keep
     children = [subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True) for _ in range(2)]
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     say("children " + " ".join(str(c.pid) for c in children))
     block()
 

@@ -193,7 +193,10 @@ def fork_orphan():
             os.write(writer, str(pid).encode())
             os._exit(0)
         # Until it is gone the worker is its child, and the supervisor's only then.
-        os.waitpid(middle, 0)
+        try:
+            os.waitpid(middle, 0)
+        except ChildProcessError:
+            pass  # a module ignores SIGCHLD: the kernel has reaped it, when it had ended
         os.close(writer)
         writer = None
         pid = int(os.read(reader, 20) or -errno.EAGAIN)  # nothing: it was killed

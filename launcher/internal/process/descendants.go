@@ -19,8 +19,8 @@ type Descendant struct {
 	Name string // the kernel's name of it, at most 15 bytes
 	// State is the letter of proc(5): R, S, D, Z, T …
 	State byte
-	// Group is its process group.
-	Group int
+	// Parent is the pid of its parent, Group its process group.
+	Parent, Group int
 	// start is the start time in clock ticks since boot: with the pid it names a
 	// process for good.
 	start uint64
@@ -125,7 +125,7 @@ func parseStat(data []byte) (d Descendant, parent int, ok bool) {
 	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
 		return d, 0, false
 	}
-	d = Descendant{PID: pid, Name: string(data[open+1 : end]), State: fields[0][0], Group: group, start: start}
+	d = Descendant{PID: pid, Name: string(data[open+1 : end]), State: fields[0][0], Parent: parent, Group: group, start: start}
 	return d, parent, true
 }
 

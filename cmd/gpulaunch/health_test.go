@@ -1,0 +1,249 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
+)
+
+// two is a machine with two GPUs.
+func two(t *testing.T) nvmltest.Machine {
+	mask := words(allowed(t))
+	m := nvmltest.EightGPUs(mask, mask)
+	m.Devices = m.Devices[:2]
+	return m
+}
+
+// occupied is a machine on whose first GPU this very process computes.
+func occupied(m nvmltest.Machine) nvmltest.Machine {
+	return m.WithDevice(0, func(d *nvmltest.Device) {
+		d.Processes = []nvmltest.Process{{PID: uint32(os.Getpid()), Used: 3 << 30, GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance, Name: "/usr/bin/python3 --secret"}}
+	})
+}
+
+// sick is a machine whose first GPU has had memory errors.
+func sick(m nvmltest.Machine) nvmltest.Machine {
+	return m.WithDevice(0, func(d *nvmltest.Device) { d.Health.ECC = &nvmltest.ECC{VolatileUncorrected: 3} })
+}
+
+// holding starts a job whose workers say "ready" and end when the test lets them:
+// rank 1 with code 7, the others with 0.
+func holding(t *testing.T, workers int, args ...string) (j *launchertest.Job, release func()) {
+	t.Helper()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	args = append([]string{"run"}, args...)
+	const worker = `echo ready $$; read x < "$0"; test "$RANK" != 1 || exit 7`
+	j = launchertest.Start(t, nil, append(args, "--output=prefix", "--", "sh", "-c", worker, fifo)...)
+	return j, func() {
+		t.Helper()
+		if _, err := f.WriteString(strings.Repeat("\n", workers)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// ended runs a command to its end.
+func ended(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	j := launchertest.Start(t, nil, args...)
+	code, stderr = j.Exit()
+	stdout, _ = j.Output()
+	return code, stdout, stderr
+}
+
+func TestHealthAndBusyModes(t *testing.T) {
+	const ecc, busy = "3 uncorrectable memory errors", `in use by process \d+ \(.*3.0 GiB\)`
+	for name, c := range map[string]struct {
+		machine nvmltest.Machine
+		flag    string
+		code    int
+		said    string // "" for nothing
+		workers int
+	}{
+		"health warn": {sick(two(t)), "--health=warn", 0, `warning: GPU 0 \(0000:1b:00.0\): ` + ecc + `.*nvidia-smi`, 2},
+		"health skip": {sick(two(t)), "--health=skip", 0, `warning: GPU 0 .* is left out: ` + ecc, 1},
+		"health fail": {sick(two(t)), "--health=fail", 125, `nothing is started: GPU 0 .*` + ecc, 0},
+		"health off":  {sick(two(t)), "--health=off", 0, "", 2},
+		"healthy":     {two(t), "--health=fail", 0, "", 2},
+		"busy warn":   {occupied(two(t)), "--busy=warn", 0, `warning: GPU 0 \(0000:1b:00.0\) is ` + busy, 2},
+		"busy skip":   {occupied(two(t)), "--busy=skip", 0, `warning: GPU 0 .* is left out: ` + busy, 1},
+		"busy fail":   {occupied(two(t)), "--busy=fail", 125, `nothing is started: GPU 0 .* is ` + busy, 0},
+		"free":        {two(t), "--busy=fail", 0, "", 2},
+		"free, wait":  {two(t), "--busy=wait", 0, "", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			library := nvmltest.Install(t, c.machine)
+			code, stdout, stderr := ended(t, append([]string{"run", "-q", "--nvml-library=" + library, c.flag}, launchertest.Worker("report")...)...)
+			if n := strings.Count(stdout, "report {"); code != c.code || n != c.workers {
+				t.Errorf("exit code %d and %d workers, want %d and %d\n%s", code, n, c.code, c.workers, stderr)
+			}
+			if c.said == "" && stderr != "" || !regexp.MustCompile(c.said).MatchString(stderr) || strings.Contains(stderr, "secret") {
+				t.Errorf("want %q in %q", c.said, stderr)
+			}
+			// A plan shows the same, as far as it comes.
+			code, stdout, stderr = ended(t, "plan", "--nvml-library="+library, c.flag)
+			said := strings.Replace(c.said, "warning: ", "warning   ", 1)
+			if code != c.code || !regexp.MustCompile(said).MatchString(stdout+stderr) {
+				t.Errorf("plan: exit code %d, %q\n%s%s", code, said, stdout, stderr)
+			}
+		})
+	}
+	code, stdout, _ := ended(t, "plan", "--nvml-library="+nvmltest.Install(t, occupied(two(t))), "--busy=wait")
+	if code != 0 || !regexp.MustCompile(`warning   GPU 0 .* is `+busy).MatchString(stdout) {
+		t.Errorf("plan --busy=wait: exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestBusyWait(t *testing.T) {
+	t.Run("until they are free", func(t *testing.T) {
+		library := nvmltest.Install(t, occupied(two(t)))
+		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		j.AwaitStderr("waiting for GPUs to be free: GPU 0 (0000:1b:00.0) is in use by process")
+		if stdout, _ := j.Output(); stdout != "" {
+			t.Errorf("it has begun:\n%s", stdout)
+		}
+		nvmltest.Change(t, library, two(t))
+		if code, stderr := j.Exit(); code != 0 || strings.Contains(stderr, "warning: GPU") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+		if stdout, _ := j.Output(); strings.Count(stdout, "report {") != 2 {
+			t.Error(stdout)
+		}
+	})
+	t.Run("as many as are needed are free", func(t *testing.T) {
+		library := nvmltest.Install(t, occupied(two(t)))
+		got := launchertest.Reports(t, nil, "--busy=wait", "--nproc-per-node=1", "--nvml-library="+library)
+		if len(got) != 1 || got[0].Env["CUDA_VISIBLE_DEVICES"] != "1" {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("more than there are", func(t *testing.T) {
+		library := nvmltest.Install(t, occupied(two(t)))
+		code, _, stderr := ended(t, "run", "--busy=wait", "--nproc-per-node=3", "--nvml-library="+library, "true")
+		if code != 125 || !strings.Contains(stderr, "3 workers were asked for") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	})
+	t.Run("stopped", func(t *testing.T) {
+		library := nvmltest.Install(t, occupied(two(t)))
+		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		j.AwaitStderr("waiting for GPUs")
+		j.Signal(unix.SIGTERM)
+		code, stderr := j.Exit()
+		if stdout, _ := j.Output(); code != 143 || stdout != "" || !strings.Contains(stderr, "SIGTERM: nothing was started") {
+			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+	})
+	t.Run("NVML does not answer while it waits", func(t *testing.T) {
+		library := nvmltest.Install(t, occupied(two(t)))
+		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--gpu-timeout=1s", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		j.AwaitStderr("waiting for GPUs")
+		troubled := two(t).With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: nvmltest.AllDevices, Action: nvmltest.Segfault})
+		troubled.LogCalls = true
+		nvmltest.Change(t, library, troubled)
+		awaitCalls(t, library, "nvmlDeviceGetName", 2) // the first has not been taken for an answer
+		if stdout, stderr := j.Output(); stdout != "" {
+			t.Errorf("nobody knows who uses them, and yet:\n%s%s", stdout, stderr)
+		}
+		nvmltest.Change(t, library, two(t))
+		if code, stderr := j.Exit(); code != 0 {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+		if stdout, _ := j.Output(); strings.Count(stdout, "report {") != 2 {
+			t.Error(stdout)
+		}
+	})
+}
+
+// TestGPULeftovers: who is still on the job's GPUs is named. That somebody was there
+// before is no news.
+func TestGPULeftovers(t *testing.T) {
+	read := func(t *testing.T, file string) (r report.Report) {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(data, &r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for name, c := range map[string]struct {
+		before, during nvmltest.Machine
+		left           int
+	}{
+		"left":         {two(t), occupied(two(t)), 1},
+		"there before": {occupied(two(t)), occupied(two(t)), 0},
+		"gone":         {occupied(two(t)), two(t), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			library := nvmltest.Install(t, c.before)
+			file := filepath.Join(t.TempDir(), "report.json")
+			j, release := holding(t, 2, "--nvml-library="+library, "--report="+file)
+			j.Await(2, "ready")
+			nvmltest.Change(t, library, c.during)
+			release()
+			code, stderr := j.Exit()
+			if n := strings.Count(stderr, "still on GPU 0 after the job: process"); code != 7 || n != c.left {
+				t.Errorf("exit code %d, %d leftovers, want %d\n%s", code, n, c.left, stderr)
+			}
+			r := read(t, file)
+			if len(r.GPULeftovers) != c.left || c.left > 0 && r.GPULeftovers[0].PID != os.Getpid() {
+				t.Errorf("%+v", r.GPULeftovers)
+			}
+		})
+	}
+	t.Run("not searched for in a hurry", func(t *testing.T) {
+		library := nvmltest.Install(t, two(t))
+		j := launchertest.Start(t, nil, append([]string{"run", "--grace=1h", "--nvml-library=" + library}, launchertest.Worker("ignore")...)...)
+		j.Await(2, "ready")
+		nvmltest.Change(t, library, occupied(two(t)))
+		j.Signal(unix.SIGTERM)
+		j.AwaitStderr("SIGTERM: stopping 2 workers")
+		launchertest.AnotherWish()
+		j.Signal(unix.SIGTERM)
+		if code, stderr := j.Exit(); code != 143 || strings.Contains(stderr, "still on") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	})
+}
+
+func TestDeviceIDs(t *testing.T) {
+	m := two(t)
+	library := nvmltest.Install(t, m)
+	for flag, want := range map[string][2]string{
+		"--device-id=index": {"0", "1"},
+		"--device-id=uuid":  {m.Devices[0].UUID, m.Devices[1].UUID},
+	} {
+		for i, r := range launchertest.Reports(t, nil, "--nvml-library="+library, flag) {
+			if r.Env["CUDA_VISIBLE_DEVICES"] != want[i] || r.Env["GPULAUNCH_GPU_UUID"] != m.Devices[i].UUID {
+				t.Errorf("%s: rank %d has %q", flag, i, r.Env["CUDA_VISIBLE_DEVICES"])
+			}
+		}
+	}
+	for i, r := range launchertest.Reports(t, nil, "--nvml-library="+library, "--device-id=uuid", "--visible=all") {
+		if r.Env["CUDA_VISIBLE_DEVICES"] != m.Devices[0].UUID+","+m.Devices[1].UUID || r.Env["GPULAUNCH_GPU_UUID"] != m.Devices[i].UUID ||
+			r.Env["GPULAUNCH_GPU_INDEX"] == "" || r.Env["GPULAUNCH_GPU_PCI"] == "" {
+			t.Errorf("rank %d has %v", i, r.Env)
+		}
+	}
+}

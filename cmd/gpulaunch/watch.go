@@ -1,0 +1,131 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/metrics"
+)
+
+const (
+	// questionLimit is how long an answer about the GPUs is waited for.
+	questionLimit = 3 * time.Second
+	// questionLate is how long the end of one that is under way is waited for at the
+	// end of the job: a driver that hangs must not hold up the exit.
+	questionLate = 250 * time.Millisecond
+)
+
+// gpuWatch asks about the GPUs while a job runs, and knows whether it gets answers.
+type gpuWatch struct {
+	client *gpu.Client
+	stop   context.CancelFunc
+
+	turn   chan struct{} // holds a token while a question is under way
+	failed bool          // the last one; its owner is who holds the turn
+}
+
+// watchGPUs has the figures recorded, if there is a recorder, and keeps the process
+// that tells of XIDs alive: one that died is replaced at the next question only.
+func watchGPUs(client *gpu.Client, wanted bool, recorder *metrics.Recorder) *gpuWatch {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &gpuWatch{client: client, stop: cancel, turn: make(chan struct{}, 1)}
+	sample := w.sample
+	if !wanted {
+		client.Close()
+		w.failed, sample = true, nil
+	}
+	switch {
+	case recorder != nil:
+		go recorder.Run(ctx, sample)
+	case wanted:
+		go w.keep(ctx)
+	}
+	return w
+}
+
+// keep asks as often as for metrics.
+func (w *gpuWatch) keep(ctx context.Context) {
+	ticker := time.NewTicker(metrics.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, questionLimit)
+		_, _ = w.sample(limited) // for the events alone
+		cancel()
+	}
+}
+
+func (w *gpuWatch) sample(ctx context.Context) (gpu.Sample, error) {
+	select {
+	case w.turn <- struct{}{}:
+		defer func() { <-w.turn }()
+	case <-ctx.Done():
+		return gpu.Sample{}, ctx.Err()
+	}
+	s, err := w.client.Sample(ctx)
+	w.failed = err != nil || s.Error != ""
+	return s, err
+}
+
+// answers takes the turn and reports whether a question now is worth it.
+func (w *gpuWatch) answers() bool {
+	select {
+	case w.turn <- struct{}{}:
+		return !w.failed
+	case <-time.After(questionLate):
+		return false
+	}
+}
+
+// leftovers looks for processes that the job has left on its GPUs, for no longer
+// than questionLimit and not against a wish of the user.
+func (w *gpuWatch) leftovers(p launcher.Plan, r launcher.Result, before gpu.Inventory, control <-chan launcher.Control) []launcher.GPUProcess {
+	if p.Mode != launcher.ModeGPU || len(r.Workers) == 0 || r.Hurried || !w.answers() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), questionLimit)
+	defer cancel()
+	answer := make(chan gpu.Inventory, 1)
+	go func() {
+		if inv, err := w.client.Inventory(ctx); err == nil && inv.Source == gpu.SourceNVML {
+			answer <- inv
+		} else {
+			cancel()
+		}
+	}()
+	for {
+		select {
+		case after := <-answer:
+			return launcher.Leftovers(p, before, after, userName())
+		case <-ctx.Done():
+			return nil
+		case c := <-control:
+			if c.Done != nil {
+				c.Done()
+			}
+			if c.Stops() {
+				return nil
+			}
+		}
+	}
+}
+
+// userName is this process's user as package gpu names those of others.
+func userName() string {
+	number := strconv.Itoa(os.Geteuid())
+	if u, err := user.LookupId(number); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return number
+}

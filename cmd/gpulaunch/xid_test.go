@@ -1,0 +1,253 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
+	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
+)
+
+// awaitCalls waits until the library has been asked to do something n times.
+func awaitCalls(t *testing.T, library, function string, n int) {
+	t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(launchertest.Patience); countCalls(t, library, function) < n; <-ticker.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s was not called %d times", function, n)
+		}
+	}
+}
+
+func countCalls(t *testing.T, library, function string) (n int) {
+	t.Helper()
+	for _, call := range nvmltest.Calls(t, library) {
+		if name, _, _ := strings.Cut(call, " "); name == function {
+			n++
+		}
+	}
+	return n
+}
+
+func TestXIDsOfARunningJob(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "off"} {
+		t.Run("metrics "+address, func(t *testing.T) {
+			m := two(t)
+			library := nvmltest.Install(t, m)
+			file := filepath.Join(t.TempDir(), "report.json")
+			j, release := holding(t, 2, "--nvml-library="+library, "--report="+file, "--metrics-address="+address)
+			j.Await(2, "ready")
+			m = m.Happening(nvmltest.XID(1, 63), nvmltest.XID(1, 79))
+			nvmltest.Change(t, library, m)
+			stderr := j.AwaitStderr("GPU 1 (rank 1): XID 79, the GPU fell off the bus (fatal)\n")
+			if address != "off" {
+				scrape(t, regexp.MustCompile(`http://\S+`).FindString(stderr),
+					`gpulaunch_gpu_xid_events_total\{class="fatal",gpu="1",uuid="`+m.Devices[1].UUID+`",xid="79"\} 1`,
+					`gpulaunch_gpu_xid_events_total\{class="other",gpu="1",uuid="`+m.Devices[1].UUID+`",xid="63"\} 1`)
+			}
+			release()
+			code, stderr := j.Exit()
+			if code != 7 || strings.Count(stderr, "probable cause: XID 79, the GPU fell off the bus (fatal)") != 1 {
+				t.Errorf("exit code %d\n%s", code, stderr)
+			}
+			var r report.Report
+			data, err := os.ReadFile(file)
+			if err == nil {
+				err = json.Unmarshal(data, &r)
+			}
+			if err != nil || len(r.Workers) != 2 || len(r.Workers[0].XIDs) != 2 || r.Workers[0].XIDs[1].XID != 79 || len(r.Workers[1].XIDs) != 0 {
+				t.Errorf("%v %+v", err, r.Workers)
+			}
+		})
+	}
+}
+
+func TestOnXID(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags []string
+		xid   nvmltest.Event
+		used  int // GPUs
+		code  int
+		stops bool
+	}{
+		"stop":             {[]string{"--on-xid=stop", "--max-restarts=3"}, nvmltest.XID(1, 79), 2, 125, true},
+		"report":           {nil, nvmltest.XID(1, 79), 2, 7, false},
+		"not fatal":        {[]string{"--on-xid=stop"}, nvmltest.XID(1, 31), 2, 7, false},
+		"metrics are on":   {[]string{"--on-xid=stop", "--metrics-address=127.0.0.1:0"}, nvmltest.XID(0, 48), 2, 125, true},
+		"nobody's GPU":     {[]string{"--on-xid=stop", "--nproc-per-node=1"}, nvmltest.XID(1, 79), 1, 0, false},
+		"quiet, but fails": {[]string{"--on-xid=stop", "-q"}, nvmltest.XID(1, 79), 2, 125, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := two(t)
+			library := nvmltest.Install(t, m)
+			j, release := holding(t, c.used, append(c.flags, "--nvml-library="+library)...)
+			j.Await(c.used, "ready")
+			// The last one says that those before have been told.
+			nvmltest.Change(t, library, m.Happening(c.xid, nvmltest.XID(0, 92)))
+			j.AwaitStderr("GPU 0 (rank 0): XID 92")
+			if !c.stops {
+				release()
+			}
+			code, stderr := j.Exit()
+			stdout, _ := j.Output()
+			told := regexp.MustCompile(`(?m)^gpulaunch: GPU \d \(rank \d\): XID (79|48), .* \(fatal\): the job was stopped as --on-xid=stop says$`).MatchString(stderr)
+			if code != c.code || told != c.stops || strings.Count(stdout, "ready") != c.used {
+				t.Errorf("exit code %d, want %d\n%s%s", code, c.code, stdout, stderr)
+			}
+		})
+	}
+	t.Run("unknown word", func(t *testing.T) {
+		code, _, stderr := ended(t, "run", "--on-xid=perhaps", "true")
+		if code != 125 || !strings.Contains(stderr, "--on-xid") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	})
+}
+
+// TestNoXIDs: why no events come is told once, and to nobody who wants quiet.
+func TestNoXIDs(t *testing.T) {
+	deaf := two(t)
+	for i := range deaf.Devices {
+		deaf = deaf.WithDevice(i, func(d *nvmltest.Device) { d.EventTypes = 0 })
+	}
+	for flag, want := range map[string]int{"--quiet": 0, "--output=prefix": 1} {
+		library := nvmltest.Install(t, deaf)
+		j, release := holding(t, 2, "--nvml-library="+library, flag)
+		j.Await(2, "ready")
+		if want > 0 {
+			j.AwaitStderr("XIDs will not be told: ")
+		}
+		release()
+		code, stderr := j.Exit()
+		if n := strings.Count(stderr, "XIDs will not be told: "); code != 7 || n != want {
+			t.Errorf("%s: exit code %d, told %d times\n%s", flag, code, n, stderr)
+		}
+	}
+}
+
+// heardXIDs is a job of two workers that hears of XIDs, in this process. What it
+// says comes from lines.
+func heardXIDs(t *testing.T, stop bool) (x *xids, lines func() []string, control chan launcher.Control) {
+	out := &console{control: make(chan launcher.Control, 4), texts: make(chan string, 1024), done: make(chan struct{})}
+	x = &xids{stopOnFatal: stop}
+	x.begin(launcher.Plan{Workers: []launcher.Worker{
+		{Device: &launcher.Device{UUID: "GPU-0"}}, {Rank: 1, Device: &launcher.Device{Index: 1, UUID: "GPU-1"}},
+	}}, true, nil, out)
+	return x, func() (list []string) {
+		for {
+			select {
+			case s := <-out.texts:
+				list = append(list, strings.TrimSpace(strings.TrimPrefix(s, "gpulaunch: ")))
+			default:
+				return list
+			}
+		}
+	}, out.control
+}
+
+func xidOf(index int, xid, count uint64) gpu.XIDEvent {
+	return gpu.XIDEvent{Time: time.Now(), UUID: fmt.Sprint("GPU-", index), Index: index, Kind: gpu.KindXID, XID: xid, Count: count}
+}
+
+// TestXIDsAreToldSparingly: the same of one GPU once in ten seconds, with how often.
+func TestXIDsAreToldSparingly(t *testing.T) {
+	const line0, line1 = "GPU 0 (rank 0): XID 63, bad memory was marked for remapping or retirement (other)", "GPU 1 (rank 1): XID 63, bad memory was marked for remapping or retirement (other)"
+	synctest.Test(t, func(t *testing.T) {
+		x, lines, _ := heardXIDs(t, false)
+		expect := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(want, lines()); diff != "" {
+				t.Error(diff)
+			}
+		}
+		x.happened(xidOf(0, 63, 1))
+		x.happened(xidOf(0, 63, 5))
+		x.happened(xidOf(1, 63, 2))
+		expect(line0, line1+", 2 times")
+		<-time.After(xidPause - time.Second)
+		x.happened(xidOf(0, 63, 4))
+		expect()
+		<-time.After(2 * time.Second)
+		expect(line0 + ", again 9 times in 10s")
+		x.happened(xidOf(1, 63, 1)) // a pause without it is over
+		expect(line1)
+		<-time.After(xidPause)
+		expect()
+		x.happened(xidOf(0, 63, 1))
+		x.happened(xidOf(0, 63, 3))
+		x.end()
+		expect(line0, line0+", again 3 times")
+		x.happened(xidOf(0, 63, 1))
+		<-time.After(xidPause * 2)
+		expect()
+	})
+}
+
+// TestXIDsNeverWait: nobody reads what is said and the job takes no wishes any more.
+func TestXIDsNeverWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // no time goes by
+		x, lines, control := heardXIDs(t, true)
+		for len(control) < cap(control) {
+			control <- launcher.Control{}
+		}
+		for i := range 20_000 {
+			x.happened(xidOf(i%2, uint64(i), 1))
+		}
+		x.happened(xidOf(0, 79, 1))
+		if n := len(lines()); n != xidKinds || len(x.recent) != xidKinds {
+			t.Errorf("%d lines, %d kept", n, len(x.recent))
+		}
+		x.end()
+		// It ends the job once, with the launcher's own failure.
+		for range cap(control) {
+			<-control
+		}
+		c := <-control
+		if c.Signal != unix.SIGTERM || c.Err == nil || !strings.Contains(c.Err.Error(), "--on-xid=stop") {
+			t.Errorf("%+v", c)
+		}
+		if len(control) > 0 {
+			t.Error("it is to be stopped twice")
+		}
+	})
+}
+
+func TestXIDBurst(t *testing.T) {
+	library := nvmltest.Install(t, two(t))
+	j, release := holding(t, 2, "--nvml-library="+library, "--metrics-address=127.0.0.1:0")
+	j.Await(2, "ready")
+	e := nvmltest.XID(0, 31)
+	e.Count = 100_000
+	nvmltest.Change(t, library, two(t).Happening(e, nvmltest.XID(1, 92)))
+	stderr := j.AwaitStderr("GPU 1 (rank 1): XID 92")
+	scrape(t, regexp.MustCompile(`http://\S+`).FindString(stderr), `gpulaunch_gpu_xid_events_total\{class="application",gpu="0",.*xid="31"\} 100000`)
+	release()
+	code, stderr := j.Exit()
+	lines := 0
+	for in := bufio.NewScanner(strings.NewReader(stderr)); in.Scan(); {
+		if strings.Contains(in.Text(), "XID 31") {
+			lines++
+		}
+	}
+	if code != 7 || lines < 1 || lines > 4 {
+		t.Errorf("exit code %d, XID 31 in %d lines\n%s", code, lines, stderr)
+	}
+}

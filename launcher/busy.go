@@ -1,0 +1,183 @@
+package launcher
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+)
+
+// BusyMode is what becomes of a GPU on which others compute.
+type BusyMode string
+
+const (
+	// BusyWarn uses the GPU and says who is there.
+	BusyWarn BusyMode = "warn"
+	// BusySkip leaves it out. That none is left is an error, no reason to run on CPUs.
+	BusySkip BusyMode = "skip"
+	// BusyWait is BusyWarn for a plan, which waits for nothing. Whoever runs one waits
+	// before.
+	BusyWait BusyMode = "wait"
+	// BusyFail makes it an error, if a worker would get the GPU.
+	BusyFail BusyMode = "fail"
+)
+
+// ParseBusyMode reads "warn", "skip", "wait" or "fail".
+func ParseBusyMode(s string) (BusyMode, error) {
+	switch m := BusyMode(s); m {
+	case BusyWarn, BusySkip, BusyWait, BusyFail:
+		return m, nil
+	}
+	return "", fmt.Errorf("%q is no way to treat busy GPUs: use warn, skip, wait or fail", s)
+}
+
+// usersOf are the processes on a unit. One of which nobody knows on which MIG
+// instance it is counts for each.
+func usersOf(u gpu.Unit) []gpu.Process {
+	if u.Instance == nil {
+		return u.Device.Processes
+	}
+	return slices.DeleteFunc(slices.Clone(u.Device.Processes), func(p gpu.Process) bool {
+		return p.MIG != "" && p.MIG != u.Instance.UUID
+	})
+}
+
+// busyWarnings name who else is on the GPUs that are used.
+func busyWarnings(o Options, units []gpu.Unit) (list []string, err error) {
+	if o.Busy == BusySkip {
+		return nil, nil
+	}
+	for _, u := range units {
+		if len(usersOf(u)) > 0 {
+			list = append(list, fmt.Sprintf("%s is %s", nameOf(u.Device), inUse(u)))
+		}
+	}
+	if o.Busy == BusyFail && len(list) > 0 {
+		return nil, fmt.Errorf("as --busy=fail says, nothing is started: %s; --busy=wait waits, --busy=skip takes other GPUs", strings.Join(list, "; "))
+	}
+	return list, nil
+}
+
+// Busy names who is on the GPUs that the plan may use.
+func (m Machine) Busy() []string {
+	list, _ := busyWarnings(Options{Busy: BusyWarn}, m.Visible.Units) // a warning is no error
+	return list
+}
+
+// mostUsers is how many processes on a GPU are named.
+const mostUsers = 4
+
+// inUse is "in use by process 42 (python3 of alice, 3.0 GiB)".
+func inUse(u gpu.Unit) string {
+	users := usersOf(u)
+	var list []string
+	for _, p := range users[:min(len(users), mostUsers)] {
+		list = append(list, inWords(p))
+	}
+	if more := len(users) - mostUsers; more > 0 {
+		list = append(list, fmt.Sprintf("%d more", more))
+	}
+	where := ""
+	if u.Instance != nil {
+		where = " in " + u.Instance.UUID
+	}
+	return fmt.Sprintf("in use%s by %s", where, strings.Join(list, ", "))
+}
+
+// inWords is as much as is known of a process.
+func inWords(p gpu.Process) string {
+	var known []string
+	switch {
+	case p.Command != "" && p.User != "":
+		known = append(known, p.Command+" of "+p.User)
+	case p.Command+p.User != "":
+		known = append(known, p.Command+p.User)
+	}
+	if p.MemoryKnown {
+		known = append(known, size(p.MemoryBytes))
+	}
+	if len(known) == 0 {
+		return fmt.Sprintf("process %d", p.PID)
+	}
+	return fmt.Sprintf("process %d (%s)", p.PID, strings.Join(known, ", "))
+}
+
+func size(n uint64) string {
+	if n < 1<<30 {
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+}
+
+// GPUProcess is a process on a GPU of a job.
+type GPUProcess struct {
+	// GPU is the device's index, UUID its own.
+	GPU  int
+	UUID string
+	gpu.Process
+}
+
+// Leftovers are the processes that compute on the GPUs of a plan after the job and
+// did not before it, those of other users than the given one left out. Somebody
+// else's of the same user may be among them: once its parents are gone, nothing
+// tells where a process came from.
+func Leftovers(p Plan, before, after gpu.Inventory, user string) (list []GPUProcess) {
+	for _, d := range after.Devices {
+		w := slices.IndexFunc(p.Workers, func(w Worker) bool { return w.Device.is(d) })
+		if w < 0 {
+			continue
+		}
+		for _, process := range d.Processes {
+			stranger := process.User != "" && process.User != user
+			if stranger || present(before, d, process.PID) || !p.owns(d, process) {
+				continue
+			}
+			list = append(list, GPUProcess{GPU: p.Workers[w].Device.Index, UUID: d.UUID, Process: process})
+		}
+	}
+	return list
+}
+
+// owns reports whether a process on a GPU is where a worker of the plan was.
+func (p Plan) owns(d gpu.Device, process gpu.Process) bool {
+	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
+		return w.Device.is(d) && (w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
+	})
+}
+
+// present reports whether a process was on the GPU.
+func present(inv gpu.Inventory, d gpu.Device, pid int) bool {
+	return slices.ContainsFunc(inv.Devices, func(e gpu.Device) bool {
+		return e.UUID == d.UUID && (e.UUID != "" || e.Index == d.Index) &&
+			slices.ContainsFunc(e.Processes, func(p gpu.Process) bool { return p.PID == pid })
+	})
+}
+
+// is reports whether the device is the GPU, or an instance of it.
+func (d *Device) is(of gpu.Device) bool { return d != nil && d.on(of.UUID, of.Index) }
+
+// on is is for a GPU of which less is known. Indexes may shift while a job runs,
+// so they only count where there are no UUIDs.
+func (d *Device) on(uuid string, index int) bool {
+	own := d.UUID
+	if d.ParentUUID != "" {
+		own = d.ParentUUID
+	}
+	return own == uuid && (uuid != "" || d.Index == index)
+}
+
+// leftoverLines name the processes that are still on the job's GPUs.
+func (r Result) leftoverLines() (lines []string) {
+	for _, p := range r.GPULeftovers[:min(len(r.GPULeftovers), mostLeftovers)] {
+		lines = append(lines, fmt.Sprintf("still on GPU %d after the job: %s; end it, or its memory stays taken", p.GPU, inWords(p.Process)))
+	}
+	if more := len(r.GPULeftovers) - mostLeftovers; more > 0 {
+		lines = append(lines, text.Plural(more, "and %d more process is still on the job's GPUs", "and %d more processes are still on the job's GPUs"))
+	}
+	return lines
+}
+
+// mostLeftovers is how many are named on the terminal; the report has all.
+const mostLeftovers = 8
