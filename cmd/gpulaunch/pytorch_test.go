@@ -75,6 +75,17 @@ func TestPyTorchTraining(t *testing.T) {
 			}
 		})
 	}
+	t.Run("forked", func(t *testing.T) {
+		j := launchertest.Start(t, []string{"PYTHON_EXEC=" + python}, "run", "--nproc-per-node=4", "--start-method=forkserver", "--preload=torch.distributed", script)
+		code, stderr := j.Exit()
+		if code != 0 {
+			t.Fatalf("exit code %d\n%s", code, stderr)
+		}
+		stdout, _ := j.Output()
+		if forked, _ := checkTraining(t, stdout, 4); forked != ours {
+			t.Errorf("forked workers trained to %s, executed ones to %s", forked, ours)
+		}
+	})
 	t.Run("the same under torchrun", func(t *testing.T) {
 		// -r 1 -t 1: torchrun 1.13 fails on Python 3.11 when it has nothing to redirect.
 		cmd := exec.Command(python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=4",
