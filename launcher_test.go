@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -200,7 +199,7 @@ func observe(t *testing.T, form string, r row) outcome {
 	if i := slices.Index(mode, lockFile); i >= 0 {
 		mode[i] = filepath.Join(dir, "lock")
 		if r.while != nil {
-			lock = holdLock(mode[i], 0)
+			lock = launchertest.HoldLock(mode[i], 0)
 		}
 	}
 	var stdout, stderr launchertest.Buffer
@@ -424,22 +423,6 @@ func untilGone(pids []int) time.Duration {
 	return time.Since(begin)
 }
 
-// holdLock holds the lock that workers wait for until the file is closed, and tells
-// them whose end they wait for; 0 is nobody's.
-func holdLock(path string, holder int) *os.File {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err == nil {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-	}
-	if err == nil {
-		_, err = fmt.Fprint(f, holder)
-	}
-	if err != nil {
-		panic(err)
-	}
-	return f
-}
-
 // behaves is testdata/spawn.py as a Go function.
 var behaves = launcher.Register("behave", behave)
 
@@ -449,7 +432,7 @@ func behave(index int, mode []string) error {
 	case "index":
 		fmt.Printf("index %s rank %s\n", append(mode[1:], me)[0], os.Getenv("RANK"))
 	case "wait":
-		awaitEnd(mode[1])
+		launchertest.AwaitEnd(mode[1])
 	case "raise-one":
 		if mode[1] == me {
 			return fail(index)
@@ -462,9 +445,9 @@ func behave(index int, mode []string) error {
 	case "raise-in-turn":
 		signal.Ignore(unix.SIGTERM)
 		if mode[1] == me {
-			holding = holdLock(mode[2], os.Getpid())
+			holding = launchertest.HoldLock(mode[2], os.Getpid())
 		} else {
-			awaitEnd(mode[2])
+			launchertest.AwaitEnd(mode[2])
 		}
 		return fail(index)
 	case "abort":
@@ -477,7 +460,7 @@ func behave(index int, mode []string) error {
 	case "exit-one":
 		if mode[1] == me {
 			if len(mode) > 3 {
-				awaitEnd(mode[3])
+				launchertest.AwaitEnd(mode[3])
 			}
 			code, _ := strconv.Atoi(mode[2])
 			os.Exit(code)
@@ -487,19 +470,21 @@ func behave(index int, mode []string) error {
 	case "exit-and-leave":
 		sayWhenSignalled()
 		if index == 0 {
-			holding = holdLock(mode[1], os.Getpid())
+			holding = launchertest.HoldLock(mode[1], os.Getpid())
+			launchertest.AwaitFile(mode[1] + ".ready") // or the other would not be started any more
 			code, _ := strconv.Atoi(mode[2])
 			os.Exit(code)
 		}
-		awaitEnd(mode[1])
+		_ = os.WriteFile(mode[1]+".ready", []byte("x"), 0o600)
+		launchertest.AwaitEnd(mode[1])
 		<-time.After(100 * time.Millisecond)
 		fmt.Println("left by itself")
 	case "succeed-then-raise":
 		if index > 0 {
-			awaitEnd(mode[1])
+			launchertest.AwaitEnd(mode[1])
 			return fail(index)
 		}
-		holding = holdLock(mode[1], os.Getpid())
+		holding = launchertest.HoldLock(mode[1], os.Getpid())
 	case "nested":
 		what := "block"
 		if len(mode) > 1 {
@@ -547,32 +532,6 @@ func child(what string) int {
 		panic(err)
 	}
 	return c.Process.Pid
-}
-
-// awaitEnd waits until the process that held the lock has ended.
-func awaitEnd(path string) {
-	for {
-		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
-			break
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-	f, err := os.Open(path)
-	if err == nil {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-	}
-	if err != nil {
-		panic(err)
-	}
-	// A lock is released before its holder can be waited for.
-	holder, _ := io.ReadAll(f)
-	for string(holder) != "0" {
-		stat, err := os.ReadFile("/proc/" + string(holder) + "/stat")
-		if err != nil || regexp.MustCompile(`\) [ZX] `).Match(stat) {
-			return
-		}
-		<-time.After(time.Millisecond)
-	}
 }
 
 // TestREADME runs the command that the README shows first.

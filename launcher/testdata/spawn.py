@@ -124,7 +124,10 @@ def exit_and_leave(path, code):
     signal.signal(signal.SIGTERM, lambda *_: (say("signalled"), os._exit(0)))
     if RANK == 0:
         hold(path)
+        while not os.path.exists(path + ".ready"):  # or it would not be started any more
+            time.sleep(0.005)
         sys.exit(int(code))
+    open(path + ".ready", "w").close()
     await_end(path)
     time.sleep(0.1)
     say("left by itself")
