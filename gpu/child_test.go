@@ -41,6 +41,8 @@ func (cannedProbe) Inventory() Inventory {
 	return inv
 }
 
+func (cannedProbe) Listen() {}
+
 func (cannedProbe) Sample() Sample {
 	used := uint64(7)
 	return Sample{Time: time.Unix(1, 0).UTC(), Devices: []DeviceSample{{UUID: testUUID(0), MemoryUsedBytes: &used}}}

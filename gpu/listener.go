@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// deathsTolerated is how many children in a row may end within suspectLife while they listen for events. The next ones
-	// do not listen: if that is what ended them, at least the figures come.
+	// deathsTolerated is how many children in a row may end within suspectLife while they listen for events. The next one
+	// does not listen: if that is what ended them, at least the figures come, and if it is late as well it was not.
 	deathsTolerated = 3
 	suspectLife     = time.Minute
 	// answersBeforeRetry is how many questions a child that does not listen has to answer before it is tried again.
@@ -37,7 +37,7 @@ func (c *Client) buried() {
 		}
 		c.deaths++
 		if c.deaths == deathsTolerated {
-			const why = "%d GPU probes in a row ended while they listened for events; the next ones do not listen"
+			const why = "%d GPU probes in a row ended while they listened for events; the next one does not listen"
 			go c.listener.tell(fmt.Sprintf(why, c.deaths), c.OnNoEvents) // not held up by a call under way
 		}
 	}

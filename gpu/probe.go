@@ -76,6 +76,20 @@ func (p *Probe) Sample() Sample {
 	return p.source.sample()
 }
 
+// Listen makes sure that the event loop has something to listen to. It asks NVML once, and for no figures: these may
+// hang when an event is about to come.
+func (p *Probe) Listen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.tellFeed()
+	if p.source == nil && !p.closed {
+		p.open()
+	}
+	if p.source != nil && p.source.eventSource() == nil {
+		_, _ = p.source.inventory() // without one there is nothing to listen to, which the feed tells
+	}
+}
+
 // tellFeed lets the event loop know whose events there are now.
 func (p *Probe) tellFeed() {
 	if p.source == nil {

@@ -24,6 +24,8 @@ const (
 const (
 	askInventory = "inventory"
 	askSample    = "sample"
+	// askNothing is for a child that is only to listen: it looks at the GPUs once.
+	askNothing = "nothing"
 )
 
 // request is a question to the child.
@@ -90,6 +92,7 @@ func Serve(in io.Reader, out io.Writer, o Options) error {
 type prober interface {
 	Inventory() Inventory
 	Sample() Sample
+	Listen()
 }
 
 // serve calls watch for each request that wants events.
@@ -127,6 +130,9 @@ func answerTo(message []byte, p prober, watch func()) reply {
 	case askSample:
 		sample := p.Sample()
 		return reply{Sample: &sample}
+	case askNothing:
+		p.Listen()
+		return reply{}
 	default:
 		return reply{Error: fmt.Sprintf("unknown request %q", r.Ask)}
 	}

@@ -3,9 +3,11 @@
 package gpu
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
@@ -108,5 +110,31 @@ func diesInEvents(t *testing.T, c *Client, o Options, m nvmltest.Machine) {
 	}
 	for range 3 {
 		sampled(t, c)
+	}
+}
+
+// TestLateSamplesAreNotTheListenersFault: when children are late whether they listen or not, they go on listening; and
+// those who want no figures are not held up by what hangs in sampling.
+func TestLateSamplesAreNotTheListenersFault(t *testing.T) {
+	m := eight().With(behave("nvmlDeviceGetUtilizationRates", nvmltest.Hang))
+	o := installed(t, m)
+	c, h := listening(t, o)
+	for range deathsTolerated + 1 { // the last one does not listen
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := c.Sample(ctx)
+		cancel()
+		if err == nil {
+			t.Fatal("a sample came")
+		}
+		c.backoff.reset()
+		<-c.child.done
+	}
+	h.reason(t)
+	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(3, 79)))
+	if err := c.Listen(within(t, long)); err != nil {
+		t.Fatal(err)
+	}
+	if e := h.next(t); e.XID != 79 {
+		t.Errorf("%+v", e)
 	}
 }

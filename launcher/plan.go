@@ -3,6 +3,7 @@ package launcher
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
@@ -310,6 +311,10 @@ func (m Machine) warnings(o Options) []string {
 	}
 	if o.DeviceID == DeviceIndex && slices.ContainsFunc(m.Inventory.Devices, func(d gpu.Device) bool { return !d.Usable() || d.MIG }) {
 		list = append(list, "--device-id=index may name the wrong GPU: CUDA may not count one that is broken or in MIG mode; use --device-id=uuid")
+	}
+	if o.DeviceID == "" && m.Visible.Set && slices.ContainsFunc(m.Visible.Units, func(u gpu.Unit) bool { return u.ID == strconv.Itoa(u.Device.Index) }) &&
+		slices.ContainsFunc(m.Inventory.Devices, func(d gpu.Device) bool { return !d.Usable() }) {
+		list = append(list, fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q counts GPUs, and CUDA may not count one that is broken: workers may see other GPUs than planned; use --device-id=uuid", m.Visible.Value))
 	}
 	if m.Visible.Reason != "" && len(m.Visible.Units) > 0 {
 		list = append(list, m.Visible.Reason)

@@ -17,6 +17,8 @@ import (
 const (
 	// questionLimit is how long an answer about the GPUs is waited for.
 	questionLimit = 3 * time.Second
+	// leftoversLimit is the same after the job, when the user waits for the exit.
+	leftoversLimit = time.Second
 	// questionLate is how long the end of one that is under way is waited for at the
 	// end of the job: a driver that hangs must not hold up the exit.
 	questionLate = 250 * time.Millisecond
@@ -61,19 +63,24 @@ func (w *gpuWatch) keep(ctx context.Context) {
 			return
 		}
 		limited, cancel := context.WithTimeout(ctx, questionLimit)
-		_, _ = w.sample(limited) // for the events alone
+		_, _ = w.ask(limited, func() (gpu.Sample, error) { return gpu.Sample{}, w.client.Listen(limited) })
 		cancel()
 	}
 }
 
 func (w *gpuWatch) sample(ctx context.Context) (gpu.Sample, error) {
+	return w.ask(ctx, func() (gpu.Sample, error) { return w.client.Sample(ctx) })
+}
+
+// ask asks one thing at a time.
+func (w *gpuWatch) ask(ctx context.Context, question func() (gpu.Sample, error)) (gpu.Sample, error) {
 	select {
 	case w.turn <- struct{}{}:
 		defer func() { <-w.turn }()
 	case <-ctx.Done():
 		return gpu.Sample{}, ctx.Err()
 	}
-	s, err := w.client.Sample(ctx)
+	s, err := question()
 	w.failed = err != nil || s.Error != ""
 	return s, err
 }
@@ -89,12 +96,12 @@ func (w *gpuWatch) answers() bool {
 }
 
 // leftovers looks for processes that the job has left on its GPUs, for no longer
-// than questionLimit and not against a wish of the user.
+// than leftoversLimit and not when the user wanted the end.
 func (w *gpuWatch) leftovers(p launcher.Plan, r launcher.Result, before gpu.Inventory, control <-chan launcher.Control) []launcher.GPUProcess {
-	if p.Mode != launcher.ModeGPU || len(r.Workers) == 0 || r.Hurried || !w.answers() {
+	if p.Mode != launcher.ModeGPU || len(r.Workers) == 0 || r.Hurried || r.Signal != 0 || !w.answers() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), questionLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), leftoversLimit)
 	defer cancel()
 	answer := make(chan gpu.Inventory, 1)
 	go func() {

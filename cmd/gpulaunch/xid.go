@@ -34,6 +34,7 @@ type xids struct {
 	why      string // no events come
 	stopped  bool   // the job, for a fatal one
 	recent   map[xidKey]*xidRepeat
+	early    []gpu.XIDEvent // that came before the job began
 }
 
 // xidKey is what events are told by.
@@ -50,9 +51,14 @@ type xidRepeat struct {
 	timer *time.Timer
 }
 
-// begin is the job's start. What came before is not its business: the plan was
-// made after it. That no events come is only told if some are expected.
+// earlyEvents bounds what is kept of the time before.
+const earlyEvents = 64
+
+// begin is the job's start. What came since the GPUs were looked at is its business,
+// too: the plan knows nothing of it. That no events come is only told if some are
+// expected.
 func (x *xids) begin(p launcher.Plan, expected bool, recorder *metrics.Recorder, out *console) *launcher.XIDLog {
+	defer x.replay()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.quiet = x.quiet || !expected
@@ -61,6 +67,17 @@ func (x *xids) begin(p launcher.Plan, expected bool, recorder *metrics.Recorder,
 		x.out.say(noXIDs(x.why))
 	}
 	return x.log
+}
+
+// replay passes on what came early.
+func (x *xids) replay() {
+	x.mu.Lock()
+	early := x.early
+	x.early = nil
+	x.mu.Unlock()
+	for _, e := range early {
+		x.happened(e)
+	}
 }
 
 func noXIDs(why string) string { return "XIDs will not be told: " + why }
@@ -83,6 +100,9 @@ func (x *xids) happened(e gpu.XIDEvent) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.log == nil {
+		if len(x.early) < earlyEvents {
+			x.early = append(x.early, e)
+		}
 		return
 	}
 	if x.recorder != nil {

@@ -178,7 +178,7 @@ func TestEach(t *testing.T) {
 		{"port taken", "metrics", func(f *Facts) { f.Metrics.Err = syscall.EADDRINUSE }, Warn, "in use", nil},
 		{"chosen port taken", "metrics", func(f *Facts) { f.Metrics.Err, f.Metrics.Chosen = syscall.EADDRINUSE, true }, Fail, "in use", nil},
 		{"metrics off", "metrics", func(f *Facts) { f.Metrics = Metrics{} }, OK, "off", nil},
-		{"no TMPDIR", "tmpdir", func(f *Facts) { f.Temporary.Err = gone }, Fail, `"/tmp"`, nil},
+		{"no TMPDIR", "tmpdir", func(f *Facts) { f.Temporary.Err = gone }, Warn, `"/tmp"`, nil},
 		{"TMPDIR full", "tmpdir", func(f *Facts) { f.Temporary.Disk.Unused = 1 << 20 }, Warn, "only 1 MiB left", nil},
 		{"TMPDIR unknown", "tmpdir", func(f *Facts) { f.Temporary.Disk.Err = errOdd }, Unknown, "input/output", nil},
 

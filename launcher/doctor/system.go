@@ -86,7 +86,7 @@ func temporaryFolder(f Facts) []Result {
 	t := f.Temporary
 	switch {
 	case t.Err != nil:
-		return one(bad(Fail, "set TMPDIR to a folder that can be written", "no private folder can be made in %q: %v", t.Folder, t.Err))
+		return one(bad(Warn, "set TMPDIR to a folder that can be written: workers cannot leave error files, and forkserver does not work", "no private folder can be made in %q: %v", t.Folder, t.Err))
 	case t.Disk.Err != nil:
 		return one(untold("%s can be written; its free space is not known: %v", t.Folder, t.Disk.Err))
 	case t.Disk.Unused < smallDisk:

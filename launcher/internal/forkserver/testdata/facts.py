@@ -23,7 +23,7 @@ for name in sorted(vars(main)):
 print("main", main.__dict__ is globals(), len(inspect.stack()), sys.excepthook is sys.__excepthook__)
 print("argv", sys.argv, getattr(sys, "orig_argv", None), sys.executable)
 print("path", sys.path, sys.prefix, sys.warnoptions, sys._xoptions, sys.flags)
-print("left behind", [k for k in sys.path_importer_cache if k.startswith("/tmp")], [k for k in sys.modules if "forkserver" in k])
+print("left behind", sorted(k for k in sys.path_importer_cache if k.startswith("/tmp")), [k for k in sys.modules if "forkserver" in k])
 print("filters", warnings.filters)
 print("hook", getattr(sys.modules.get("sitecustomize"), "__file__", "").split("/")[-2:])
 for stream in sys.stdin, sys.stdout, sys.stderr:
