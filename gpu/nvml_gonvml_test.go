@@ -38,3 +38,10 @@ func (p distantProbe) Sample() Sample {
 	}
 	return sample
 }
+
+func (p distantProbe) Listen() {
+	p.Helper()
+	if err := p.c.Listen(within(p.TB, long)); err != nil {
+		p.Fatal(err)
+	}
+}
