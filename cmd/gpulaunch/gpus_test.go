@@ -147,7 +147,7 @@ func TestTrouble(t *testing.T) {
 		"missing":         {filepath.Join(t.TempDir(), "libnvidia-ml.so.1"), 1, "libnvidia-ml.so.1"},
 		"does not start":  {nvmltest.Install(t, eight.FailsToStart()), 1, "different versions"},
 		"old driver":      {nvmltest.Install(t, eight.OldDriver()), 8, "GPU 0, 1, 2, 3, 4, 5, 6, 7"},
-		"lost GPU":        {nvmltest.Install(t, eight.LostGPU(3)), 7, "lost"},
+		"lost GPU":        {nvmltest.Install(t, eight.LostGPU(3)), 7, "is left out: GPU is lost"},
 		"hangs":           {nvmltest.Install(t, eight.With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: 2, Action: nvmltest.Hang})), 1, "did not answer"},
 		"crashes":         {nvmltest.Install(t, eight.With(nvmltest.Behavior{Function: "nvmlInit*", Device: nvmltest.AllDevices, Action: nvmltest.Segfault})), 1, "died"},
 		"lacks a symbol":  {nvmltest.Install(t, eight.Without("nvmlDeviceGetUUID")), 8, "GPU 0, 1"},

@@ -41,7 +41,8 @@ func (h *host) await(i int) error {
 		if err != nil {
 			return err
 		}
-		ok = poll(func() bool { s := w.state(); return s == 0 || s == 'Z' })
+		// State Z is its first thread's: only one that has been waited for has ended.
+		ok = poll(func() bool { return w.state() == 0 })
 		since = time.Now()
 	}
 	if !ok {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,8 @@ const sizeLimit = 1 << 20
 // replaces it changes nothing.
 type Folder struct {
 	path string
+	mu   sync.Mutex // a job that is left in a hurry removes it while it may be read
+	gone bool
 	root *os.Root // for removing
 	dir  *os.File // the same folder, for system calls
 }
@@ -57,6 +60,11 @@ func base(attempt, rank int) string { return fmt.Sprintf("error-%d-%d.json", att
 // if that is nothing: no file, or an empty one. Errors are short phrases that go after
 // "rank 1's error file cannot be used: ".
 func (f *Folder) Read(attempt, rank int) (*Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gone {
+		return nil, unix.EBADF
+	}
 	data, err := f.content(base(attempt, rank))
 	if err != nil || len(data) == 0 {
 		return nil, err
@@ -159,6 +167,9 @@ func retry(call func() error) error {
 // folder: links are removed, not followed, and what a worker has put in the folder's
 // place stays. Of a folder that a worker has moved away the empty shell stays.
 func (f *Folder) Remove() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gone = true
 	_ = f.dir.Chmod(0o700) // a worker may have taken our rights away
 	f.empty()
 	held, err := f.dir.Stat()
