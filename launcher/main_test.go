@@ -17,6 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	writeUnread()
 	Init()
 	launchertest.RunIfWorker()
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))

@@ -42,13 +42,15 @@ func Supervise(fd string) (*KeeperLink, error) {
 	direct := make(chan os.Signal, 64)
 	// At once: the first would print a trace, the second stop this process alone.
 	signal.Notify(direct, unix.SIGQUIT, unix.SIGTSTP)
+	// At once, too: from here on something may write, and writing to a standard output
+	// that nobody reads must give an error rather than end this process with its workers
+	// still running (see package os/signal). Ignoring the signal would do that as well,
+	// but workers would inherit it (execve(2)).
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	go func() {
 		// The others are not waited for: it takes a millisecond, and until then a
 		// signal ends this process, which has started nothing yet.
 		link.Listen(direct, direct) // one that is lost here comes over the link, too
-		// Writing to a closed standard output must give an error, not end the process
-		// with the workers still running (see package os/signal).
-		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 		for sig := range direct {
 			control <- Control{Signal: sig.(syscall.Signal), Direct: true}
 		}
