@@ -32,9 +32,3 @@ type XIDEvent struct {
 	// Count is at least 1.
 	Count uint64 `json:"count"`
 }
-
-// eventMessage is what the child sends unasked: an event or, once each, why none come.
-type eventMessage struct {
-	Event    *XIDEvent `json:"event,omitempty"`
-	NoEvents string    `json:"no_events,omitempty"`
-}

@@ -1,7 +1,5 @@
 package gpu
 
-import "slices"
-
 // Where an inventory can come from.
 const (
 	// SourceNVML is NVIDIA's management library, libnvidia-ml.so.1.
@@ -81,44 +79,5 @@ type MIGInstance struct {
 	ComputeInstance *int `json:"compute_instance_id,omitempty"`
 }
 
-// problemNoInstance is the Problem of a GPU that is set up to be split, and is not split.
-const problemNoInstance = "MIG is enabled but no instance exists"
-
-// Options say where to look.
-type Options struct {
-	// Library is the NVML file to load; "" searches for it.
-	Library string
-	// Root is the folder that holds proc and dev; "" is "/". It is there for tests.
-	Root string
-}
-
-// none is the inventory of a machine without GPUs.
-func none(reason string) Inventory {
-	return Inventory{Source: SourceNone, Reason: reason, Devices: []Device{}}
-}
-
-// arrange puts devices into PCI order, numbers them, and returns where each one was before. A device whose address
-// nobody knows stays behind the one it was listed after, since NVML and the driver list by address as well.
-func arrange(devices []Device) []int {
-	type placed struct {
-		at   pciAddress
-		from int
-		dev  Device
-	}
-	order := make([]placed, len(devices))
-	var last pciAddress
-	for i, d := range devices {
-		if at, ok := parsePCI(d.PCIBusID); ok {
-			last = at
-		}
-		order[i] = placed{last, i, d}
-	}
-	slices.SortStableFunc(order, func(a, b placed) int { return a.at.compare(b.at) })
-	from := make([]int, len(order))
-	for i, p := range order {
-		from[i] = p.from
-		devices[i] = p.dev
-		devices[i].Index = i
-	}
-	return from
-}
+// ProblemNoInstance is the Problem of a GPU that is set up to be split, and is not split.
+const ProblemNoInstance = "MIG is enabled but no instance exists"

@@ -115,7 +115,7 @@ func (v *Visible) add(c choice) {
 	case c.device.MIG && len(c.device.MIGInstances) > 0:
 		v.add(choice{device: c.device, instance: &c.device.MIGInstances[0]})
 	case c.device.MIG:
-		c.device.Problem = problemNoInstance
+		c.device.Problem = ProblemNoInstance
 		v.Unusable = append(v.Unusable, c.device)
 	default:
 		v.Units = append(v.Units, Unit{ID: c.id, Device: c.device})

@@ -1,4 +1,4 @@
-package gpu
+package gpu_test
 
 import (
 	"fmt"
@@ -6,96 +6,79 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/gputest"
 )
 
-// testUUID makes a UUID whose beginning tells the GPU's index.
-func testUUID(i int) string { return fmt.Sprintf("GPU-%d%07d-1111-2222-3333-444444444444", i, i) }
-
-// machine is n healthy GPUs.
-func machine(n int) Inventory {
-	inv := Inventory{Source: SourceNVML, Devices: []Device{}}
-	for i := range n {
-		inv.Devices = append(inv.Devices, Device{Index: i, UUID: testUUID(i), PCIBusID: fmt.Sprintf("0000:%02x:00.0", i+1)})
-	}
-	return inv
-}
-
 // broken is a machine with a lost GPU.
-func broken(n, lost int) Inventory {
-	inv := machine(n)
+func broken(n, lost int) gpu.Inventory {
+	inv := gputest.Inventory(n)
 	inv.Devices[lost].Problem = "GPU is lost (code 15)"
 	return inv
 }
 
 // split is a machine with a GPU in MIG mode, with as many instances as asked for.
-func split(n, parent, instances int) Inventory {
-	inv := machine(n)
+func split(n, parent, instances int) gpu.Inventory {
+	inv := gputest.Inventory(n)
 	d := &inv.Devices[parent]
 	d.MIG = true
 	for i := range instances {
 		gi, ci := i+1, 0
-		d.MIGInstances = append(d.MIGInstances, MIGInstance{UUID: fmt.Sprintf("MIG-%d", i), GPUInstance: &gi, ComputeInstance: &ci})
+		d.MIGInstances = append(d.MIGInstances, gpu.MIGInstance{UUID: fmt.Sprintf("MIG-%d", i), GPUInstance: &gi, ComputeInstance: &ci})
 	}
 	if instances == 0 {
-		d.Problem = problemNoInstance
+		d.Problem = gpu.ProblemNoInstance
 	}
 	return inv
 }
 
-func ids(v Visible) string {
-	var list []string
-	for _, u := range v.Units {
-		list = append(list, u.ID)
-	}
-	return strings.Join(list, " ")
-}
-
 func TestVisible(t *testing.T) {
-	u := testUUID
+	u := gputest.UUID
 	for _, test := range []struct {
 		about string
-		inv   Inventory
+		inv   gpu.Inventory
 		value string
 		units string
 		cut   string
 		why   string // part of Reason; "" for none
 	}{
-		{"one", machine(4), "2", "2", "", ""},
-		{"order is kept", machine(4), "3,0,2", "3 0 2", "", ""},
-		{"text behind digits", machine(4), "1gpu2,2ampere", "1 2", "", ""},
-		{"hexadecimal is index 0", machine(4), "0x2", "0", "", ""},
-		{"blanks and signs", machine(4), " 1,\t+2 , -0", "1 2 0", "", ""},
-		{"leading zeros", machine(4), "003", "3", "", ""},
-		{"empty", machine(4), "", "", "", "hides every GPU"},
-		{"blank", machine(4), "  ", "", "", "hides every GPU"},
-		{"minus one", machine(4), "-1", "", "", "hides every GPU"},
-		{"minus one first", machine(4), "-1,0", "", "-1", "negative"},
-		{"minus one ends the list", machine(4), "2,-1,0", "2", "-1", "negative"},
-		{"no duplicate behind the end", machine(4), "2,-1,2", "2", "-1", "negative"},
-		{"out of range", machine(4), "0,4,1", "0", "4", "only the GPUs 0 to 3"},
-		{"out of range on one GPU", machine(1), "0,1", "0", "1", "only GPU 0"},
-		{"no GPU at all", machine(0), "0", "", "0", "no GPU"},
-		{"more digits than an integer has", machine(2), "0,99999999999999999999999,1", "0", "99999999999999999999999", "0 to 1"},
-		{"duplicate", machine(4), "0,1,0", "", "", "index 0 is given twice"},
-		{"duplicate in another spelling", machine(4), "1,01", "", "", "index 1 is given twice"},
-		{"duplicate behind a missing index", machine(2), "0,7,0", "", "", "index 0 is given twice"},
-		{"empty entry", machine(4), "0,,1", "0", "", "stops reading at \"\""},
-		{"word", machine(4), "0,all", "0", "all", "not an index"},
-		{"sign alone", machine(4), "0,+,1", "0", "+", "not an index"},
-		{"UUID in a list of indexes", machine(4), "0," + u(1), "0", u(1), "not an index"},
+		{"one", gputest.Inventory(4), "2", "2", "", ""},
+		{"order is kept", gputest.Inventory(4), "3,0,2", "3 0 2", "", ""},
+		{"text behind digits", gputest.Inventory(4), "1gpu2,2ampere", "1 2", "", ""},
+		{"hexadecimal is index 0", gputest.Inventory(4), "0x2", "0", "", ""},
+		{"blanks and signs", gputest.Inventory(4), " 1,\t+2 , -0", "1 2 0", "", ""},
+		{"leading zeros", gputest.Inventory(4), "003", "3", "", ""},
+		{"empty", gputest.Inventory(4), "", "", "", "hides every GPU"},
+		{"blank", gputest.Inventory(4), "  ", "", "", "hides every GPU"},
+		{"minus one", gputest.Inventory(4), "-1", "", "", "hides every GPU"},
+		{"minus one first", gputest.Inventory(4), "-1,0", "", "-1", "negative"},
+		{"minus one ends the list", gputest.Inventory(4), "2,-1,0", "2", "-1", "negative"},
+		{"no duplicate behind the end", gputest.Inventory(4), "2,-1,2", "2", "-1", "negative"},
+		{"out of range", gputest.Inventory(4), "0,4,1", "0", "4", "only the GPUs 0 to 3"},
+		{"out of range on one GPU", gputest.Inventory(1), "0,1", "0", "1", "only GPU 0"},
+		{"no GPU at all", gputest.Inventory(0), "0", "", "0", "no GPU"},
+		{"more digits than an integer has", gputest.Inventory(2), "0,99999999999999999999999,1", "0", "99999999999999999999999", "0 to 1"},
+		{"duplicate", gputest.Inventory(4), "0,1,0", "", "", "index 0 is given twice"},
+		{"duplicate in another spelling", gputest.Inventory(4), "1,01", "", "", "index 1 is given twice"},
+		{"duplicate behind a missing index", gputest.Inventory(2), "0,7,0", "", "", "index 0 is given twice"},
+		{"empty entry", gputest.Inventory(4), "0,,1", "0", "", "stops reading at \"\""},
+		{"word", gputest.Inventory(4), "0,all", "0", "all", "not an index"},
+		{"sign alone", gputest.Inventory(4), "0,+,1", "0", "+", "not an index"},
+		{"UUID in a list of indexes", gputest.Inventory(4), "0," + u(1), "0", u(1), "not an index"},
 
-		{"UUID", machine(4), u(2), u(2), "", ""},
-		{"prefixes become whole", machine(4), "GPU-3,GPU-00", u(3) + " " + u(0), "", ""},
-		{"ambiguous prefix", machine(4), "GPU-2,GPU-,GPU-1", u(2), "GPU-", "4 GPUs have a UUID"},
-		{"the shortest prefix there is", machine(1), "GPU-", u(0), "", ""},
-		{"unknown UUID", machine(4), "GPU-1,GPU-x,GPU-2", u(1), "GPU-x", "no GPU has this UUID"},
-		{"unknown UUIDs in the machine", Inventory{Devices: []Device{{}}}, "GPU-1", "", "GPU-1", "UUIDs of 1 are unknown"},
-		{"index in a list of UUIDs", machine(4), "GPU-1,2", u(1), "2", "does not begin with GPU-"},
-		{"blank before a UUID", machine(4), "GPU-1, GPU-2", u(1), " GPU-2", "does not begin with GPU-"},
-		{"duplicate text", machine(4), "GPU-1,GPU-2,GPU-1", "", "", "second time"},
-		{"duplicate text behind an unknown one", machine(4), "GPU-1,GPU-x,GPU-1", "", "", "second time"},
-		{"duplicate device", machine(4), "GPU-1," + u(1), "", "", "second time"},
-		{"lower case is no UUID", machine(4), "gpu-1", "", "gpu-1", "not an index"},
+		{"UUID", gputest.Inventory(4), u(2), u(2), "", ""},
+		{"prefixes become whole", gputest.Inventory(4), "GPU-3,GPU-00", u(3) + " " + u(0), "", ""},
+		{"ambiguous prefix", gputest.Inventory(4), "GPU-2,GPU-,GPU-1", u(2), "GPU-", "4 GPUs have a UUID"},
+		{"the shortest prefix there is", gputest.Inventory(1), "GPU-", u(0), "", ""},
+		{"unknown UUID", gputest.Inventory(4), "GPU-1,GPU-x,GPU-2", u(1), "GPU-x", "no GPU has this UUID"},
+		{"unknown UUIDs in the machine", gpu.Inventory{Devices: []gpu.Device{{}}}, "GPU-1", "", "GPU-1", "UUIDs of 1 are unknown"},
+		{"index in a list of UUIDs", gputest.Inventory(4), "GPU-1,2", u(1), "2", "does not begin with GPU-"},
+		{"blank before a UUID", gputest.Inventory(4), "GPU-1, GPU-2", u(1), " GPU-2", "does not begin with GPU-"},
+		{"duplicate text", gputest.Inventory(4), "GPU-1,GPU-2,GPU-1", "", "", "second time"},
+		{"duplicate text behind an unknown one", gputest.Inventory(4), "GPU-1,GPU-x,GPU-1", "", "", "second time"},
+		{"duplicate device", gputest.Inventory(4), "GPU-1," + u(1), "", "", "second time"},
+		{"lower case is no UUID", gputest.Inventory(4), "gpu-1", "", "gpu-1", "not an index"},
 
 		{"MIG by UUID", split(2, 1, 3), "MIG-2,MIG-0", "MIG-2 MIG-0", "", ""},
 		{"MIG takes no prefix", split(2, 1, 3), "MIG-", "", "MIG-", "no such MIG instance"},
@@ -104,16 +87,16 @@ func TestVisible(t *testing.T) {
 		{"one instance by two names", split(2, 1, 3), "MIG-1,MIG-" + u(1) + "/2/0", "", "", "second time"},
 		{"index of a split GPU", split(2, 1, 3), "1,0", "MIG-0 0", "", ""},
 		{"UUID of a split GPU", split(2, 1, 3), u(1), "MIG-0", "", ""},
-		{"MIG without NVML", Inventory{Source: SourceDriver}, "MIG-1", "", "MIG-1", "known to NVML alone"},
+		{"MIG without NVML", gpu.Inventory{Source: gpu.SourceDriver}, "MIG-1", "", "MIG-1", "known to NVML alone"},
 		{"GPU in a list of MIG", split(2, 1, 3), "MIG-0,GPU-0", "MIG-0", "GPU-0", "does not begin with MIG-"},
 
 		{"given indexes count broken GPUs", broken(4, 1), "2,3", "2 3", "", ""},
 		{"a broken one is dropped", broken(4, 1), "0,1,2", "0 2", "", ""},
-		{"long values are shortened", machine(1), strings.Repeat("x", 500), "", strings.Repeat("x", 500), "…"},
+		{"long values are shortened", gputest.Inventory(1), strings.Repeat("x", 500), "", strings.Repeat("x", 500), "…"},
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			v := test.inv.Visible(test.value, true)
-			if got := ids(v); got != test.units {
+			if got := gputest.IDs(v); got != test.units {
 				t.Errorf("units %q, want %q", got, test.units)
 			}
 			if v.Cut != test.cut {
@@ -134,20 +117,20 @@ func TestVisibleUnset(t *testing.T) {
 	unknown.Devices[2].UUID = ""
 	for _, test := range []struct {
 		about    string
-		inv      Inventory
+		inv      gpu.Inventory
 		units    string
 		unusable int
 	}{
-		{"no GPU", machine(0), "", 0},
-		{"by index", machine(3), "0 1 2", 0},
-		{"a broken GPU makes indexes uncertain", broken(3, 1), testUUID(0) + " " + testUUID(2), 1},
-		{"an unknown UUID leaves the index", unknown, testUUID(0) + " 2", 1},
-		{"each instance", split(2, 0, 2), "MIG-0 MIG-1 " + testUUID(1), 0},
-		{"no instance", split(2, 0, 0), testUUID(1), 1},
+		{"no GPU", gputest.Inventory(0), "", 0},
+		{"by index", gputest.Inventory(3), "0 1 2", 0},
+		{"a broken GPU makes indexes uncertain", broken(3, 1), gputest.UUID(0) + " " + gputest.UUID(2), 1},
+		{"an unknown UUID leaves the index", unknown, gputest.UUID(0) + " 2", 1},
+		{"each instance", split(2, 0, 2), "MIG-0 MIG-1 " + gputest.UUID(1), 0},
+		{"no instance", split(2, 0, 0), gputest.UUID(1), 1},
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			v := test.inv.Visible("ignored", false)
-			if got := ids(v); got != test.units {
+			if got := gputest.IDs(v); got != test.units {
 				t.Errorf("units %q, want %q", got, test.units)
 			}
 			if len(v.Unusable) != test.unusable {
@@ -172,18 +155,18 @@ func TestVisibleTellsParents(t *testing.T) {
 	if len(dropped) != 1 || dropped[0].Index != 1 {
 		t.Errorf("unusable %v", dropped)
 	}
-	halfSplit := machine(1)
+	halfSplit := gputest.Inventory(1)
 	halfSplit.Devices[0].MIG = true // nobody noted a problem
-	if v := halfSplit.Visible("0", true); len(v.Units) != 0 || v.Unusable[0].Problem != problemNoInstance {
+	if v := halfSplit.Visible("0", true); len(v.Units) != 0 || v.Unusable[0].Problem != gpu.ProblemNoInstance {
 		t.Errorf("got %+v", v)
 	}
 }
 
 func FuzzVisible(f *testing.F) {
-	for _, seed := range []string{"", "-1", "0,1", "0,0", "GPU-0,GPU-1", "MIG-0,MIG-" + testUUID(1) + "/1/0", " 1,+2", "1\n2", "GPU-,\xff"} {
+	for _, seed := range []string{"", "-1", "0,1", "0,0", "GPU-0,GPU-1", "MIG-0,MIG-" + gputest.UUID(1) + "/1/0", " 1,+2", "1\n2", "GPU-,\xff"} {
 		f.Add(seed)
 	}
-	machines := []Inventory{machine(0), machine(4), broken(4, 2), split(3, 1, 2)}
+	machines := []gpu.Inventory{gputest.Inventory(0), gputest.Inventory(4), broken(4, 2), split(3, 1, 2)}
 	f.Fuzz(func(t *testing.T, value string) {
 		for _, inv := range machines {
 			v := inv.Visible(value, true)
@@ -212,8 +195,8 @@ func FuzzVisible(f *testing.F) {
 					}
 					list = append(list, u.ID)
 				}
-				if again := inv.Visible(strings.Join(list, ","), true); ids(again) != ids(v) {
-					t.Errorf("%q gives %q, and that gives %q", value, ids(v), ids(again))
+				if again := inv.Visible(strings.Join(list, ","), true); gputest.IDs(again) != gputest.IDs(v) {
+					t.Errorf("%q gives %q, and that gives %q", value, gputest.IDs(v), gputest.IDs(again))
 				}
 			}
 		}

@@ -1,4 +1,4 @@
-package gpu
+package gpu_test
 
 import (
 	"bytes"
@@ -14,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/gputest"
 )
 
 // torchAnswer is what testdata/torch_visible.py tells of one value.
@@ -29,7 +32,7 @@ func generatedValues(n int) []string {
 	random := rand.New(rand.NewPCG(1, 2))
 	parts := []string{"0", "1", "2", "3", "4", "7", "00", "01", "10", "-1", "-0", "+1", "+3", "-7", " 1", "2 ", "\t3", "1 2", "1gpu2", "2,", "",
 		"x", "0x1", "all", tooLarge, "GPU-", "GPU-0", "GPU-1", "GPU-10", "GPU-00", "GPU-x", " GPU-2", "gpu-1",
-		testUUID(0), testUUID(1), testUUID(2), testUUID(3) + "0"}
+		gputest.UUID(0), gputest.UUID(1), gputest.UUID(2), gputest.UUID(3) + "0"}
 	values := []string{"", "-1", ","}
 	for range n {
 		var entries []string
@@ -49,7 +52,7 @@ func generatedValues(n int) []string {
 // whole result. PyTorch 1, which reads entry by entry, is held against how each entry reads; it knows no signs.
 func TestVisibleAgainstPyTorch(t *testing.T) {
 	values := generatedValues(5000)
-	inv := machine(4)
+	inv := gputest.Inventory(4)
 	for i, answer := range askTorch(t, inv, values) {
 		value := values[i]
 		switch {
@@ -77,7 +80,7 @@ func TestVisibleVectors(t *testing.T) {
 	if err := json.Unmarshal(text, &vectors); err != nil {
 		t.Fatal(err)
 	}
-	inv := machine(4)
+	inv := gputest.Inventory(4)
 	for value, want := range vectors {
 		if diff := cmp.Diff(inRange(want, len(inv.Devices)), indexesOf(inv.Visible(value, true))); diff != "" {
 			t.Errorf("%q: PyTorch (-) and we (+) differ:\n%s", value, diff)
@@ -96,7 +99,7 @@ func inRange(indexes []int, n int) []int {
 	return append([]int{}, indexes...)
 }
 
-func indexesOf(v Visible) []int {
+func indexesOf(v gpu.Visible) []int {
 	list := []int{}
 	for _, u := range v.Units {
 		list = append(list, u.Device.Index)
@@ -108,7 +111,7 @@ func indexesOf(v Visible) []int {
 func entriesAsSet(value string) []int {
 	set := []int{}
 	for entry := range strings.SplitSeq(value, ",") {
-		digits, negative, ok := leadingInteger(entry)
+		digits, negative, ok := gpu.LeadingInteger(entry)
 		switch n, err := strconv.Atoi(digits); {
 		case !ok || negative:
 			set = append(set, -1)
@@ -135,7 +138,7 @@ const (
 	standIn  = 999999999
 )
 
-func askTorch(t *testing.T, inv Inventory, values []string) []torchAnswer {
+func askTorch(t *testing.T, inv gpu.Inventory, values []string) []torchAnswer {
 	t.Helper()
 	question := struct {
 		UUIDs  []string `json:"uuids"`

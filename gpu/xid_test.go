@@ -1,8 +1,10 @@
-package gpu
+package gpu_test
 
 import (
 	"slices"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
 // TestXIDClasses holds the classes against the immediate actions of NVIDIA's catalogue, copied as lists of codes.
@@ -11,19 +13,19 @@ func TestXIDClasses(t *testing.T) {
 		99, 100, 101, 102, 103, 104, 105, 126, 127, 128, 129, 130, 131, 132, 133, 134, 135, 139}
 	reset := []uint64{46, 48, 62, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, 143, 151, 155, 156, 158}
 	ignore := []uint64{37, 38, 43, 44, 45, 63, 66, 67, 92, 93, 106, 107, 121, 137, 141, 152, 153, 154, 157, 160, 161}
-	exceptions := map[uint64]XIDClass{43: XIDApplication, 45: XIDApplication, 109: XIDApplication, 137: XIDApplication, 155: XIDOther}
+	exceptions := map[uint64]gpu.XIDClass{43: gpu.XIDApplication, 45: gpu.XIDApplication, 109: gpu.XIDApplication, 137: gpu.XIDApplication, 155: gpu.XIDOther}
 	for code := range uint64(1100) {
-		want := XIDOther
+		want := gpu.XIDOther
 		switch {
 		case slices.Contains(restartApp, code):
-			want = XIDApplication
+			want = gpu.XIDApplication
 		case slices.Contains(reset, code):
-			want = XIDFatal
+			want = gpu.XIDFatal
 		}
 		if class, ok := exceptions[code]; ok {
 			want = class
 		}
-		class, meaning := DescribeXID(code)
+		class, meaning := gpu.DescribeXID(code)
 		if class != want || meaning == "" {
 			t.Errorf("XID %d is %s (%s), want %s", code, class, meaning, want)
 		}
@@ -37,7 +39,7 @@ func TestXIDClasses(t *testing.T) {
 // TestXIDApplicationsOfDevicePlugin: what NVIDIA's device plugin does not hold against a GPU is never fatal here.
 func TestXIDApplicationsOfDevicePlugin(t *testing.T) {
 	for _, code := range []uint64{13, 31, 43, 45, 68, 109} {
-		if class, _ := DescribeXID(code); class != XIDApplication {
+		if class, _ := gpu.DescribeXID(code); class != gpu.XIDApplication {
 			t.Errorf("XID %d is %s", code, class)
 		}
 	}

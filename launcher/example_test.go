@@ -8,13 +8,13 @@ import (
 	"os"
 	"time"
 
-	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
 // readPlan plans n workers for this machine.
 func readPlan(n int) launcher.Plan {
-	inventory := gpu.Discover(gpu.Options{})
+	inventory := probe.Discover(probe.Options{})
 	value, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
 	machine, err := launcher.ReadMachine("", inventory, inventory.Visible(value, set), true)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
@@ -19,7 +20,7 @@ const (
 
 // planNow reads the machine and plans. With --busy=wait that is done once the GPUs
 // are free, or once as many are as workers were asked for.
-func (f *jobFlags) planNow(ctx context.Context, client *gpu.Client, say func(string)) (r planned) {
+func (f *jobFlags) planNow(ctx context.Context, client *probe.Client, say func(string)) (r planned) {
 	free := f.options
 	free.Busy = launcher.BusyFail
 	if o := f.options; o.Workers != launcher.CountAuto && o.Workers != launcher.CountGPU && !o.Oversubscribe {

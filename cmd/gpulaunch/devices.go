@@ -13,6 +13,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
@@ -73,7 +74,7 @@ func printDevices(w io.Writer, t deviceTable) error {
 }
 
 // memoryInUse asks for the bytes in use of each GPU and MIG instance, by UUID. What nobody tells is not in it.
-func memoryInUse(c *gpu.Client, inv gpu.Inventory, limit seconds) map[string]uint64 {
+func memoryInUse(c *probe.Client, inv gpu.Inventory, limit seconds) map[string]uint64 {
 	used := map[string]uint64{}
 	if inv.Source != gpu.SourceNVML {
 		return used

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
@@ -26,18 +27,18 @@ func newRunID() string {
 }
 
 // newClient is a client whose child is this very program and dies with it.
-func newClient(library string, spawner *launcher.Spawner) *gpu.Client {
-	c := gpu.NewClient([]string{"/proc/self/exe", "gpu-probe", library})
+func newClient(library string, spawner *launcher.Spawner) *probe.Client {
+	c := probe.NewClient([]string{"/proc/self/exe", "gpu-probe", library})
 	c.Start = spawner.Start
 	c.Ended = func(cmd *exec.Cmd) { spawner.Release(cmd.Process.Pid) }
 	return c
 }
 
 // discover lists the GPUs for no longer than the limit.
-func discover(ctx context.Context, c *gpu.Client, library string, limit seconds) gpu.Inventory {
+func discover(ctx context.Context, c *probe.Client, library string, limit seconds) gpu.Inventory {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(limit))
 	defer cancel()
-	return gpu.DiscoverWith(ctx, c, gpu.Options{Library: library})
+	return probe.DiscoverWith(ctx, c, probe.Options{Library: library})
 }
 
 // visible applies the inherited CUDA_VISIBLE_DEVICES.
@@ -47,7 +48,7 @@ func visible(inv gpu.Inventory) gpu.Visible {
 }
 
 // readMachine is everything that a plan depends on.
-func readMachine(ctx context.Context, c *gpu.Client, f *jobFlags) (launcher.Machine, error) {
+func readMachine(ctx context.Context, c *probe.Client, f *jobFlags) (launcher.Machine, error) {
 	inv := discover(ctx, c, f.library, f.gpuTimeout)
 	m, err := launcher.ReadMachine("", inv, visible(inv), f.needsTopology())
 	if err != nil {
@@ -66,7 +67,7 @@ func newProbe() *cobra.Command {
 	return &cobra.Command{
 		Use: "gpu-probe LIBRARY", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return gpu.ServeChild(gpu.Options{Library: args[0]})
+			return probe.ServeChild(probe.Options{Library: args[0]})
 		},
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/metrics"
@@ -227,7 +228,7 @@ type planned struct {
 // planUnless reads the machine and plans, unless the user wants to stop before
 // that is done: a driver may take its time, and other users of the GPUs more. While
 // suspended it does not return.
-func (f *runFlags) planUnless(out *console, client *gpu.Client) (launcher.Machine, launcher.Plan, error) {
+func (f *runFlags) planUnless(out *console, client *probe.Client) (launcher.Machine, launcher.Plan, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	result := make(chan planned, 1)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
@@ -26,7 +27,7 @@ const (
 
 // gpuWatch asks about the GPUs while a job runs, and knows whether it gets answers.
 type gpuWatch struct {
-	client *gpu.Client
+	client *probe.Client
 	stop   context.CancelFunc
 
 	turn   chan struct{} // holds a token while a question is under way
@@ -35,7 +36,7 @@ type gpuWatch struct {
 
 // watchGPUs has the figures recorded, if there is a recorder, and keeps the process
 // that tells of XIDs alive: one that died is replaced at the next question only.
-func watchGPUs(client *gpu.Client, wanted bool, recorder *metrics.Recorder) *gpuWatch {
+func watchGPUs(client *probe.Client, wanted bool, recorder *metrics.Recorder) *gpuWatch {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &gpuWatch{client: client, stop: cancel, turn: make(chan struct{}, 1)}
 	sample := w.sample

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
@@ -29,7 +30,7 @@ const patience = 5 * time.Second
 
 // Gather reads the facts. It opens no device: that would initialize a GPU, or hang with it.
 func Gather(g Given) Facts {
-	f := Facts{Given: g, DriverPresent: gpu.DriverPresent(g.Root), WSL: exists(g.Root + "/dev/dxg"), Localities: map[int]affinity.Locality{}}
+	f := Facts{Given: g, DriverPresent: probe.DriverPresent(g.Root), WSL: exists(g.Root + "/dev/dxg"), Localities: map[int]affinity.Locality{}}
 	f.OnBus, f.OnBusErr = onBus(g.Root)
 	f.Module, f.ModuleErr = module(g.Root)
 	f.Files = files(f)

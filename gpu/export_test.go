@@ -1,0 +1,4 @@
+package gpu
+
+// LeadingInteger is leadingInteger, for the external tests.
+var LeadingInteger = leadingInteger

@@ -1,0 +1,14 @@
+//go:build !linux || nonvml
+
+package probe
+
+import (
+	"errors"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+)
+
+// openNVML has nothing to open: this build leaves NVML out.
+func openNVML(Options, func() []gpu.Device) (source, error) {
+	return nil, errors.New("this build has no NVML (it was made with -tags nonvml)")
+}

@@ -1,0 +1,53 @@
+package probe
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// pciAddress is a device's place on the PCI bus. It orders as CUDA_DEVICE_ORDER=PCI_BUS_ID does.
+type pciAddress struct {
+	domain, bus, device, function uint64
+}
+
+// parsePCI reads domain:bus:device.function in hexadecimal. NVML writes eight digits of domain in upper case, sysfs
+// four or more in lower case; the file system of the driver writes as sysfs does.
+func parsePCI(s string) (pciAddress, bool) {
+	parts := strings.Split(s, ":")
+	if len(parts) != 3 {
+		return pciAddress{}, false
+	}
+	device, function, ok := strings.Cut(parts[2], ".")
+	if !ok {
+		return pciAddress{}, false
+	}
+	var a pciAddress
+	for _, field := range []struct {
+		text string
+		bits int
+		into *uint64
+	}{{parts[0], 32, &a.domain}, {parts[1], 8, &a.bus}, {device, 5, &a.device}, {function, 3, &a.function}} {
+		n, err := strconv.ParseUint(field.text, 16, field.bits)
+		if err != nil {
+			return pciAddress{}, false
+		}
+		*field.into = n
+	}
+	return a, true
+}
+
+// String is the form of /sys/bus/pci/devices.
+func (a pciAddress) String() string {
+	return fmt.Sprintf("%04x:%02x:%02x.%x", a.domain, a.bus, a.device, a.function)
+}
+
+func (a pciAddress) compare(b pciAddress) int {
+	return cmp.Or(
+		cmp.Compare(a.domain, b.domain),
+		cmp.Compare(a.bus, b.bus),
+		cmp.Compare(a.device, b.device),
+		cmp.Compare(a.function, b.function),
+	)
+}
