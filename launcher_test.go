@@ -35,6 +35,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 func TestMain(m *testing.M) {
@@ -244,7 +246,7 @@ func observe(t *testing.T, form string, r row) outcome {
 }
 
 // startForm starts workers that do what mode says.
-func startForm(t *testing.T, form string, p launcher.Plan, cfg launcher.Config, preload string, mode []string) (*launcher.Group, error) {
+func startForm(t *testing.T, form string, p plan.Plan, cfg launcher.Config, preload string, mode []string) (*launcher.Group, error) {
 	t.Helper()
 	if form == "function" {
 		return behaves.Start(p, cfg, mode)
@@ -260,14 +262,14 @@ func startForm(t *testing.T, form string, p launcher.Plan, cfg launcher.Config, 
 }
 
 // cpuPlan is a plan for workers without GPUs on this machine.
-func cpuPlan(t testing.TB, workers int) launcher.Plan {
+func cpuPlan(t testing.TB, workers int) plan.Plan {
 	t.Helper()
 	none := gpu.Inventory{}
-	m, err := launcher.ReadMachine("", none, none.Visible("", false), false)
+	m, err := machine.Read("", none, none.Visible("", false), plan.Options{Affinity: affinity.Policy{Mode: affinity.ModeNone}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := launcher.NewPlan(m, launcher.Options{Workers: launcher.CountOf(workers), Affinity: affinity.Policy{Mode: affinity.ModeNone}})
+	p, err := plan.New(m, plan.Options{Workers: plan.Workers(workers), Affinity: affinity.Policy{Mode: affinity.ModeNone}})
 	if err != nil {
 		t.Fatal(err)
 	}

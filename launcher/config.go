@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // DefaultGrace is the grace period of a Config that names none.
@@ -54,7 +56,7 @@ type Config struct {
 	// Replan gives the plan for a restart, in which CPUs may have become allowed or
 	// forbidden; it gets the one before. nil keeps that. The number of workers and
 	// their ranks must stay.
-	Replan func(Plan) (Plan, error)
+	Replan func(plan.Plan) (plan.Plan, error)
 	// Output is what becomes of the workers' output: by default OutputInherit for
 	// one worker and OutputPrefix for several. Stdout and Stderr take it when it is
 	// prefixed; nil means this process's own.

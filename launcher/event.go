@@ -1,6 +1,10 @@
 package launcher
 
-import "time"
+import (
+	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
+)
 
 // Kind is what an Event tells.
 type Kind string
@@ -33,7 +37,7 @@ type Event struct {
 	// Attempt counts from 0; it is the number of restarts so far.
 	Attempt int
 	// Plan is set in JobStarted and JobRestarting.
-	Plan *Plan
+	Plan *plan.Plan
 	// Template is set in TemplateReady.
 	Template *Template
 	// Rank and PID are set in WorkerStarted and WorkerExited.

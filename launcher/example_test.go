@@ -10,17 +10,20 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // readPlan plans n workers for this machine.
-func readPlan(n int) launcher.Plan {
+func readPlan(n int) plan.Plan {
 	inventory := probe.Discover(probe.Options{})
 	value, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
-	machine, err := launcher.ReadMachine("", inventory, inventory.Visible(value, set), true)
+	options := plan.Options{Workers: plan.Workers(n), Oversubscribe: true, Environ: os.Environ()}
+	machine, err := machine.Read("", inventory, inventory.Visible(value, set), options)
 	if err != nil {
 		log.Fatal(err)
 	}
-	plan, err := launcher.NewPlan(machine, launcher.Options{Workers: launcher.CountOf(n), Oversubscribe: true})
+	plan, err := plan.New(machine, options)
 	if err != nil {
 		log.Fatal(err)
 	}

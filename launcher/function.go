@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	workerside "github.com/gpulaunch/gpulaunch/launcher/worker"
 )
 
@@ -113,7 +114,7 @@ func Init() {
 // Start runs the function once in each worker process of a plan, see the
 // function Start. A worker whose function returns an error or panics ends with
 // code 1 and a RaisedError that has the stack. cfg.Argv is not used.
-func (f *Function[A]) Start(p Plan, cfg Config, arg A) (*Group, error) {
+func (f *Function[A]) Start(p plan.Plan, cfg Config, arg A) (*Group, error) {
 	if cfg.StartMethod == StartForkserver {
 		return nil, errors.New("the start method forkserver is for Python workers: use exec for Go functions")
 	}
@@ -124,7 +125,7 @@ func (f *Function[A]) Start(p Plan, cfg Config, arg A) (*Group, error) {
 	if cfg.Environ == nil {
 		cfg.Environ = os.Environ()
 	}
-	cfg.Environ = workerEnviron(cfg.Environ, map[string]string{functionVariable: f.name, argumentVariable: path})
+	cfg.Environ = plan.MergeEnviron(cfg.Environ, map[string]string{functionVariable: f.name, argumentVariable: path})
 	cfg.Argv = []string{"/proc/self/exe"}
 	g, err := start(p, cfg, func() { os.Remove(path) })
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // Bounds for what nobody can hurry.
@@ -51,7 +52,7 @@ const (
 // Group is one attempt at a plan: all its workers, from the first start to the
 // last end. One goroutine runs it; the methods may be called from any.
 type Group struct {
-	plan    *Plan
+	plan    *plan.Plan
 	attempt int
 	cgroup  *cgroup.Group // nil without one
 	*stage
@@ -83,7 +84,7 @@ type Group struct {
 
 // worker is a planned worker and its process.
 type worker struct {
-	*Worker
+	*plan.Worker
 	*proc
 	stderr  *tail // nil if it does not come this way
 	oom     bool  // killed, and the kernel then counted one more for want of memory
@@ -91,7 +92,7 @@ type worker struct {
 }
 
 // startGroup begins an attempt. ended may be nil.
-func startGroup(p *Plan, s *stage, attempt int, cg *cgroup.Group, ended func()) *Group {
+func startGroup(p *plan.Plan, s *stage, attempt int, cg *cgroup.Group, ended func()) *Group {
 	g := &Group{
 		plan: p, stage: s, attempt: attempt, cgroup: cg, ended: ended,
 		requests: make(chan func(), 64), begun: make(chan struct{}), done: make(chan struct{}),
@@ -244,8 +245,8 @@ func (g *Group) poll() {
 	}
 }
 
-func (g *Group) startWorker(planned *Worker, null *os.File) error {
-	sp := spec{job: g.stage, argv: g.cfg.Argv, cpus: planned.CPUs, env: workerEnviron(g.cfg.Environ, planned.Env, g.attemptEnv(planned)), cgroup: g.cgroup,
+func (g *Group) startWorker(planned *plan.Worker, null *os.File) error {
+	sp := spec{job: g.stage, argv: g.cfg.Argv, cpus: planned.CPUs, env: planned.Environ(g.cfg.Environ, g.attemptEnv(planned)), cgroup: g.cgroup,
 		memory: g.plan.Memory, memoryNodes: planned.MemoryNodes}
 	sp.files = [3]*os.File{null, os.Stdout, os.Stderr}
 	if g.cfg.Stdin != nil && planned.Rank == 0 {
@@ -275,7 +276,7 @@ func (g *Group) startWorker(planned *Worker, null *os.File) error {
 }
 
 // attemptEnv is what the environment of a worker gets anew in each attempt.
-func (g *Group) attemptEnv(w *Worker) map[string]string {
+func (g *Group) attemptEnv(w *plan.Worker) map[string]string {
 	env := map[string]string{
 		"TORCHELASTIC_RESTART_COUNT": strconv.Itoa(g.attempt),
 		"MASTER_PORT":                strconv.Itoa(g.plan.MasterPort),
@@ -289,7 +290,7 @@ func (g *Group) attemptEnv(w *Worker) map[string]string {
 }
 
 // started enters a new worker and has it waited for.
-func (g *Group) started(planned *Worker, pid, pidfd int, stderr *tail) {
+func (g *Group) started(planned *plan.Worker, pid, pidfd int, stderr *tail) {
 	w := &worker{Worker: planned, proc: newProc(pid, pidfd), stderr: stderr}
 	g.workers = append(g.workers, w)
 	g.live++

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // pids gives what workers announced as "ready PID".
@@ -166,7 +167,7 @@ func TestSuspendedNothingStarts(t *testing.T) {
 	acted := make(chan struct{})
 	h.control <- Control{Signal: unix.SIGTSTP, Done: func() { close(acted) }}
 	done := make(chan Result)
-	go func() { done <- h.run(2, func(p *Plan) { p.MaxRestarts = 1 }) }()
+	go func() { done <- h.run(2, func(p *plan.Plan) { p.MaxRestarts = 1 }) }()
 	<-acted
 	select {
 	case r := <-done:
@@ -195,19 +196,19 @@ func TestAStoppedWorkerCanBeEnded(t *testing.T) {
 
 func TestRestart(t *testing.T) {
 	h := newHarness(t, "succeed-after", "2")
-	r := h.run(2, func(p *Plan) { p.MaxRestarts, p.FreePort = 2, true })
+	r := h.run(2, func(p *plan.Plan) { p.MaxRestarts, p.FreePort = 2, true })
 	if r.ExitCode != 0 || r.Restarts != 2 {
 		t.Errorf("%+v", r)
 	}
 	h = newHarness(t, "succeed-after", "3")
-	r = h.run(2, func(p *Plan) { p.MaxRestarts, p.FreePort = 2, true })
+	r = h.run(2, func(p *plan.Plan) { p.MaxRestarts, p.FreePort = 2, true })
 	if r.ExitCode != 9 || r.Restarts != 2 || !strings.Contains(r.Summary()[0], "2 restarts did not help") {
 		t.Errorf("%+v %q", r, r.Summary())
 	}
 	// What cannot be started is not tried again.
 	h = newHarness(t)
 	h.cfg.Argv = []string{"/no/such/program"}
-	if r := h.run(2, func(p *Plan) { p.MaxRestarts = 5 }); r.ExitCode != 127 || r.Restarts != 0 {
+	if r := h.run(2, func(p *plan.Plan) { p.MaxRestarts = 5 }); r.ExitCode != 127 || r.Restarts != 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -270,7 +271,7 @@ func TestBinding(t *testing.T) {
 	h := newHarness(t, "report")
 	all := h.plan(1).Workers[0].CPUs
 	one := affinity.CPUs(all.Max())
-	r := h.run(2, func(p *Plan) { p.Workers[1].CPUs = one })
+	r := h.run(2, func(p *plan.Plan) { p.Workers[1].CPUs = one })
 	if r.ExitCode != 0 {
 		t.Fatalf("%+v", r)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // Control is a wish that reaches a running job from outside. The first one that
@@ -56,7 +57,7 @@ func (c Control) Stops() bool {
 
 // Run runs a plan to its end, restarts included. It blocks until all workers
 // are gone, or until control has asked for the end a third time.
-func Run(p Plan, cfg Config, control <-chan Control) Result {
+func Run(p plan.Plan, cfg Config, control <-chan Control) Result {
 	s, err := newStage(&p, &cfg)
 	if err != nil {
 		now := time.Now()
@@ -76,7 +77,7 @@ func Run(p Plan, cfg Config, control <-chan Control) Result {
 }
 
 type job struct {
-	plan Plan
+	plan plan.Plan
 	*stage
 	control <-chan Control
 	attempt int

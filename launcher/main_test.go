@@ -14,6 +14,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 func TestMain(m *testing.M) {
@@ -96,7 +97,7 @@ func (h *harness) sweeping() {
 }
 
 // run runs a job of n workers to its end.
-func (h *harness) run(n int, change ...func(*Plan)) Result {
+func (h *harness) run(n int, change ...func(*plan.Plan)) Result {
 	h.t.Helper()
 	p := h.plan(n)
 	for _, c := range change {
@@ -106,17 +107,20 @@ func (h *harness) run(n int, change ...func(*Plan)) Result {
 }
 
 // plan is a plan for n workers that may use all CPUs.
-func (h *harness) plan(n int) Plan {
+func (h *harness) plan(n int) plan.Plan {
 	h.t.Helper()
 	cpus, err := affinity.Current(os.Getpid())
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	p := Plan{Mode: ModeCPU, Nodes: 1, WorldSize: n, MasterAddr: "127.0.0.1", MasterPort: 1}
-	for i := range n {
-		w := Worker{Rank: i, LocalRank: i, CPUs: cpus}
-		w.Env = p.environment(w, "")
-		p.Workers = append(p.Workers, w)
+	node := affinity.Node{CPUs: cpus}
+	m := plan.Machine{Topology: &affinity.Topology{Online: cpus, Allowed: cpus, Nodes: []affinity.Node{node}}}
+	for cpu := range cpus.All() {
+		m.Topology.Cores = append(m.Topology.Cores, affinity.Core{ID: len(m.Topology.Cores), Package: -1, CPUs: affinity.CPUs(cpu)})
+	}
+	p, err := plan.New(m, plan.Options{Workers: plan.Workers(n), MasterPort: 1, Environ: h.cfg.Environ})
+	if err != nil {
+		h.t.Fatal(err)
 	}
 	return p
 }

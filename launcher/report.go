@@ -3,11 +3,12 @@ package launcher
 import (
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // Report is how the job ended, for people and programs.
-func (r Result) Report(p Plan, cfg Config) report.Report {
+func (r Result) Report(p plan.Plan, cfg Config) report.Report {
 	rep := report.Report{
 		RunID: p.RunID, Host: r.Host, StartMethod: string(cfg.StartMethod),
 		WorldSize: p.WorldSize, Nodes: p.Nodes, NodeRank: p.NodeRank,

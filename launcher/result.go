@@ -9,6 +9,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // Exit is how a process ended, Descendant a process below the launcher.
@@ -61,7 +62,7 @@ type Result struct {
 
 // WorkerResult is how one worker ended.
 type WorkerResult struct {
-	Worker         *Worker
+	Worker         *plan.Worker
 	PID            int
 	Exit           Exit
 	Started, Ended time.Time
@@ -105,7 +106,7 @@ func (r WorkerResult) String() string {
 
 func (w *worker) label() string { return label(w.Worker, w.pid) }
 
-func label(w *Worker, pid int) string {
+func label(w *plan.Worker, pid int) string {
 	if w.Device == nil {
 		return fmt.Sprintf("rank %d (pid %d)", w.Rank, pid)
 	}

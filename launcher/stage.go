@@ -11,6 +11,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/errorfile"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/forkserver"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // stage is what the attempts of one job share.
@@ -28,7 +29,7 @@ type stage struct {
 }
 
 // newStage completes the plan and cfg and makes what a job needs besides. close it.
-func newStage(p *Plan, cfg *Config) (*stage, error) {
+func newStage(p *plan.Plan, cfg *Config) (*stage, error) {
 	s := &stage{cfg: cfg, started: time.Now()}
 	s.host, _ = os.Hostname() // "" where there is none
 	if p.FreePort && p.MasterPort == 0 {
@@ -83,8 +84,11 @@ func (s *stage) makeFolder() {
 // what removes it. Without one the kernel's books of parents and children do. A
 // further attempt gets a new one: after cgroup.kill Linux 6.18 also kills whatever
 // is started into the group later (clone3(2), CLONE_INTO_CGROUP).
-func (s *stage) makeCgroup(p *Plan) (g *cgroup.Group, remove func()) {
-	g, err := cgroup.Make(cgroup.Place{Parent: p.Cgroup.Parent}, func(path string) { s.cfg.Keeper.tell(link.Cgroup, path) })
+func (s *stage) makeCgroup(p *plan.Plan) (g *cgroup.Group, remove func()) {
+	if p.Cgroup.Parent == "" {
+		return nil, func() {}
+	}
+	g, err := cgroup.Make(p.Cgroup.Parent, func(path string) { s.cfg.Keeper.tell(link.Cgroup, path) })
 	if err != nil {
 		return nil, func() {}
 	}

@@ -1,6 +1,10 @@
 package launcher
 
-import "time"
+import (
+	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
+)
 
 // Start starts the workers of a plan and returns when all have been started. It
 // is for programs that use this package as a library: one attempt, no keeper, and
@@ -9,12 +13,12 @@ import "time"
 //
 // The error says why workers could not be started, see StartError; those that had
 // been are gone by then.
-func Start(p Plan, cfg Config) (*Group, error) {
+func Start(p plan.Plan, cfg Config) (*Group, error) {
 	return start(p, cfg, nil)
 }
 
 // start is Start with something more to do at the end of the job.
-func start(p Plan, cfg Config, ended func()) (*Group, error) {
+func start(p plan.Plan, cfg Config, ended func()) (*Group, error) {
 	s, err := newStage(&p, &cfg)
 	if err != nil {
 		return nil, err

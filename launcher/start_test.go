@@ -6,15 +6,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"golang.org/x/sys/unix"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // start starts workers of a harness as a library would.
@@ -51,6 +54,26 @@ func TestStartAndStop(t *testing.T) {
 	}
 }
 
+// A library's user may have set what a plan has a default for, and may not have told the
+// plan of it.
+func TestInheritedDefaultsAreTheUsers(t *testing.T) {
+	for _, set := range []string{"7", ""} {
+		h := newHarness(t, "report")
+		h.cfg.Environ = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "OMP_NUM_THREADS=") })
+		p := h.plan(1) // which knows of no OMP_NUM_THREADS
+		want := p.Workers[0].Env["OMP_NUM_THREADS"]
+		if set != "" {
+			h.cfg.Environ, want = append(h.cfg.Environ, "OMP_NUM_THREADS="+set), set
+		}
+		if r := Run(p, h.cfg, nil); r.ExitCode != 0 {
+			t.Fatalf("%+v", r)
+		}
+		if !strings.Contains(h.stdout.String(), `"OMP_NUM_THREADS":"`+want+`"`) {
+			t.Errorf("OMP_NUM_THREADS is not %q: %s", want, h.stdout.String())
+		}
+	}
+}
+
 // TestStartFails: what could not be started is told at once, and nothing stays.
 func TestStartFails(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
@@ -71,7 +94,7 @@ func TestStartFails(t *testing.T) {
 
 func TestStartRefuses(t *testing.T) {
 	h := newHarness(t, "block")
-	if g, err := Start(Plan{}, h.cfg); g != nil || err == nil || !strings.Contains(err.Error(), "no workers") {
+	if g, err := Start(plan.Plan{}, h.cfg); g != nil || err == nil || !strings.Contains(err.Error(), "no workers") {
 		t.Errorf("%v, %v", g, err)
 	}
 	h.cfg.Argv = nil
@@ -152,17 +175,17 @@ func TestNoZombies(t *testing.T) {
 func TestNotStarted(t *testing.T) {
 	h := newHarness(t, "block")
 	h.cfg.FailureWait = 24 * time.Hour
-	g := &Group{stage: &stage{cfg: &h.cfg}, plan: &Plan{}, timer: time.NewTimer(time.Hour), told: map[int]bool{}, state: starting, live: 1}
-	g.workerFailed(&worker{Worker: &Worker{}, proc: &proc{reaped: true}})
+	g := &Group{stage: &stage{cfg: &h.cfg}, plan: &plan.Plan{}, timer: time.NewTimer(time.Hour), told: map[int]bool{}, state: starting, live: 1}
+	g.workerFailed(&worker{Worker: &plan.Worker{}, proc: &proc{reaped: true}})
 	if g.state != stopping {
 		t.Errorf("state %d while starting", g.state)
 	}
 	g.state = running
-	g.workerFailed(&worker{Worker: &Worker{}, proc: &proc{reaped: true}})
+	g.workerFailed(&worker{Worker: &plan.Worker{}, proc: &proc{reaped: true}})
 	if g.state != leaving {
 		t.Errorf("state %d while running", g.state)
 	}
-	r := Result{Root: &WorkerResult{Worker: &Worker{}, Exit: Exit{Code: 3}}, ExitCode: 3, NotStarted: 4}
+	r := Result{Root: &WorkerResult{Worker: &plan.Worker{}, Exit: Exit{Code: 3}}, ExitCode: 3, NotStarted: 4}
 	if text := strings.Join(r.Summary(), "\n"); !strings.Contains(text, "4 workers were not started any more") {
 		t.Errorf("%s", text)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/forkserver"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // Template is what is known of the process that workers are forked from.
@@ -29,7 +30,7 @@ type Template struct {
 
 // startTemplate starts the template process if there is to be one; it does not
 // wait for the imports.
-func (s *stage) startTemplate(p *Plan) error {
+func (s *stage) startTemplate(p *plan.Plan) error {
 	cfg := s.cfg
 	if cfg.StartMethod != StartForkserver {
 		return nil
@@ -89,12 +90,13 @@ func (s *stage) templateOutput() (stdout, stderr *os.File, done func(), err erro
 
 // templateEnviron is the template's environment. Libraries of threads read
 // OMP_NUM_THREADS when they are loaded, which is in the template.
-func templateEnviron(inherited []string, p *Plan) []string {
-	added := map[string]string{}
-	if n, ok := p.Workers[0].Env["OMP_NUM_THREADS"]; ok {
-		added["OMP_NUM_THREADS"] = n
+func templateEnviron(inherited []string, p *plan.Plan) []string {
+	const name = "OMP_NUM_THREADS"
+	w := plan.Worker{Env: map[string]string{}}
+	if n, ok := p.Workers[0].Env[name]; ok {
+		w.Env[name] = n
 	}
-	return workerEnviron(inherited, added)
+	return w.Environ(inherited, nil)
 }
 
 // awaitTemplate waits until workers can be forked.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 const (
@@ -44,7 +45,7 @@ type XIDLog struct {
 }
 
 type rankedDevice struct {
-	*Device
+	*plan.Device
 	rank int
 }
 
@@ -57,7 +58,7 @@ type xidEntry struct {
 }
 
 // NewXIDLog is for the GPUs of a plan's workers.
-func NewXIDLog(p Plan) *XIDLog {
+func NewXIDLog(p plan.Plan) *XIDLog {
 	l := &XIDLog{seen: map[int][]xidEntry{}}
 	for _, w := range p.Workers {
 		if w.Device != nil {
@@ -71,7 +72,7 @@ func NewXIDLog(p Plan) *XIDLog {
 // event concerns, none if the GPU is not the job's.
 func (l *XIDLog) Add(e gpu.XIDEvent) (index int, ranks []int) {
 	for _, d := range l.devices {
-		if d.on(e.UUID, e.Index) && (e.MIG == "" || e.MIG == d.UUID) {
+		if d.Matches(e.UUID, e.Index) && (e.MIG == "" || e.MIG == d.UUID) {
 			index, ranks = d.Index, append(ranks, d.rank)
 		}
 	}
@@ -102,7 +103,7 @@ func (l *XIDLog) keep(index int, e gpu.XIDEvent) {
 // before are the XIDs of a worker's device that have to do with its end, as far as
 // the time tells: the earliest first. What came before its start was another
 // attempt's, unless the GPU is not to be relied on since.
-func (l *XIDLog) before(w *Worker, start, end time.Time) (list []XID) {
+func (l *XIDLog) before(w *plan.Worker, start, end time.Time) (list []XID) {
 	if l == nil || w.Device == nil {
 		return nil
 	}

@@ -8,16 +8,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/plan/plantest"
 )
 
 // madePlan is the plan for a machine.
-func madePlan(t *testing.T, m Machine, change func(*Options)) Plan {
+func madePlan(t *testing.T, m plan.Machine, change func(*plan.Options)) plan.Plan {
 	t.Helper()
-	o := options()
+	o := plantest.Options()
 	if change != nil {
 		change(&o)
 	}
-	p, err := NewPlan(m, o)
+	p, err := plan.New(m, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,20 +27,20 @@ func madePlan(t *testing.T, m Machine, change func(*Options)) Plan {
 }
 
 func TestXIDLogOwners(t *testing.T) {
-	three := twoNodes("2,0,1", 0, 0, 1)
+	three := plantest.TwoNodes("2,0,1", 0, 0, 1)
 	for name, c := range map[string]struct {
-		plan  Plan
+		plan  plan.Plan
 		event gpu.XIDEvent
 		want  string
 	}{
 		"a rank's GPU":       {madePlan(t, three, nil), gpu.XIDEvent{UUID: "GPU-2", Index: 2, XID: 79}, "GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
 		"shifted":            {madePlan(t, three, nil), gpu.XIDEvent{UUID: "GPU-2", Index: 1, XID: 79}, "GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
-		"nobody's":           {madePlan(t, three, func(o *Options) { o.Workers = CountOf(1) }), gpu.XIDEvent{UUID: "GPU-1", Index: 1, XID: 79}, ""},
+		"nobody's":           {madePlan(t, three, func(o *plan.Options) { o.Workers = plan.Workers(1) }), gpu.XIDEvent{UUID: "GPU-1", Index: 1, XID: 79}, ""},
 		"unknown":            {madePlan(t, three, nil), gpu.XIDEvent{Index: -1, XID: 79}, ""},
-		"shared":             {madePlan(t, twoNodes("unset", 0), func(o *Options) { o.Workers, o.Oversubscribe = CountOf(2), true }), gpu.XIDEvent{UUID: "GPU-0", XID: 31}, "GPU 0 (rank 0, 1): XID 31, page fault in GPU memory: an illegal address was accessed (application)"},
-		"an instance":        {madePlan(t, sickParts(), nil), gpu.XIDEvent{UUID: "GPU-0", MIG: "MIG-2", XID: 1234}, "GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
-		"all instances":      {madePlan(t, sickParts(), nil), gpu.XIDEvent{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
-		"on the second node": {madePlan(t, three, func(o *Options) { o.Nodes, o.NodeRank, o.MasterPort = 2, 1, 1 }), gpu.XIDEvent{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 4): XID 48, uncorrectable memory error (fatal)"},
+		"shared":             {madePlan(t, plantest.TwoNodes("unset", 0), func(o *plan.Options) { o.Workers, o.Oversubscribe = plan.Workers(2), true }), gpu.XIDEvent{UUID: "GPU-0", XID: 31}, "GPU 0 (rank 0, 1): XID 31, page fault in GPU memory: an illegal address was accessed (application)"},
+		"an instance":        {madePlan(t, plantest.SickMIG(), nil), gpu.XIDEvent{UUID: "GPU-0", MIG: "MIG-2", XID: 1234}, "GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
+		"all instances":      {madePlan(t, plantest.SickMIG(), nil), gpu.XIDEvent{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
+		"on the second node": {madePlan(t, three, func(o *plan.Options) { o.Nodes, o.NodeRank, o.MasterPort = 2, 1, 1 }), gpu.XIDEvent{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 4): XID 48, uncorrectable memory error (fatal)"},
 		"another kind":       {madePlan(t, three, nil), gpu.XIDEvent{UUID: "GPU-0", Kind: gpu.KindDoubleBitECC}, "GPU 0 (rank 1): event double-bit-ecc"},
 		"a flood":            {madePlan(t, three, nil), gpu.XIDEvent{UUID: "GPU-0", Kind: gpu.KindDropped}, "GPU 0 (rank 1): events in too great a variety to be told apart"},
 	} {
@@ -56,7 +58,7 @@ func TestXIDLogOwners(t *testing.T) {
 }
 
 func TestXIDLogBefore(t *testing.T) {
-	p := madePlan(t, twoNodes("unset", 0, 1), nil)
+	p := madePlan(t, plantest.TwoNodes("unset", 0, 1), nil)
 	l := NewXIDLog(p)
 	end := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	begin := end.Add(-time.Hour)
@@ -77,7 +79,7 @@ func TestXIDLogBefore(t *testing.T) {
 	if diff := cmp.Diff(want, l.before(&p.Workers[0], begin, end)); diff != "" {
 		t.Error(diff)
 	}
-	if got := l.before(&Worker{}, begin, end); got != nil {
+	if got := l.before(&plan.Worker{}, begin, end); got != nil {
 		t.Errorf("without a GPU: %v", got)
 	}
 	if got := (*XIDLog)(nil).before(&p.Workers[0], begin, end); got != nil {
@@ -98,7 +100,7 @@ func TestXIDLogBefore(t *testing.T) {
 // TestXIDLogIsBounded: a driver that reports for ever takes no memory for it, and
 // neither does it drive out what another GPU said.
 func TestXIDLogIsBounded(t *testing.T) {
-	p := madePlan(t, twoNodes("unset", 0, 1), nil)
+	p := madePlan(t, plantest.TwoNodes("unset", 0, 1), nil)
 	l := NewXIDLog(p)
 	now := time.Now()
 	l.Add(gpu.XIDEvent{Time: now, UUID: "GPU-1", Index: 1, Kind: gpu.KindXID, XID: 79, Count: 1})

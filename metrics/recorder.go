@@ -8,6 +8,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // Recorder keeps the latest of everything that is told. Its methods may be
@@ -20,7 +21,7 @@ type Recorder struct {
 
 	mu         sync.Mutex
 	started    time.Time
-	plan       *launcher.Plan
+	plan       *plan.Plan
 	template   *launcher.Template
 	restarts   int
 	workers    map[int]*worker
@@ -38,7 +39,7 @@ type Build struct {
 
 // worker is what is known of one rank, over all attempts.
 type worker struct {
-	plan    *launcher.Worker
+	plan    *plan.Worker
 	pid     int // 0 when none is running
 	started time.Time
 	// pastCPU is the processor time of earlier attempts, cpu that of this one.

@@ -13,6 +13,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,9 +26,9 @@ func story() *Recorder {
 		{UUID: "GPU-0", Name: "A", PCIBusID: "0000:01:00.0"},
 		{Index: 1, UUID: "GPU-1", Name: "A", PCIBusID: "0000:02:00.0"},
 	}})
-	plan := &launcher.Plan{Mode: "gpu", RunID: "r", Affinity: affinity.Policy{Mode: affinity.ModeNode}, Workers: []launcher.Worker{
-		{CPUs: affinity.CPUs(0, 1), Device: &launcher.Device{UUID: "GPU-0"}},
-		{Rank: 1, LocalRank: 1, CPUs: affinity.CPUs(2), Device: &launcher.Device{Index: 1, UUID: "GPU-1"}},
+	plan := &plan.Plan{Mode: "gpu", RunID: "r", Affinity: affinity.Policy{Mode: affinity.ModeNode}, Workers: []plan.Worker{
+		{CPUs: affinity.CPUs(0, 1), Device: &plan.Device{UUID: "GPU-0"}},
+		{Rank: 1, LocalRank: 1, CPUs: affinity.CPUs(2), Device: &plan.Device{Index: 1, UUID: "GPU-1"}},
 	}}
 	for _, e := range []launcher.Event{
 		{Kind: launcher.JobStarted, Plan: plan},

@@ -9,7 +9,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
-	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 const (
@@ -22,9 +22,9 @@ const (
 // are free, or once as many are as workers were asked for.
 func (f *jobFlags) planNow(ctx context.Context, client *probe.Client, say func(string)) (r planned) {
 	free := f.options
-	free.Busy = launcher.BusyFail
-	if o := f.options; o.Workers != launcher.CountAuto && o.Workers != launcher.CountGPU && !o.Oversubscribe {
-		free.Busy = launcher.BusySkip
+	free.Busy = plan.BusyFail
+	if o := f.options; o.Workers != plan.WorkersAuto && o.Workers != plan.WorkersGPU && !o.Oversubscribe {
+		free.Busy = plan.BusySkip
 	}
 	ticker := time.NewTicker(busyPoll)
 	defer ticker.Stop()
@@ -36,11 +36,11 @@ func (f *jobFlags) planNow(ctx context.Context, client *probe.Client, say func(s
 		}
 		known := r.machine.Inventory.Source == gpu.SourceNVML
 		// What waiting cannot help is an error of this plan, too.
-		r.plan, r.err = launcher.NewPlan(r.machine, f.options)
-		if f.options.Busy != launcher.BusyWait || !waiting && !known || known && r.err != nil {
+		r.plan, r.err = plan.New(r.machine, f.options)
+		if f.options.Busy != plan.BusyWait || !waiting && !known || known && r.err != nil {
 			return r
 		}
-		if plan, err := launcher.NewPlan(r.machine, free); known && err == nil {
+		if plan, err := plan.New(r.machine, free); known && err == nil {
 			r.plan, r.options = plan, free
 			return r
 		}
@@ -59,7 +59,7 @@ func (f *jobFlags) planNow(ctx context.Context, client *probe.Client, say func(s
 
 // waitingFor says what --busy=wait waits for. While NVML gives no answer, nobody
 // knows whether GPUs are free.
-func waitingFor(m launcher.Machine) string {
+func waitingFor(m plan.Machine) string {
 	if m.Inventory.Source != gpu.SourceNVML {
 		return "waiting for NVML to say who uses the GPUs: " + m.Inventory.Reason
 	}

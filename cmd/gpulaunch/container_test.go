@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
 )
 
 // asPID1 begins a command line in a process namespace of its own, where
@@ -57,7 +57,7 @@ func TestFirstProcessOfAContainer(t *testing.T) {
 }
 
 func TestJobCgroup(t *testing.T) {
-	place := launcher.FindCgroup()
+	place := machine.FindCgroup()
 	if place.Parent == "" {
 		t.Skipf("no control group can be made here: %s", place.Reason) // also in CI: not every machine has one
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/doctor"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
@@ -67,21 +69,21 @@ func examine(f *jobFlags) []doctor.Result {
 }
 
 // ordinaryPlan is what run would do without any flags, by the variables that stand for them.
-func ordinaryPlan(g doctor.Given) (launcher.Plan, error) {
+func ordinaryPlan(g doctor.Given) (plan.Plan, error) {
 	var f jobFlags
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.register(fs)
 	if err := environment(fs); err != nil {
-		return launcher.Plan{}, err
+		return plan.Plan{}, err
 	}
 	if err := f.complete(nil); err != nil {
-		return launcher.Plan{}, err
+		return plan.Plan{}, err
 	}
-	m, err := launcher.ReadMachine("", g.Inventory, g.Visible, f.needsTopology())
+	m, err := machine.Read("", g.Inventory, g.Visible, f.options)
 	if err != nil {
-		return launcher.Plan{}, err
+		return plan.Plan{}, err
 	}
-	return launcher.NewPlan(m, f.options)
+	return plan.New(m, f.options)
 }
 
 // tryMetrics listens where run would, for a moment.

@@ -12,12 +12,13 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/affinity/capture"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // machineFrom is a machine that is planned for elsewhere: a capture, or a sys tree
 // and where GPUs would be on it.
-func machineFrom(path, localities string) (m launcher.Machine, err error) {
+func machineFrom(path, localities string) (m plan.Machine, err error) {
 	captured, err := capture.Open(path)
 	if err != nil {
 		return m, err
@@ -34,11 +35,11 @@ func machineFrom(path, localities string) (m launcher.Machine, err error) {
 	if localities != "" {
 		places, inv = parsePlaces(localities)
 	}
-	m, err = launcher.ReadMachine(captured.Root, inv, inv.Visible("", false), true)
+	m, err = machine.Read(captured.Root, inv, inv.Visible("", false), plan.Options{})
 	if err != nil {
 		return m, fmt.Errorf("%s: %w", path, err)
 	}
-	m.Cgroup = launcher.CgroupPlace{Reason: "planned for another machine"}
+	m.Cgroup = plan.CgroupPlace{Reason: "planned for another machine"}
 	return m, settle(&m, path, places)
 }
 
@@ -98,7 +99,7 @@ func parsePlaces(list string) (places []place, inv gpu.Inventory) {
 
 // settle puts the made-up GPUs where they are to be, and refuses places that the
 // machine does not have.
-func settle(m *launcher.Machine, path string, places []place) error {
+func settle(m *plan.Machine, path string, places []place) error {
 	for i, p := range places {
 		loc := m.Localities[i]
 		switch {

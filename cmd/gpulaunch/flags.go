@@ -15,11 +15,12 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // jobFlags are those that run and plan share.
 type jobFlags struct {
-	options    launcher.Options
+	options    plan.Options
 	command    launcher.Command
 	standalone bool
 	library    string
@@ -31,12 +32,12 @@ type jobFlags struct {
 func (f *jobFlags) register(fs *pflag.FlagSet) {
 	o := &f.options
 	f.flags = fs
-	o.Workers, o.Affinity.Mode, o.Visible = launcher.CountAuto, affinity.ModeNode, launcher.VisibleOwn
-	o.Threads, o.Memory, o.NIC = affinity.ThreadsAll, affinity.MemoryNone, launcher.NICNone
-	o.Health, o.Busy = launcher.HealthWarn, launcher.BusyWarn
+	o.Workers, o.Affinity.Mode, o.Visible = plan.WorkersAuto, affinity.ModeNode, plan.VisibleOwn
+	o.Threads, o.Memory, o.NIC = affinity.ThreadsAll, affinity.MemoryNone, plan.NICNone
+	o.Health, o.Busy = plan.HealthWarn, plan.BusyWarn
 	f.cgroup = "auto"
 
-	parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one per GPU), cpu (one per CPU) or a number", &o.Workers, launcher.ParseCount)
+	parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one per GPU), cpu (one per CPU) or a number", &o.Workers, plan.ParseWorkerCount)
 	o.Nodes = 1
 	parsed(fs, "nnodes", "N", "machines in the job, each with a gpulaunch of its own", &o.Nodes, whole)
 	parsed(fs, "node-rank", "I", "this machine's number among them, from 0", &o.NodeRank, whole)
@@ -54,11 +55,11 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	parsed(fs, "threads", "WHICH", "hardware threads of a worker's cores: all or one-per-core", &o.Threads, affinity.ParseThreads)
 	fs.BoolVar(&o.StrictAffinity, "strict-affinity", false, "fail rather than widen to other CPUs when those near a device may not be used")
 	parsed(fs, "memory-policy", "POLICY", "memory of the NUMA nodes of a worker's CPUs: none, preferred, bind or interleave", &o.Memory, affinity.ParseMemoryPolicy)
-	parsed(fs, "nic", "WHICH", "RDMA device of a worker: none (left to NCCL and UCX) or closest (to its GPU)", &o.NIC, launcher.ParseNICChoice)
-	parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with torchrun", &o.Visible, launcher.ParseVisibility)
-	parsed(fs, "device-id", "NAME", "name of a worker's GPU in CUDA_VISIBLE_DEVICES: index or uuid\n(the index, as long as CUDA is sure to count as gpulaunch does)", &o.DeviceID, launcher.ParseDeviceID)
-	parsed(fs, "health", "WHAT", "GPUs with something wrong: warn, skip (use others), fail or off", &o.Health, launcher.ParseHealthMode)
-	parsed(fs, "busy", "WHAT", "GPUs that others compute on: warn, skip (use others), wait (till they are free) or fail", &o.Busy, launcher.ParseBusyMode)
+	parsed(fs, "nic", "WHICH", "RDMA device of a worker: none (left to NCCL and UCX) or closest (to its GPU)", &o.NIC, plan.ParseNICChoice)
+	parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with torchrun", &o.Visible, plan.ParseVisibility)
+	parsed(fs, "device-id", "NAME", "name of a worker's GPU in CUDA_VISIBLE_DEVICES: index or uuid\n(the index, as long as CUDA is sure to count as gpulaunch does)", &o.DeviceID, plan.ParseDeviceID)
+	parsed(fs, "health", "WHAT", "GPUs with something wrong: warn, skip (use others), fail or off", &o.Health, plan.ParseHealthMode)
+	parsed(fs, "busy", "WHAT", "GPUs that others compute on: warn, skip (use others), wait (till they are free) or fail", &o.Busy, plan.ParseBusyMode)
 	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false, "let workers share a GPU when there are more of them than GPUs")
 	parsed(fs, "cgroup", "WHEN", "control group for the job: auto (under cgroup v2, if it can be written) or off", &f.cgroup, oneOf("auto", "off"))
 	fs.BoolVar(&o.RequireGPU, "require-gpu", false, "fail rather than run CPU-only workers")
@@ -92,7 +93,7 @@ func (f *jobFlags) complete(args []string) error {
 		o.RunID = newRunID()
 	}
 	o.NoCgroup = f.cgroup == "off"
-	o.Inherited = launcher.Inherit(os.Environ())
+	o.Environ = os.Environ()
 	f.command.Args, f.command.Python = args, os.Getenv("PYTHON_EXEC")
 	return nil
 }

@@ -13,10 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // newRunID is a name for a job that got none.
@@ -48,18 +49,13 @@ func visible(inv gpu.Inventory) gpu.Visible {
 }
 
 // readMachine is everything that a plan depends on.
-func readMachine(ctx context.Context, c *probe.Client, f *jobFlags) (launcher.Machine, error) {
+func readMachine(ctx context.Context, c *probe.Client, f *jobFlags) (plan.Machine, error) {
 	inv := discover(ctx, c, f.library, f.gpuTimeout)
-	m, err := launcher.ReadMachine("", inv, visible(inv), f.needsTopology())
+	m, err := machine.Read("", inv, visible(inv), f.options)
 	if err != nil {
 		err = fmt.Errorf("%w: --affinity=none", err)
 	}
 	return m, err
-}
-
-// needsTopology says that without the machine's topology there is no plan.
-func (f *jobFlags) needsTopology() bool {
-	return f.options.Affinity.Mode != affinity.ModeNone || f.options.Memory != affinity.MemoryNone
 }
 
 // newProbe is the child that keeps NVML open, see package gpu.

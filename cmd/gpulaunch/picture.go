@@ -10,12 +10,12 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/affinity/draw"
-	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // picture is a plan on its machine.
-func picture(m launcher.Machine, p launcher.Plan) draw.Picture {
+func picture(m plan.Machine, p plan.Plan) draw.Picture {
 	pic := draw.Picture{Topology: m.Topology}
 	ranks := map[int][]int{} // by GPU
 	for _, w := range p.Workers {

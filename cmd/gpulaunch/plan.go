@@ -13,6 +13,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // planFlags are those of plan beyond a job's.
@@ -73,7 +74,7 @@ func (f *planFlags) plan(w io.Writer, argv []string) error {
 	if err != nil {
 		return err
 	}
-	p, err := launcher.NewPlan(m, f.options)
+	p, err := plan.New(m, f.options)
 	if err != nil {
 		return err
 	}
@@ -98,13 +99,13 @@ func (f *planFlags) plan(w io.Writer, argv []string) error {
 }
 
 // machine is this one, or that of --from.
-func (f *planFlags) machine() (launcher.Machine, error) {
+func (f *planFlags) machine() (plan.Machine, error) {
 	switch {
 	case f.from != "":
-		f.options.Inherited = nil // the variables of this machine are not the other's
+		f.options.Environ = nil // the variables of this machine are not the other's
 		return machineFrom(f.from, f.localities)
 	case f.localities != "":
-		return launcher.Machine{}, fmt.Errorf("--localities=%s needs --from: on this machine the GPUs are where they are", f.localities)
+		return plan.Machine{}, fmt.Errorf("--localities=%s needs --from: on this machine the GPUs are where they are", f.localities)
 	}
 	spawner := launcher.NewSpawner()
 	client := newClient(f.library, spawner)
@@ -118,7 +119,7 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-func printPlan(w io.Writer, p launcher.Plan, argv []string) error {
+func printPlan(w io.Writer, p plan.Plan, argv []string) error {
 	fmt.Fprintf(w, "mode      %s (%s)\n", p.Mode, p.Reason)
 	fmt.Fprintf(w, "affinity  %s\n", p.Affinity)
 	if p.Memory != affinity.MemoryNone {

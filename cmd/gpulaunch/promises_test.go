@@ -9,8 +9,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 func TestAFailureStopsTheOthers(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // pythonWithTorch finds an interpreter that can import torch, or skips.
@@ -101,12 +101,12 @@ func TestPyTorchTraining(t *testing.T) {
 }
 
 // planJSON is what gpulaunch plan --json says.
-func planJSON(t *testing.T, args ...string) launcher.Plan {
+func planJSON(t *testing.T, args ...string) plan.Plan {
 	t.Helper()
 	j := launchertest.Start(t, nil, append([]string{"plan", "--json"}, args...)...)
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
-	var p launcher.Plan
+	var p plan.Plan
 	if err := json.Unmarshal([]byte(stdout), &p); err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
@@ -111,14 +113,14 @@ func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
 }
 
 // replan reads again which CPUs may be used; the GPUs stay those of the start.
-func (f *runFlags) replan(m launcher.Machine, before launcher.Plan) (launcher.Plan, error) {
-	m, err := launcher.ReadMachine("", m.Inventory, m.Visible, f.needsTopology())
+func (f *runFlags) replan(m plan.Machine, before plan.Plan) (plan.Plan, error) {
+	m, err := machine.Read("", m.Inventory, m.Visible, f.options)
 	if err != nil {
-		return launcher.Plan{}, err
+		return plan.Plan{}, err
 	}
 	o := f.options
 	o.Workers = o.Workers.Fixed(len(before.Workers))
-	return launcher.NewPlan(m, o)
+	return plan.New(m, o)
 }
 
 // createReport opens the report's file, if there is to be one: that it cannot be
@@ -155,7 +157,7 @@ func (f *runFlags) launch(keeper *launcher.KeeperLink) (rep report.Report, err e
 		Output: f.output, Stdout: out.stdout, Stderr: out.stderr,
 		Spawner: spawner, Subreaper: true, ChildEnded: childEnded(), LeaveBehind: f.sweep == "off",
 		Keeper: keeper, Log: out.say,
-		Replan: func(before launcher.Plan) (launcher.Plan, error) { return f.replan(m, before) },
+		Replan: func(before plan.Plan) (plan.Plan, error) { return f.replan(m, before) },
 	}
 	if f.grace == 0 {
 		config.Grace = -1 // for a Config, 0 is the default
@@ -171,12 +173,12 @@ func (f *runFlags) launch(keeper *launcher.KeeperLink) (rep report.Report, err e
 	f.greet(p, out)
 	f.greetTemplate(&config, out)
 	told := m.Inventory.Source == gpu.SourceNVML
-	if f.onXID == "stop" && p.Mode == launcher.ModeGPU && !told {
+	if f.onXID == "stop" && p.Mode == plan.ModeGPU && !told {
 		out.say("warning: --on-xid=stop has no effect: only NVML tells of XIDs")
 	}
-	watch := watchGPUs(client, told && (recorder != nil || p.Mode == launcher.ModeGPU), recorder)
+	watch := watchGPUs(client, told && (recorder != nil || p.Mode == plan.ModeGPU), recorder)
 	defer watch.stop()
-	config.XIDs = events.begin(p, told && p.Mode == launcher.ModeGPU, recorder, out)
+	config.XIDs = events.begin(p, told && p.Mode == plan.ModeGPU, recorder, out)
 	r := launcher.Run(p, config, out.control)
 	r.GPULeftovers = watch.leftovers(p, r, m.Inventory, out.control)
 	events.end()
@@ -219,16 +221,16 @@ func (f *runFlags) check(args []string) error {
 
 // planned is what planUnless comes to.
 type planned struct {
-	machine launcher.Machine
-	plan    launcher.Plan
-	options launcher.Options
+	machine plan.Machine
+	plan    plan.Plan
+	options plan.Options
 	err     error
 }
 
 // planUnless reads the machine and plans, unless the user wants to stop before
 // that is done: a driver may take its time, and other users of the GPUs more. While
 // suspended it does not return.
-func (f *runFlags) planUnless(out *console, client *probe.Client) (launcher.Machine, launcher.Plan, error) {
+func (f *runFlags) planUnless(out *console, client *probe.Client) (plan.Machine, plan.Plan, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	result := make(chan planned, 1)
@@ -242,7 +244,7 @@ func (f *runFlags) planUnless(out *console, client *probe.Client) (launcher.Mach
 		case c := <-out.control:
 			switch {
 			case c.Stops():
-				return launcher.Machine{}, launcher.Plan{}, &exitError{code: 128 + int(c.Signal),
+				return plan.Machine{}, plan.Plan{}, &exitError{code: 128 + int(c.Signal),
 					err: fmt.Errorf("%s: nothing was started", launcher.SignalName(c.Signal))}
 			case c.Direct:
 			case c.Signal == unix.SIGTSTP:
@@ -280,7 +282,7 @@ func (f *runFlags) tell(inv gpu.Inventory, config *launcher.Config, out *console
 }
 
 // greet says what is about to run.
-func (f *runFlags) greet(p launcher.Plan, out *console) {
+func (f *runFlags) greet(p plan.Plan, out *console) {
 	for _, w := range p.Warnings {
 		out.say("warning: " + w)
 	}
@@ -291,7 +293,7 @@ func (f *runFlags) greet(p launcher.Plan, out *console) {
 	if len(p.Workers) == 1 {
 		workers = "1 worker"
 	}
-	if p.Mode == launcher.ModeCPU {
+	if p.Mode == plan.ModeCPU {
 		out.say(fmt.Sprintf("%s on CPUs, no GPU: %s", workers, p.Reason))
 		return
 	}
@@ -299,7 +301,7 @@ func (f *runFlags) greet(p launcher.Plan, out *console) {
 }
 
 // devices lists the GPUs of a plan: "GPU 0, 1, 2".
-func devices(p launcher.Plan) string {
+func devices(p plan.Plan) string {
 	var list []string
 	seen := map[int]bool{}
 	for _, w := range p.Workers {

@@ -12,6 +12,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
 
@@ -98,8 +99,8 @@ func (w *gpuWatch) answers() bool {
 
 // leftovers looks for processes that the job has left on its GPUs, for no longer
 // than leftoversLimit and not when the user wanted the end.
-func (w *gpuWatch) leftovers(p launcher.Plan, r launcher.Result, before gpu.Inventory, control <-chan launcher.Control) []launcher.GPUProcess {
-	if p.Mode != launcher.ModeGPU || len(r.Workers) == 0 || r.Hurried || r.Signal != 0 || !w.answers() {
+func (w *gpuWatch) leftovers(p plan.Plan, r launcher.Result, before gpu.Inventory, control <-chan launcher.Control) []launcher.GPUProcess {
+	if p.Mode != plan.ModeGPU || len(r.Workers) == 0 || r.Hurried || r.Signal != 0 || !w.answers() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leftoversLimit)

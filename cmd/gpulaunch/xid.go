@@ -11,6 +11,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
 
@@ -57,7 +58,7 @@ const earlyEvents = 64
 // begin is the job's start. What came since the GPUs were looked at is its business,
 // too: the plan knows nothing of it. That no events come is only told if some are
 // expected.
-func (x *xids) begin(p launcher.Plan, expected bool, recorder *metrics.Recorder, out *console) *launcher.XIDLog {
+func (x *xids) begin(p plan.Plan, expected bool, recorder *metrics.Recorder, out *console) *launcher.XIDLog {
 	defer x.replay()
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -21,6 +21,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
@@ -147,8 +148,8 @@ func TestNoXIDs(t *testing.T) {
 func heardXIDs(t *testing.T, stop bool) (x *xids, lines func() []string, control chan launcher.Control) {
 	out := &console{control: make(chan launcher.Control, 4), texts: make(chan string, 1024), done: make(chan struct{})}
 	x = &xids{stopOnFatal: stop}
-	x.begin(launcher.Plan{Workers: []launcher.Worker{
-		{Device: &launcher.Device{UUID: "GPU-0"}}, {Rank: 1, Device: &launcher.Device{Index: 1, UUID: "GPU-1"}},
+	x.begin(plan.Plan{Workers: []plan.Worker{
+		{Device: &plan.Device{UUID: "GPU-0"}}, {Rank: 1, Device: &plan.Device{Index: 1, UUID: "GPU-1"}},
 	}}, true, nil, out)
 	return x, func() (list []string) {
 		for {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // errOdd is an error that says nothing about the fact.
@@ -27,7 +27,7 @@ func healthy() Facts {
 		Given: Given{
 			Inventory: gpu.Inventory{Source: gpu.SourceNVML, Reason: "NVML 12.550.54.15", NVMLVersion: "12.550.54.15", DriverVersion: "550.54.15", CUDAVersion: "12.4", Devices: gpus},
 			Metrics:   Metrics{Address: "127.0.0.1:9750"},
-			Plan:      launcher.Plan{Mode: launcher.ModeGPU, Reason: "because", Workers: make([]launcher.Worker, 2)},
+			Plan:      plan.Plan{Mode: plan.ModeGPU, Reason: "because", Workers: make([]plan.Worker, 2)},
 		},
 		DriverPresent: true, Module: "550.54.15",
 		Files: []DeviceFile{{Path: "/dev/nvidiactl"}, {Path: "/dev/nvidia0"}, {Path: "/dev/nvidia1"}},
@@ -36,7 +36,7 @@ func healthy() Facts {
 			Nodes: []affinity.Node{{ID: 0, CPUs: affinity.CPUs(0, 1)}, {ID: 1, CPUs: affinity.CPUs(2, 3)}},
 		},
 		Localities: map[int]affinity.Locality{0: {NUMANode: 0}, 1: {NUMANode: 1}},
-		Kernel:     "6.1.0-18-amd64", Cgroup: launcher.CgroupPlace{Parent: "/sys/fs/cgroup/x"},
+		Kernel:     "6.1.0-18-amd64", Cgroup: plan.CgroupPlace{Parent: "/sys/fs/cgroup/x"},
 		Python: "/usr/bin/python3", Temporary: Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40, Unused: 1 << 40}},
 		LockedMemory: Limit{Soft: Unlimited, Hard: Unlimited}, OpenFiles: Limit{Soft: 65536, Hard: 65536}, Processes: Limit{Soft: Unlimited, Hard: Unlimited},
 		SharedMemory: Filesystem{Memory: true, SizeBytes: 1 << 34, Unused: 1 << 34},
@@ -170,8 +170,8 @@ func TestEach(t *testing.T) {
 		{"no pidfds", "pidfd", func(f *Facts) { f.PidfdErr = syscall.ENOSYS }, Fail, "not implemented", nil},
 		{"pidfds forbidden", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EPERM }, Fail, "not permitted", nil},
 		{"pidfds untried", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EMFILE }, Unknown, "too many open files", nil},
-		{"no cgroup", "cgroup", func(f *Facts) { f.Cgroup = launcher.CgroupPlace{Reason: "read-only"} }, Warn, "read-only", nil},
-		{"cgroup unknown", "cgroup", func(f *Facts) { f.Cgroup = launcher.CgroupPlace{} }, Unknown, "not known", nil},
+		{"no cgroup", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{Reason: "read-only"} }, Warn, "read-only", nil},
+		{"cgroup unknown", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{} }, Unknown, "not known", nil},
 		{"no python", "python", func(f *Facts) { f.PythonErr = errOdd }, Warn, "input/output", nil},
 		{"no such python", "python", func(f *Facts) { f.PythonErr = errOdd; f.Environ = []string{"PYTHON_EXEC=/no"} }, Fail, `PYTHON_EXEC="/no"`, nil},
 		{"python unknown", "python", func(f *Facts) { f.Python = "" }, Unknown, "not known", nil},
@@ -228,7 +228,7 @@ func TestEach(t *testing.T) {
 		{"another launcher", "variables", environ("RANK=3", "WORLD_SIZE=8", "MASTER_ADDR="), Warn, `RANK="3", WORLD_SIZE="8", MASTER_ADDR=""`, nil},
 
 		{"no plan", "plan", func(f *Facts) { f.PlanErr = errOdd }, Fail, "input/output", nil},
-		{"plan unknown", "plan", func(f *Facts) { f.Plan = launcher.Plan{} }, Unknown, "not known", nil},
+		{"plan unknown", "plan", func(f *Facts) { f.Plan = plan.Plan{} }, Unknown, "not known", nil},
 	} {
 		t.Run(c.check+"/"+c.name, func(t *testing.T) {
 			f := healthy()

@@ -5,7 +5,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // Given is what only the caller knows.
@@ -28,7 +28,7 @@ type Given struct {
 	// Metrics says where Prometheus would be told.
 	Metrics Metrics
 	// Plan is what would be started, unless PlanErr says why nothing would be.
-	Plan    launcher.Plan
+	Plan    plan.Plan
 	PlanErr error
 }
 
@@ -69,7 +69,7 @@ type Facts struct {
 	Kernel    string // "6.1.0-18-amd64"
 	KernelErr error
 	PidfdErr  error
-	Cgroup    launcher.CgroupPlace
+	Cgroup    plan.CgroupPlace
 
 	Python    string // the interpreter's path
 	PythonErr error

@@ -23,6 +23,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
 )
 
 // patience bounds what may hang: a file of a stuck driver, a shell.
@@ -40,7 +41,7 @@ func Gather(g Given) Facts {
 	}
 	f.Quota, _, f.QuotaErr = affinity.ReadQuota(g.Root)
 	f.NICs, f.NICsErr = affinity.ReadNICs(g.Root)
-	f.Cgroup = launcher.FindCgroup()
+	f.Cgroup = machine.FindCgroup()
 	var name unix.Utsname
 	f.KernelErr = unix.Uname(&name)
 	f.Kernel = unix.ByteSliceToString(name.Release[:])

@@ -17,7 +17,7 @@ import (
 )
 
 // machine writes files into a folder that stands for a machine.
-func machine(t *testing.T, files map[string]string) (root string) {
+func machineRoot(t *testing.T, files map[string]string) (root string) {
 	t.Helper()
 	root = t.TempDir()
 	for name, text := range files {
@@ -53,7 +53,7 @@ func TestGatherLive(t *testing.T) {
 
 func TestGatherRoot(t *testing.T) {
 	minor := 0
-	root := machine(t, map[string]string{
+	root := machineRoot(t, map[string]string{
 		"proc/driver/nvidia/version":                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue\n",
 		"sys/bus/pci/devices/0000:1b:00.0/vendor":   "0x10de\n",
 		"sys/bus/pci/devices/0000:1b:00.0/class":    "0x030200\n",
@@ -86,7 +86,7 @@ func TestGatherRoot(t *testing.T) {
 }
 
 func TestGatherOddities(t *testing.T) {
-	root := machine(t, map[string]string{"proc/driver/nvidia/version": "odd\n", "dev/dxg": ""})
+	root := machineRoot(t, map[string]string{"proc/driver/nvidia/version": "odd\n", "dev/dxg": ""})
 	f := Gather(Given{Root: root, Environ: []string{"TMPDIR=" + root + "/none", "PYTHON_EXEC=/no/python"}})
 	if f.ModuleErr == nil || isMissing(f.ModuleErr) || f.Temporary.Err == nil || f.PythonErr == nil {
 		t.Errorf("%v, %v, %v", f.ModuleErr, f.Temporary.Err, f.PythonErr)

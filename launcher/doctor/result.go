@@ -57,7 +57,7 @@ var checks = []struct {
 	{"limits", "shm", sharedMemory},
 	{"environment", "visible-devices", visibleDevices},
 	{"environment", "variables", variables},
-	{"job", "plan", plan},
+	{"job", "plan", plannedJob},
 }
 
 // Examine does all checks. One that has nothing to look at, such as the health of GPUs where there are none, gives no

@@ -96,7 +96,7 @@ func temporaryFolder(f Facts) []Result {
 }
 
 // plan is what all the others come to: what gpulaunch run would start, without flags but with their variables.
-func plan(f Facts) []Result {
+func plannedJob(f Facts) []Result {
 	if f.PlanErr != nil {
 		return one(bad(Fail, "correct that; gpulaunch plan shows whether it is gone", "no job would start: %v", f.PlanErr))
 	}

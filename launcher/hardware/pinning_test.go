@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 var errNoPython = skipped("there is no python3: install it")
@@ -35,7 +35,7 @@ func (r rig) withTorch() (rig, error) {
 // gpuWorkers is the number of workers that a job gets, all of them on GPUs.
 func (r rig) gpuWorkers(t *testing.T) (int, error) {
 	p, err := r.plan(t)
-	if err == nil && p.Mode != launcher.ModeGPU {
+	if err == nil && p.Mode != plan.ModeGPU {
 		err = fmt.Errorf("no worker would get a GPU: %s", p.Reason)
 	}
 	return len(p.Workers), err

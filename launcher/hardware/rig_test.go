@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // rig is what the suite runs on: this machine's GPUs, or made-up ones.
@@ -93,7 +93,7 @@ func (r rig) inventory(t *testing.T) (inv gpu.Inventory, err error) {
 }
 
 // plan is what gpulaunch plan says.
-func (r rig) plan(t *testing.T, args ...string) (p launcher.Plan, err error) {
+func (r rig) plan(t *testing.T, args ...string) (p plan.Plan, err error) {
 	t.Helper()
 	return p, r.ask(t, &p, launchertest.Binary, r.args("plan", append([]string{"--json"}, args...)...)...)
 }

@@ -13,41 +13,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Place is where control groups of jobs can be made.
-type Place struct {
-	// Parent is the folder of the control group that this process is in; "" when
-	// there can be none for jobs, and Reason says why.
-	Parent string `json:"parent,omitempty"`
-	Reason string `json:"reason,omitempty"`
-}
-
-// Find looks for the place without changing anything. It takes the unified
-// hierarchy wherever it is mounted: alone on /sys/fs/cgroup, or beside version 1.
-func Find() Place {
+// Find looks for the control group that this process is in, below which those of jobs
+// can be made, and changes nothing. It takes the unified hierarchy wherever it is
+// mounted: alone on /sys/fs/cgroup, or beside version 1. parent is the group's folder, or
+// "" when none can be made there, and then reason says why.
+func Find() (parent, reason string) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return Place{Reason: err.Error()}
+		return "", err.Error()
 	}
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return Place{Reason: err.Error()}
+		return "", err.Error()
 	}
-	p := locate(string(mounts), string(own))
-	if p.Parent == "" {
-		return p
+	parent, reason = locate(string(mounts), string(own))
+	if parent == "" {
+		return "", reason
 	}
-	if err := unix.Access(p.Parent, unix.W_OK|unix.X_OK); err != nil {
-		return Place{Reason: fmt.Sprintf("%s cannot be written: %v", p.Parent, err)}
+	if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
+		return "", fmt.Sprintf("%s cannot be written: %v", parent, err)
 	}
-	return p
+	return parent, ""
 }
 
 // locate puts together what mountinfo and /proc/self/cgroup say (proc(5),
 // cgroups(7)).
-func locate(mounts, own string) Place {
+func locate(mounts, own string) (parent, reason string) {
 	path, ok := ownPath(own)
 	if !ok {
-		return Place{Reason: "this process is in no control group of version 2"}
+		return "", "this process is in no control group of version 2"
 	}
 	for line := range strings.Lines(mounts) {
 		before, after, found := strings.Cut(line, " - ")
@@ -60,9 +54,9 @@ func locate(mounts, own string) Place {
 		if !ok {
 			continue
 		}
-		return Place{Parent: filepath.Join(unescape(fields[4]), inside)}
+		return filepath.Join(unescape(fields[4]), inside), ""
 	}
-	return Place{Reason: "cgroup version 2 is not mounted"}
+	return "", "cgroup version 2 is not mounted"
 }
 
 // ownPath finds the line of the unified hierarchy, "0::/path".

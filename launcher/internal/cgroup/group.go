@@ -27,12 +27,9 @@ type Group struct {
 // Make makes a control group at the place. It also removes empty ones of
 // launchers that were killed before they could. Whoever is to remove it if this
 // process cannot hears of its path before it is there.
-func Make(p Place, tell func(path string)) (*Group, error) {
-	if p.Parent == "" {
-		return nil, errors.New(p.Reason)
-	}
-	removeStale(p.Parent)
-	path := filepath.Join(p.Parent, fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), time.Now().UnixNano()))
+func Make(parent string, tell func(path string)) (*Group, error) {
+	removeStale(parent)
+	path := filepath.Join(parent, fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), time.Now().UnixNano()))
 	tell(path)
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return nil, err

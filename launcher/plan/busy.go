@@ -1,4 +1,4 @@
-package launcher
+package plan
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 )
 
 // BusyMode is what becomes of a GPU on which others compute.
@@ -51,7 +50,7 @@ func busyWarnings(o Options, units []gpu.Unit) (list []string, err error) {
 	}
 	for _, u := range units {
 		if len(usersOf(u)) > 0 {
-			list = append(list, fmt.Sprintf("%s is %s", nameOf(u.Device), inUse(u)))
+			list = append(list, fmt.Sprintf("%s is %s", NameOf(u.Device), inUse(u)))
 		}
 	}
 	if o.Busy == BusyFail && len(list) > 0 {
@@ -74,7 +73,7 @@ func inUse(u gpu.Unit) string {
 	users := usersOf(u)
 	var list []string
 	for _, p := range users[:min(len(users), mostUsers)] {
-		list = append(list, inWords(p))
+		list = append(list, InWords(p))
 	}
 	if more := len(users) - mostUsers; more > 0 {
 		list = append(list, fmt.Sprintf("%d more", more))
@@ -87,7 +86,7 @@ func inUse(u gpu.Unit) string {
 }
 
 // inWords is as much as is known of a process.
-func inWords(p gpu.Process) string {
+func InWords(p gpu.Process) string {
 	var known []string
 	switch {
 	case p.Command != "" && p.User != "":
@@ -111,56 +110,12 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
-// GPUProcess is a process on a GPU of a job.
-type GPUProcess struct {
-	// GPU is the device's index, UUID its own.
-	GPU  int
-	UUID string
-	gpu.Process
-}
-
-// Leftovers are the processes that compute on the GPUs of a plan after the job and
-// did not before it, those of other users than the given one left out. Somebody
-// else's of the same user may be among them: once its parents are gone, nothing
-// tells where a process came from.
-func Leftovers(p Plan, before, after gpu.Inventory, user string) (list []GPUProcess) {
-	for _, d := range after.Devices {
-		w := slices.IndexFunc(p.Workers, func(w Worker) bool { return w.Device.is(d) })
-		if w < 0 {
-			continue
-		}
-		for _, process := range d.Processes {
-			stranger := process.User != "" && process.User != user
-			if stranger || present(before, d, process.PID) || !p.owns(d, process) {
-				continue
-			}
-			list = append(list, GPUProcess{GPU: p.Workers[w].Device.Index, UUID: d.UUID, Process: process})
-		}
+// Matches reports whether the device is the GPU with this UUID and index, or an instance
+// of it. Indexes may shift while a job runs, so they count only where UUIDs are unknown.
+func (d *Device) Matches(uuid string, index int) bool {
+	if d == nil {
+		return false
 	}
-	return list
-}
-
-// owns reports whether a process on a GPU is where a worker of the plan was.
-func (p Plan) owns(d gpu.Device, process gpu.Process) bool {
-	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
-		return w.Device.is(d) && (w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
-	})
-}
-
-// present reports whether a process was on the GPU.
-func present(inv gpu.Inventory, d gpu.Device, pid int) bool {
-	return slices.ContainsFunc(inv.Devices, func(e gpu.Device) bool {
-		return e.UUID == d.UUID && (e.UUID != "" || e.Index == d.Index) &&
-			slices.ContainsFunc(e.Processes, func(p gpu.Process) bool { return p.PID == pid })
-	})
-}
-
-// is reports whether the device is the GPU, or an instance of it.
-func (d *Device) is(of gpu.Device) bool { return d != nil && d.on(of.UUID, of.Index) }
-
-// on is is for a GPU of which less is known. Indexes may shift while a job runs,
-// so they only count where there are no UUIDs.
-func (d *Device) on(uuid string, index int) bool {
 	own := d.UUID
 	if d.ParentUUID != "" {
 		own = d.ParentUUID
@@ -168,16 +123,9 @@ func (d *Device) on(uuid string, index int) bool {
 	return own == uuid && (uuid != "" || d.Index == index)
 }
 
-// leftoverLines name the processes that are still on the job's GPUs.
-func (r Result) leftoverLines() (lines []string) {
-	for _, p := range r.GPULeftovers[:min(len(r.GPULeftovers), mostLeftovers)] {
-		lines = append(lines, fmt.Sprintf("still on GPU %d after the job: %s; end it, or its memory stays taken", p.GPU, inWords(p.Process)))
-	}
-	if more := len(r.GPULeftovers) - mostLeftovers; more > 0 {
-		lines = append(lines, text.Plural(more, "and %d more process is still on the job's GPUs", "and %d more processes are still on the job's GPUs"))
-	}
-	return lines
+// Owns reports whether a process on a GPU is on a device that the plan gives to a worker.
+func (p Plan) Owns(d gpu.Device, process gpu.Process) bool {
+	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
+		return w.Device.Matches(d.UUID, d.Index) && (w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
+	})
 }
-
-// mostLeftovers is how many are named on the terminal; the report has all.
-const mostLeftovers = 8

@@ -1,4 +1,7 @@
-package launcher
+// Package machine reads what a plan depends on: it completes an inventory of GPUs with
+// the topology, the GPUs' places, RDMA devices, the CPU quota and the place for control
+// groups. [Read] takes them from the live machine or from a captured one below a folder.
+package machine
 
 import (
 	"errors"
@@ -7,40 +10,17 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// Machine is everything about the machine that a plan depends on.
-type Machine struct {
-	Inventory gpu.Inventory
-	// Visible is the inventory as CUDA_VISIBLE_DEVICES restricts it.
-	Visible  gpu.Visible
-	Topology *affinity.Topology
-	// Localities says where each GPU sits, by its Index.
-	Localities map[int]affinity.Locality
-	// NICs are the RDMA devices.
-	NICs []affinity.NIC
-	// Quota is how many CPUs' worth of time this process may use, 0 for no limit
-	// (the CPU controller of its control groups).
-	Quota float64
-	// Cgroup is where the job's control group can be made.
-	Cgroup CgroupPlace
-}
-
-// CgroupPlace is where control groups of jobs can be made, or why not.
-type CgroupPlace = cgroup.Place
-
-// FindCgroup looks for that place without changing anything.
-func FindCgroup() CgroupPlace { return cgroup.Find() }
-
-// ReadMachine completes an inventory with the machine's topology, read below
-// root ("" is the live machine). A GPU whose place cannot be read is not an
-// error: its locality is unknown then, and the plan says so. A topology that
-// cannot be read is one only if it is needed; otherwise the machine is taken as
-// one node without structure.
-func ReadMachine(root string, inv gpu.Inventory, visible gpu.Visible, needTopology bool) (Machine, error) {
-	m := Machine{Inventory: inv, Visible: visible, Localities: map[int]affinity.Locality{}, Cgroup: FindCgroup()}
+// Read completes an inventory with the machine's topology, read below root ("" is
+// the live machine). A GPU whose place cannot be read is not an error: its locality is
+// unknown then, and the plan says so. A topology that cannot be read is an error only if
+// the options need it; otherwise the machine is taken as one node without structure.
+func Read(root string, inv gpu.Inventory, visible gpu.Visible, o plan.Options) (plan.Machine, error) {
+	m := plan.Machine{Inventory: inv, Visible: visible, Localities: map[int]affinity.Locality{}, Cgroup: FindCgroup()}
 	topology, err := affinity.ReadTopology(root)
-	if err != nil && !needTopology {
+	if err != nil && !o.NeedsTopology() {
 		topology, err = flatTopology()
 	}
 	if err != nil {
@@ -82,10 +62,17 @@ func readLocality(root string, d gpu.Device) affinity.Locality {
 		}
 		loc.NUMANode = -1
 	}
-	loc.Name = nameOf(d)
+	loc.Name = plan.NameOf(d)
 	// A mask that does not parse is as good as none: sysfs remains.
 	if reported, err := affinity.ParseCPUList(d.CPUAffinity); err == nil {
 		loc.Reported = reported
 	}
 	return loc
+}
+
+// FindCgroup looks for the place where control groups of jobs can be made, and changes
+// nothing.
+func FindCgroup() plan.CgroupPlace {
+	parent, reason := cgroup.Find()
+	return plan.CgroupPlace{Parent: parent, Reason: reason}
 }

@@ -1,4 +1,11 @@
-package launcher
+// Package plan decides which worker gets which device and which CPUs.
+//
+// [New] takes a [Machine], which package machine reads, and [Options], which a user sets,
+// and gives a [Plan]: plain data that says for each [Worker] its rank, its device, its
+// CPUs and its environment. Everything here is a pure function of its arguments. No
+// process, no clock, no environment and no system call is involved, so a plan can be
+// printed, tested for a machine that nobody owns, and carried in a bug report.
+package plan
 
 import (
 	"fmt"
@@ -80,7 +87,7 @@ type Device struct {
 
 // NewPlan decides which worker gets what. It reads nothing but its arguments.
 // An error is one line that says what to change.
-func NewPlan(m Machine, o Options) (Plan, error) {
+func New(m Machine, o Options) (Plan, error) {
 	o = o.complete()
 	if err := o.check(); err != nil {
 		return Plan{}, err
@@ -150,8 +157,8 @@ func NewPlan(m Machine, o Options) (Plan, error) {
 
 // complete fills in what was left out.
 func (o Options) complete() Options {
-	if o.Workers == (Count{}) {
-		o.Workers = CountAuto
+	if o.Workers == (WorkerCount{}) {
+		o.Workers = WorkersAuto
 	}
 	if o.Affinity.Mode == "" {
 		o.Affinity.Mode = affinity.ModeNode
@@ -291,7 +298,7 @@ func (m Machine) noGPUReason() string {
 func (m Machine) unusable() string {
 	var b strings.Builder
 	for _, d := range m.Visible.Unusable {
-		fmt.Fprintf(&b, ", %s is not usable: %s", nameOf(d), d.Problem)
+		fmt.Fprintf(&b, ", %s is not usable: %s", NameOf(d), d.Problem)
 	}
 	return b.String()
 }
@@ -303,7 +310,7 @@ func (m Machine) warnings(o Options) []string {
 	}
 	var list []string
 	for _, d := range m.Visible.Unusable {
-		line := fmt.Sprintf("%s is left out: %s", nameOf(d), d.Problem)
+		line := fmt.Sprintf("%s is left out: %s", NameOf(d), d.Problem)
 		if len(d.Findings) > 0 {
 			line += "; " + d.Findings[0].Remedy
 		}
@@ -323,7 +330,7 @@ func (m Machine) warnings(o Options) []string {
 }
 
 // nameOf is a GPU in messages: "GPU 3 (0000:1b:00.0)".
-func nameOf(d gpu.Device) string {
+func NameOf(d gpu.Device) string {
 	if d.PCIBusID == "" {
 		return fmt.Sprintf("GPU %d", d.Index)
 	}

@@ -1,4 +1,4 @@
-package launcher
+package plan
 
 import (
 	"fmt"
@@ -55,15 +55,41 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 	return env
 }
 
-// deviceNames are not passed on from a launcher around this one to a worker
-// without a device.
+// deviceNames are not passed on from a launcher around this one to a worker without a
+// device.
 var deviceNames = []string{"GPULAUNCH_GPU_INDEX", "GPULAUNCH_GPU_UUID", "GPULAUNCH_GPU_PCI"}
 
-// workerEnviron is the whole environment of a worker: inherited, less what a
-// launcher around this one said of its own worker, plus what the plan and the
-// attempt add, the later over the earlier. Sorted, so that two starts of one
-// plan are the same to the byte.
-func workerEnviron(inherited []string, added ...map[string]string) []string {
+// defaultNames are the planned variables that give way to what workers inherit.
+var defaultNames = []string{"OMP_NUM_THREADS", "NCCL_IB_HCA", "UCX_NET_DEVICES"}
+
+// Environ is the whole environment of a worker: what it inherits, what the plan says of
+// it, and what the attempt adds, the later over the earlier. Only the defaults of a plan
+// (OMP_NUM_THREADS, NCCL_IB_HCA, UCX_NET_DEVICES) give way to an inherited value.
+func (w Worker) Environ(inherited []string, added map[string]string) []string {
+	env := maps.Clone(w.Env)
+	for _, name := range defaultNames {
+		if lookup(inherited, name) != "" {
+			delete(env, name)
+		}
+	}
+	return MergeEnviron(inherited, env, added)
+}
+
+// lookup is the value of a variable; like getenv(3) it takes the first of several. Empty
+// is as good as not set.
+func lookup(environ []string, name string) string {
+	for _, entry := range environ {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// MergeEnviron adds variables to an inherited environment, the later over the earlier, and
+// leaves out what a launcher around this one said of its own worker's device. What is
+// added is sorted, so that two starts of one plan are the same to the byte.
+func MergeEnviron(inherited []string, added ...map[string]string) []string {
 	merged := map[string]string{}
 	for _, set := range added {
 		maps.Copy(merged, set)

@@ -1,8 +1,11 @@
-package launcher
+package plan_test
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/plan/plantest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -10,25 +13,15 @@ import (
 )
 
 // found is two GPUs of which the second has something wrong with it.
-func found(code string) Machine {
-	m := twoNodes("unset", 0, 1)
+func found(code string) plan.Machine {
+	m := plantest.TwoNodes("unset", 0, 1)
 	m.Inventory.Devices[1].Findings = []gpu.Finding{{Code: code, Text: "what was found", Remedy: "what to do"}}
 	m.Visible = m.Inventory.Visible("", false)
 	return m
 }
 
-// sickParts is a GPU in MIG mode with two instances, and something wrong with it.
-func sickParts() Machine {
-	m := twoNodes("unset", 0)
-	d := &m.Inventory.Devices[0]
-	d.MIG, d.MIGInstances = true, []gpu.MIGInstance{{UUID: "MIG-1"}, {UUID: "MIG-2"}}
-	d.Findings = []gpu.Finding{{Code: gpu.CodeECCUncorrected, Text: "what was found", Remedy: "what to do"}}
-	m.Visible = m.Inventory.Visible("", false)
-	return m
-}
-
 // given are the devices of a plan's workers, by the name that CUDA gets.
-func given(p Plan) string {
+func given(p plan.Plan) string {
 	var list []string
 	for _, w := range p.Workers {
 		list = append(list, w.Env["CUDA_VISIBLE_DEVICES"])
@@ -42,20 +35,20 @@ var codes = []string{gpu.CodeECCUncorrected, gpu.CodeRowRemapPending, gpu.CodeRo
 func TestHealth(t *testing.T) {
 	const told, left = "GPU 1 (0000:02:00.0): what was found; what to do", "GPU 1 (0000:02:00.0) is left out: what was found; what to do"
 	for _, code := range codes {
-		for mode, want := range map[HealthMode]struct {
+		for mode, want := range map[plan.HealthMode]struct {
 			given    string
 			warnings []string
 			err      string
 		}{
-			"":         {"0 1", []string{told}, ""},
-			HealthWarn: {"0 1", []string{told}, ""},
-			HealthOff:  {"0 1", nil, ""},
-			HealthSkip: {"0", []string{left}, ""},
-			HealthFail: {"", nil, "as --health=fail says, nothing is started: " + told},
+			"":              {"0 1", []string{told}, ""},
+			plan.HealthWarn: {"0 1", []string{told}, ""},
+			plan.HealthOff:  {"0 1", nil, ""},
+			plan.HealthSkip: {"0", []string{left}, ""},
+			plan.HealthFail: {"", nil, "as --health=fail says, nothing is started: " + told},
 		} {
-			o := options()
+			o := plantest.Options()
 			o.Health = mode
-			p, err := NewPlan(found(code), o)
+			p, err := plan.New(found(code), o)
 			if want.err != "" {
 				if err == nil || err.Error() != want.err {
 					t.Errorf("%s, %s: %v", mode, code, err)
@@ -74,34 +67,34 @@ func TestHealth(t *testing.T) {
 
 // TestHealthOfOtherGPUs: what no worker gets is nobody's concern.
 func TestHealthOfOtherGPUs(t *testing.T) {
-	for _, mode := range []HealthMode{HealthWarn, HealthFail, HealthSkip} {
-		o := options()
-		o.Health, o.Workers = mode, CountOf(1)
-		p, err := NewPlan(found(gpu.CodeECCUncorrected), o)
-		if err != nil || given(p) != "0" || mode != HealthSkip && len(p.Warnings) > 0 {
+	for _, mode := range []plan.HealthMode{plan.HealthWarn, plan.HealthFail, plan.HealthSkip} {
+		o := plantest.Options()
+		o.Health, o.Workers = mode, plan.Workers(1)
+		p, err := plan.New(found(gpu.CodeECCUncorrected), o)
+		if err != nil || given(p) != "0" || mode != plan.HealthSkip && len(p.Warnings) > 0 {
 			t.Errorf("%s: %v %q %q", mode, err, given(p), p.Warnings)
 		}
-		o.Workers, o.Health = CountCPU, mode
-		if p, err = NewPlan(found(gpu.CodeECCUncorrected), o); err != nil || len(p.Warnings) > 0 {
+		o.Workers, o.Health = plan.WorkersCPU, mode
+		if p, err = plan.New(found(gpu.CodeECCUncorrected), o); err != nil || len(p.Warnings) > 0 {
 			t.Errorf("%s, on CPUs: %v %q", mode, err, p.Warnings)
 		}
 	}
 	// With all of them visible to all, they are everybody's.
-	o := options()
-	o.Visible, o.Workers, o.Health = VisibleAll, CountOf(1), HealthSkip
-	if p, err := NewPlan(found(gpu.CodeECCUncorrected), o); err != nil || given(p) != "0" {
+	o := plantest.Options()
+	o.Visible, o.Workers, o.Health = plan.VisibleAll, plan.Workers(1), plan.HealthSkip
+	if p, err := plan.New(found(gpu.CodeECCUncorrected), o); err != nil || given(p) != "0" {
 		t.Errorf("%v %q", err, given(p))
 	}
-	o.Health = HealthFail
-	if _, err := NewPlan(found(gpu.CodeECCUncorrected), o); err == nil {
+	o.Health = plan.HealthFail
+	if _, err := plan.New(found(gpu.CodeECCUncorrected), o); err == nil {
 		t.Error("a sick GPU that is visible is no failure")
 	}
 	// A sick one is replaced by one that would not have been used.
 	m := found(gpu.CodeECCUncorrected)
 	m.Visible = m.Inventory.Visible("1,0", true)
-	o = options()
-	o.Workers, o.Health = CountOf(1), HealthSkip
-	if p, err := NewPlan(m, o); err != nil || given(p) != "0" {
+	o = plantest.Options()
+	o.Workers, o.Health = plan.Workers(1), plan.HealthSkip
+	if p, err := plan.New(m, o); err != nil || given(p) != "0" {
 		t.Errorf("%v %q", err, given(p))
 	}
 }
@@ -110,21 +103,21 @@ func TestHealthOfOtherGPUs(t *testing.T) {
 func TestNoHealthyGPU(t *testing.T) {
 	m := found(gpu.CodeECCUncorrected)
 	m.Visible = m.Inventory.Visible("1", true)
-	o := options()
-	o.Health = HealthSkip
+	o := plantest.Options()
+	o.Health = plan.HealthSkip
 	want := "no GPU is left: GPU 1 (0000:02:00.0) is not usable: what was found; use --health=warn to use them nevertheless, or --nproc-per-node=cpu for CPUs"
-	if _, err := NewPlan(m, o); err == nil || err.Error() != want {
+	if _, err := plan.New(m, o); err == nil || err.Error() != want {
 		t.Error(err)
 	}
-	if _, err := NewPlan(sickParts(), o); err == nil || strings.Count(err.Error(), "what was found") != 1 {
+	if _, err := plan.New(plantest.SickMIG(), o); err == nil || strings.Count(err.Error(), "what was found") != 1 {
 		t.Error(err)
 	}
-	o.Workers = CountOf(2)
-	if _, err := NewPlan(found(gpu.CodeECCUncorrected), o); err == nil || !strings.Contains(err.Error(), "there is 1 GPU usable, GPU 1 (0000:02:00.0) is not usable: what was found") {
+	o.Workers = plan.Workers(2)
+	if _, err := plan.New(found(gpu.CodeECCUncorrected), o); err == nil || !strings.Contains(err.Error(), "there is 1 GPU usable, GPU 1 (0000:02:00.0) is not usable: what was found") {
 		t.Error(err)
 	}
-	o = options()
-	p, err := NewPlan(sickParts(), o)
+	o = plantest.Options()
+	p, err := plan.New(plantest.SickMIG(), o)
 	if err != nil || given(p) != "MIG-1 MIG-2" || len(p.Warnings) != 1 {
 		t.Errorf("%v %q %q", err, given(p), p.Warnings)
 	}
@@ -136,20 +129,20 @@ func TestNeverUsable(t *testing.T) {
 	lost.Inventory.Devices[1].Problem = "it is lost"
 	lost.Visible = lost.Inventory.Visible("", false)
 	for name, c := range map[string]struct {
-		machine Machine
+		machine plan.Machine
 		given   string
 	}{"prohibited": {found(gpu.CodeComputeProhibited), "0"}, "lost": {lost, "GPU-0"}} {
-		for _, mode := range []HealthMode{HealthWarn, HealthSkip, HealthOff} {
-			o := options()
+		for _, mode := range []plan.HealthMode{plan.HealthWarn, plan.HealthSkip, plan.HealthOff} {
+			o := plantest.Options()
 			o.Health = mode
-			p, err := NewPlan(c.machine, o)
+			p, err := plan.New(c.machine, o)
 			if err != nil || given(p) != c.given || len(p.Warnings) != 1 || !strings.HasSuffix(p.Warnings[0], "; what to do") {
 				t.Errorf("%s, %s: %v %q %q", name, mode, err, given(p), p.Warnings)
 			}
 		}
-		o := options()
-		o.Health = HealthFail
-		if _, err := NewPlan(c.machine, o); err == nil || !strings.Contains(err.Error(), "GPU 1 (0000:02:00.0): what was found; what to do") {
+		o := plantest.Options()
+		o.Health = plan.HealthFail
+		if _, err := plan.New(c.machine, o); err == nil || !strings.Contains(err.Error(), "GPU 1 (0000:02:00.0): what was found; what to do") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -157,47 +150,47 @@ func TestNeverUsable(t *testing.T) {
 
 // TestHealthUnknown: without NVML nothing is found, which must not pass for health.
 func TestHealthUnknown(t *testing.T) {
-	m := twoNodes("unset", 0)
+	m := plantest.TwoNodes("unset", 0)
 	m.Inventory.Source = gpu.SourceDriver
-	for _, mode := range []HealthMode{HealthSkip, HealthFail} {
-		o := options()
+	for _, mode := range []plan.HealthMode{plan.HealthSkip, plan.HealthFail} {
+		o := plantest.Options()
 		o.Health = mode
-		p, err := NewPlan(m, o)
+		p, err := plan.New(m, o)
 		if err != nil || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "--health="+string(mode)+" has no effect") {
 			t.Errorf("%v %q", err, p.Warnings)
 		}
 	}
-	if p, err := NewPlan(m, options()); err != nil || len(p.Warnings) > 0 {
+	if p, err := plan.New(m, plantest.Options()); err != nil || len(p.Warnings) > 0 {
 		t.Errorf("%v %q", err, p.Warnings)
 	}
 }
 
 func TestDeviceID(t *testing.T) {
-	plain := twoNodes("unset", 0, 1)
-	named := twoNodes("GPU-1,GPU-0", 0, 1)
-	lost := twoNodes("unset", 0, 1)
+	plain := plantest.TwoNodes("unset", 0, 1)
+	named := plantest.TwoNodes("GPU-1,GPU-0", 0, 1)
+	lost := plantest.TwoNodes("unset", 0, 1)
 	lost.Inventory.Devices[0].Problem = "it is lost"
 	lost.Visible = lost.Inventory.Visible("", false)
 	for _, c := range []struct {
-		machine  Machine
-		by       DeviceID
-		visible  Visibility
+		machine  plan.Machine
+		by       plan.DeviceID
+		visible  plan.Visibility
 		want     string
 		warnings int
 	}{
-		{plain, "", VisibleOwn, "0 1", 0},
-		{plain, DeviceIndex, VisibleOwn, "0 1", 0},
-		{plain, DeviceUUID, VisibleOwn, "GPU-0 GPU-1", 0},
-		{plain, DeviceUUID, VisibleAll, "GPU-0,GPU-1 GPU-0,GPU-1", 0},
-		{named, "", VisibleOwn, "GPU-1 GPU-0", 0},
-		{named, DeviceIndex, VisibleOwn, "1 0", 0},
-		{lost, "", VisibleOwn, "GPU-1", 1},
-		{lost, DeviceIndex, VisibleOwn, "1", 2}, // CUDA may call it 0
-		{sickParts(), DeviceIndex, VisibleOwn, "MIG-1 MIG-2", 2},
+		{plain, "", plan.VisibleOwn, "0 1", 0},
+		{plain, plan.DeviceIndex, plan.VisibleOwn, "0 1", 0},
+		{plain, plan.DeviceUUID, plan.VisibleOwn, "GPU-0 GPU-1", 0},
+		{plain, plan.DeviceUUID, plan.VisibleAll, "GPU-0,GPU-1 GPU-0,GPU-1", 0},
+		{named, "", plan.VisibleOwn, "GPU-1 GPU-0", 0},
+		{named, plan.DeviceIndex, plan.VisibleOwn, "1 0", 0},
+		{lost, "", plan.VisibleOwn, "GPU-1", 1},
+		{lost, plan.DeviceIndex, plan.VisibleOwn, "1", 2}, // CUDA may call it 0
+		{plantest.SickMIG(), plan.DeviceIndex, plan.VisibleOwn, "MIG-1 MIG-2", 2},
 	} {
-		o := options()
+		o := plantest.Options()
 		o.DeviceID, o.Visible = c.by, c.visible
-		p, err := NewPlan(c.machine, o)
+		p, err := plan.New(c.machine, o)
 		if err != nil || given(p) != c.want || len(p.Warnings) != c.warnings {
 			t.Errorf("%q: %v, %q, want %q; %q", c.by, err, given(p), c.want, p.Warnings)
 		}
@@ -209,9 +202,9 @@ func TestDeviceID(t *testing.T) {
 		}
 	}
 	plain.Visible.Units[1].Device.UUID = ""
-	o := options()
-	o.DeviceID = DeviceUUID
-	if _, err := NewPlan(plain, o); err == nil || !strings.Contains(err.Error(), "UUID of GPU 1 (0000:02:00.0)") {
+	o := plantest.Options()
+	o.DeviceID = plan.DeviceUUID
+	if _, err := plan.New(plain, o); err == nil || !strings.Contains(err.Error(), "UUID of GPU 1 (0000:02:00.0)") {
 		t.Error(err)
 	}
 	if plain.Visible.Units[0].ID != "0" {
@@ -221,9 +214,9 @@ func TestDeviceID(t *testing.T) {
 
 func TestParseModes(t *testing.T) {
 	for _, word := range []string{"warn", "skip", "wait", "fail", "off", "index", "uuid", "", "Warn"} {
-		h, healthErr := ParseHealthMode(word)
-		b, busyErr := ParseBusyMode(word)
-		d, idErr := ParseDeviceID(word)
+		h, healthErr := plan.ParseHealthMode(word)
+		b, busyErr := plan.ParseBusyMode(word)
+		d, idErr := plan.ParseDeviceID(word)
 		for _, c := range []struct {
 			got, words string
 			err        error

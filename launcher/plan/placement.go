@@ -1,4 +1,4 @@
-package launcher
+package plan
 
 import (
 	"fmt"
@@ -33,7 +33,7 @@ func (m Machine) locality(d gpu.Device) affinity.Locality {
 	if loc, ok := m.Localities[d.Index]; ok {
 		return loc
 	}
-	return affinity.Locality{Name: nameOf(d), NUMANode: -1}
+	return affinity.Locality{Name: NameOf(d), NUMANode: -1}
 }
 
 // renamed has whole GPUs go by another kind of name; "" leaves them as they are.
@@ -45,7 +45,7 @@ func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 		case by == DeviceIndex:
 			units[i].ID = strconv.Itoa(u.Device.Index)
 		case u.Device.UUID == "":
-			return nil, fmt.Errorf("--device-id=uuid cannot work: nobody knows the UUID of %s; use --device-id=index", nameOf(u.Device))
+			return nil, fmt.Errorf("--device-id=uuid cannot work: nobody knows the UUID of %s; use --device-id=index", NameOf(u.Device))
 		default:
 			units[i].ID = u.Device.UUID
 		}
@@ -66,7 +66,7 @@ func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, wa
 		nics = affinity.ClosestNICs(m.localities(units, count), m.NICs)
 		for i, nic := range nics {
 			if nic == "" {
-				warnings = append(warnings, fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active port, or nobody knows where the GPU is", nameOf(units[i%len(units)].Device)))
+				warnings = append(warnings, fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active port, or nobody knows where the GPU is", NameOf(units[i%len(units)].Device)))
 			}
 		}
 	}
@@ -84,7 +84,7 @@ func (m Machine) addDefaults(env map[string]string, o Options, threads, workers 
 		defaults["NCCL_IB_HCA"], defaults["UCX_NET_DEVICES"] = "="+nic, nic+":"+m.port(nic)
 	}
 	for name, value := range defaults {
-		if _, set := o.Inherited[name]; !set {
+		if lookup(o.Environ, name) == "" {
 			env[name] = value
 		}
 	}
@@ -105,6 +105,9 @@ func (m Machine) port(nic string) string {
 	return "1"
 }
 
+// threadBindings are the variables with which OpenMP binds threads itself.
+var threadBindings = []string{"GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND"}
+
 // threadWarnings name the inherited variables with which OpenMP binds threads to
 // CPUs by itself, for all workers alike.
 func (o Options) threadWarnings() (warnings []string) {
@@ -112,7 +115,7 @@ func (o Options) threadWarnings() (warnings []string) {
 		return nil
 	}
 	for _, name := range threadBindings {
-		value := o.Inherited[name]
+		value := lookup(o.Environ, name)
 		harmless := func(word string) bool { return slices.Contains([]string{"false", "none", "disabled"}, word) }
 		if value == "" || slices.ContainsFunc(strings.Split(strings.ToLower(value), ","), harmless) {
 			continue

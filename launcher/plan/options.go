@@ -1,17 +1,15 @@
-package launcher
+package plan
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
 // Count is how many workers to start: a number, or a word that stands for a
 // number that depends on the machine.
-type Count struct {
+type WorkerCount struct {
 	word   string
 	number int
 }
@@ -19,44 +17,44 @@ type Count struct {
 // The words of a Count.
 var (
 	// CountAuto is one worker per usable GPU or, without any, one per NUMA node.
-	CountAuto = Count{word: "auto"}
+	WorkersAuto = WorkerCount{word: "auto"}
 	// CountGPU is one worker per usable GPU, and an error without any.
-	CountGPU = Count{word: "gpu"}
+	WorkersGPU = WorkerCount{word: "gpu"}
 	// CountCPU is one CPU-only worker per CPU that this process may use, even on
 	// a machine with GPUs (torchrun's meaning of the word).
-	CountCPU = Count{word: "cpu"}
+	WorkersCPU = WorkerCount{word: "cpu"}
 )
 
 // CountOf is a fixed number of workers.
-func CountOf(n int) Count { return Count{number: n} }
+func Workers(n int) WorkerCount { return WorkerCount{number: n} }
 
 // maxWorkers bounds what can only be a mistake.
 const maxWorkers = 1 << 15
 
 // ParseCount reads "auto", "gpu", "cpu" or a positive number.
-func ParseCount(s string) (Count, error) {
+func ParseWorkerCount(s string) (WorkerCount, error) {
 	switch s {
 	case "auto", "gpu", "cpu":
-		return Count{word: s}, nil
+		return WorkerCount{word: s}, nil
 	}
 	n, err := strconv.Atoi(s)
 	if err == nil && n > maxWorkers {
-		return Count{}, fmt.Errorf("%d workers are more than one machine can hold: use %d at most", n, maxWorkers)
+		return WorkerCount{}, fmt.Errorf("%d workers are more than one machine can hold: use %d at most", n, maxWorkers)
 	}
 	if err != nil || n < 1 {
-		return Count{}, fmt.Errorf("%q is not a number of workers: use auto, gpu, cpu or a number from 1 up", s)
+		return WorkerCount{}, fmt.Errorf("%q is not a number of workers: use auto, gpu, cpu or a number from 1 up", s)
 	}
-	return CountOf(n), nil
+	return Workers(n), nil
 }
 
 // Fixed is the same kind of count, come to n: what a restart asks for.
-func (c Count) Fixed(n int) Count { return Count{word: c.word, number: n} }
+func (c WorkerCount) Fixed(n int) WorkerCount { return WorkerCount{word: c.word, number: n} }
 
 // cpuOnly reports whether workers get no GPU even where there are some.
-func (c Count) cpuOnly() bool { return c.word == "cpu" }
+func (c WorkerCount) cpuOnly() bool { return c.word == "cpu" }
 
 // String gives what ParseCount reads.
-func (c Count) String() string {
+func (c WorkerCount) String() string {
 	if c.word != "" {
 		return c.word
 	}
@@ -86,7 +84,7 @@ func ParseVisibility(s string) (Visibility, error) {
 // Options are the user's wishes for a plan. The zero value of each has a meaning.
 type Options struct {
 	// Workers is the number of workers on this node; CountAuto by default.
-	Workers Count
+	Workers WorkerCount
 	// Nodes is the number of machines in the job, 1 by default, NodeRank this
 	// machine's number among them, from 0. All run the same number of workers.
 	Nodes, NodeRank int
@@ -129,9 +127,16 @@ type Options struct {
 	RequireGPU bool
 	// NoCgroup gives the job no control group of its own.
 	NoCgroup bool
-	// Inherited are those variables of the user's that a plan depends on, see
-	// Inherit. What he has set is left alone.
-	Inherited map[string]string
+	// Environ is what workers inherit, in the form of os.Environ. Defaults, such as
+	// OMP_NUM_THREADS, give way to what is set there, and variables with which OpenMP
+	// would undo the binding to CPUs are warned about.
+	Environ []string
+}
+
+// NeedsTopology reports whether there is no plan without the machine's topology.
+func (o Options) NeedsTopology() bool {
+	o = o.complete()
+	return o.Affinity.Mode != affinity.ModeNone || o.Memory != affinity.MemoryNone
 }
 
 // DeviceID is a kind of name for a GPU.
@@ -171,21 +176,3 @@ func ParseNICChoice(s string) (NICChoice, error) {
 	}
 	return "", fmt.Errorf("%q is no choice of a network device: use none or closest", s)
 }
-
-// threadBindings are variables with which OpenMP binds threads itself.
-var threadBindings = []string{"GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND"}
-
-// Inherit picks those variables of an environment that a plan depends on.
-func Inherit(environ []string) map[string]string {
-	set := map[string]string{}
-	for _, entry := range environ {
-		name, value, _ := strings.Cut(entry, "=")
-		if value != "" && (slices.Contains(threadBindings, name) || slices.Contains(planned, name)) {
-			set[name] = value
-		}
-	}
-	return set
-}
-
-// planned are the variables that a plan sets unless the user has.
-var planned = []string{"OMP_NUM_THREADS", "NCCL_IB_HCA", "UCX_NET_DEVICES"}

@@ -1,0 +1,4 @@
+package plan
+
+// InUse is inUse, for the external tests.
+var InUse = inUse
