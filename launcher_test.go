@@ -8,6 +8,7 @@ package gpulaunch_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/gob"
 	"encoding/json"
 	"errors"
@@ -75,7 +76,7 @@ type outcome struct {
 
 // run is a row that is running.
 type run struct {
-	group   *launcher.Group
+	attempt *launcher.Attempt
 	stdout  *launchertest.Buffer
 	lock    *os.File
 	outcome *outcome
@@ -210,7 +211,7 @@ func observe(t *testing.T, form string, r row) outcome {
 	cfg := launcher.Config{
 		Environ: append(os.Environ(), "SLOW_IMPORT_COUNT="+filepath.Join(dir, "count")),
 		Grace:   launchertest.Patience, FailureWait: r.wait, Subreaper: true,
-		Output: launcher.OutputPrefix, Stdout: launcher.NewSink(&stdout, nil), Stderr: launcher.NewSink(&stderr, nil),
+		Output: launcher.OutputPrefix, Stdout: &stdout, Stderr: &stderr,
 		Observe: func(e launcher.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -229,9 +230,9 @@ func observe(t *testing.T, form string, r row) outcome {
 		t.Fatal(err)
 	}
 	if r.while != nil {
-		r.while(t, run{group: g, stdout: &stdout, lock: lock, outcome: &o})
+		r.while(t, run{attempt: g, stdout: &stdout, lock: lock, outcome: &o})
 	}
-	o.err = g.Wait()
+	o.err = g.Wait(context.Background())
 	o.took = time.Since(began)
 	first, err1 := g.Join(0)
 	second, err2 := g.Join(time.Hour)
@@ -246,10 +247,10 @@ func observe(t *testing.T, form string, r row) outcome {
 }
 
 // startForm starts workers that do what mode says.
-func startForm(t *testing.T, form string, p plan.Plan, cfg launcher.Config, preload string, mode []string) (*launcher.Group, error) {
+func startForm(t *testing.T, form string, p plan.Plan, cfg launcher.Config, preload string, mode []string) (*launcher.Attempt, error) {
 	t.Helper()
 	if form == "function" {
-		return behaves.Start(p, cfg, mode)
+		return behaves.Start(context.Background(), p, cfg, mode)
 	}
 	cfg.Argv = append([]string{launchertest.Python(t), "-u", "launcher/testdata/spawn.py"}, mode...)
 	if form == "forkserver" {
@@ -258,7 +259,7 @@ func startForm(t *testing.T, form string, p plan.Plan, cfg launcher.Config, prel
 			cfg.Preload = []string{preload}
 		}
 	}
-	return launcher.Start(p, cfg)
+	return launcher.Start(context.Background(), p, cfg)
 }
 
 // cpuPlan is a plan for workers without GPUs on this machine.
@@ -378,7 +379,7 @@ func nestedChildren(sig syscall.Signal) row {
 			if _, err := fmt.Sscanf(r.stdout.Await(t, "children")[len("[0] "):], "children %d %d", &children[0], &children[1]); err != nil {
 				t.Fatal(err)
 			}
-			if err := unix.Kill(r.group.PIDs()[0], sig); err != nil {
+			if err := unix.Kill(r.attempt.PIDs()[0], sig); err != nil {
 				t.Fatal(err)
 			}
 			r.outcome.gone = untilGone(children[:])
@@ -396,7 +397,7 @@ func nestedChildren(sig syscall.Signal) row {
 // joinWhileRunning joins before it lets the workers go on.
 func joinWhileRunning(t *testing.T, r run) {
 	for _, timeout := range []time.Duration{0, 10 * time.Millisecond} {
-		done, err := r.group.Join(timeout)
+		done, err := r.attempt.Join(timeout)
 		if err != nil {
 			t.Error(err)
 		}
@@ -406,7 +407,7 @@ func joinWhileRunning(t *testing.T, r run) {
 }
 
 func joinAtTheEnd(t *testing.T, r run) {
-	_ = r.group.Wait()
+	_ = r.attempt.Wait(context.Background())
 	joinWhileRunning(t, r)
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
 // Command is what the user asked a worker to be.
@@ -29,12 +31,16 @@ type StartError struct {
 	Program string
 	// Err is the cause: fs.ErrNotExist, fs.ErrPermission or what the kernel said.
 	Err error
-	// Hint is what to do, in the form "; do this", or empty.
+	// Hint is what to do, or "".
 	Hint string
 }
 
 func (e *StartError) Error() string {
-	return fmt.Sprintf("cannot start %q: %s%s", e.Program, startReason(e.Err), e.Hint)
+	text := fmt.Sprintf("cannot start %q: %s", e.Program, startReason(e.Err))
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
 }
 
 func (e *StartError) Unwrap() error { return e.Err }
@@ -114,15 +120,15 @@ func (c Command) Resolve() ([]string, error) {
 // hint is the likeliest remedy for a program that cannot be started.
 func (c Command) hint(program string) string {
 	if program != c.Args[0] {
-		return "; install Python 3 or name an interpreter in PYTHON_EXEC"
+		return "install Python 3 or name an interpreter in PYTHON_EXEC"
 	}
 	if info, err := os.Stat(program); err == nil && !info.IsDir() {
 		if strings.Contains(program, "/") {
-			return "; make it executable with chmod +x"
+			return "make it executable with chmod +x"
 		}
-		return fmt.Sprintf("; there is one in this folder: ./%s", program)
+		return fmt.Sprintf("there is one in this folder: ./%s", program)
 	}
-	return "; check the name and the PATH"
+	return "check the name and the PATH"
 }
 
 // readable refuses a script that Python would refuse, once instead of once per
@@ -134,9 +140,9 @@ func readable(script string) error {
 		return nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return &StartError{Program: script, Err: errUnreadable, Hint: "; chmod +r it, or run as its owner"}
+		return &StartError{Program: script, Err: errUnreadable, Hint: "chmod +r it, or run as its owner"}
 	}
-	return &StartError{Program: script, Err: err, Hint: "; check the name and the folder you are in"}
+	return &StartError{Program: script, Err: err, Hint: "check the name and the folder you are in"}
 }
 
 // lookPath is exec.LookPath, but it tells a program that cannot be executed
@@ -171,4 +177,12 @@ func inPathButNotExecutable(name string) bool {
 		}
 	}
 	return false
+}
+
+// execHint says what is likely meant by a failure to start a program that was there.
+func execHint(program string, err error) string {
+	if _, e := os.Stat(program); errors.Is(err, unix.ENOENT) && e == nil {
+		return "the file is there, so the interpreter of its first line is missing"
+	}
+	return process.ResourceHint(err)
 }

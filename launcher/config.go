@@ -2,11 +2,13 @@ package launcher
 
 import (
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/monitor"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
@@ -34,60 +36,73 @@ func ParseStartMethod(s string) (StartMethod, error) {
 	return "", fmt.Errorf("%q is not a start method: use exec or forkserver", s)
 }
 
+// GPUs is what a job asks of the machine's GPUs.
+type GPUs = monitor.GPUs
+
 // Config is how a plan's workers are run. All but Argv may be left out.
 type Config struct {
-	// Argv is the workers' command as Command.Resolve gives it: the first entry is
-	// a path.
+	// Argv is the workers' command as Command.Resolve gives it: the first entry is a path.
 	Argv []string
-	// Environ is the environment to inherit; nil means os.Environ().
+	// Environ is the environment that workers inherit; nil means os.Environ().
 	Environ []string
-	// StartMethod is exec unless said otherwise. Forkserver needs Subreaper: that
-	// is how a forked worker becomes a child of this process.
+	// StartMethod is StartExec unless said otherwise. StartForkserver needs Subreaper,
+	// because that is how a forked worker becomes a child of this process.
 	StartMethod StartMethod
 	// Preload are the Python modules that the template of StartForkserver imports.
 	Preload []string
-	// Grace is how long workers may take to end after being asked to, before they
-	// are killed. 0 means DefaultGrace, a negative one none.
+	// Grace is how long workers may take to end after being asked to, before they are
+	// killed. 0 means DefaultGrace, a negative one none.
 	Grace time.Duration
-	// FailureWait is how long the others may go on after a worker has failed before
-	// they are asked to end, so that they can leave by themselves: srun(1)'s --wait,
-	// the grace_period of PyTorch's ProcessContext.join.
+	// FailureWait is how long the others may go on after a worker has failed before they
+	// are asked to end, so that they can leave by themselves: srun(1)'s --wait, the
+	// grace_period of PyTorch's ProcessContext.join.
 	FailureWait time.Duration
 	// Replan gives the plan for a restart, in which CPUs may have become allowed or
-	// forbidden; it gets the one before. nil keeps that. The number of workers and
-	// their ranks must stay.
+	// forbidden; it gets the one before. nil keeps that. The number of workers and their
+	// ranks must stay.
 	Replan func(plan.Plan) (plan.Plan, error)
-	// Output is what becomes of the workers' output: by default OutputInherit for
-	// one worker and OutputPrefix for several. Stdout and Stderr take it when it is
-	// prefixed; nil means this process's own.
-	Output         OutputMode
-	Stdout, Stderr *Sink
+	// Output is what becomes of the workers' output: by default OutputInherit for one
+	// worker and OutputPrefix for several.
+	Output OutputMode
+	// Stdout and Stderr take prefixed output, each in whole writes that come from several
+	// goroutines; nil means this process's own. OutputLost is called, once for each of the
+	// two, when writing has failed; what comes later is discarded. nil for nobody.
+	Stdout, Stderr io.Writer
+	OutputLost     func(error)
 	// Stdin is for rank 0; nil means empty standard input for all.
-	Stdin *Stdin
-	// Spawner starts the workers. It must outlive the job; nil makes one for it.
-	Spawner *Spawner
-	// Subreaper makes this process one: descendants that lose their parent come to
-	// it, are waited for and ended with the job. It then reaps every child that was
-	// not started through a Spawner, so a program that starts processes of its own
-	// besides must not ask for it.
+	Stdin *os.File
+	// Subreaper makes this process one: descendants that lose their parent come to it, are
+	// waited for and ended with the job. It then reaps every child that was not started
+	// by this package, so a program that starts processes of its own besides must not ask
+	// for it.
 	Subreaper bool
-	// ChildEnded has a value after SIGCHLD; nil has Subreaper listen itself.
-	ChildEnded <-chan os.Signal
 	// LeaveBehind lets descendants of workers live on after a job that ended well.
 	LeaveBehind bool
-	// XIDs are what the GPUs' driver reports while the job runs; nil for nothing.
-	XIDs *XIDLog
-	// Keeper is the supervisor's link to its keeper; nil without one.
-	Keeper *KeeperLink
+	// GPUs answers questions about the machine's GPUs while the job runs, and tells what
+	// happens to them, as probe.Watcher does; nil for none. Inventory is what it said
+	// before the job.
+	GPUs      GPUs
+	Inventory gpu.Inventory
+	// StopOnFatalXID ends the job when the driver reports an error after which a GPU of
+	// the job is not to be relied on.
+	StopOnFatalXID bool
+	// Supervisor is what surrounds the job in gpulaunch's own process; nil for a program
+	// that uses this package as a library.
+	Supervisor *supervisor.Supervisor
 	// Observe is told each event; nil for nobody.
 	Observe func(Event)
-	// Log is told what a user should read, one line each, without the newline.
-	// It must not block. nil for nobody.
+	// Log is told what a user should read, one line each, without the newline. It must not
+	// block. nil for nobody.
 	Log func(line string)
+	// Debug is told each event and each change of state, one line each, with the time
+	// since the start of the job. nil for nobody.
+	Debug func(line string)
+	begun time.Time
 }
 
-// complete fills in what was left out. What that opened, closers close again.
-func (c *Config) complete(workers int) (closers []func(), err error) {
+// complete fills in what was left out.
+func (c *Config) complete(workers int) {
+	c.begun = time.Now()
 	if c.Environ == nil {
 		c.Environ = os.Environ()
 	}
@@ -107,40 +122,26 @@ func (c *Config) complete(workers int) (closers []func(), err error) {
 		}
 	}
 	if c.Stdout == nil {
-		c.Stdout = NewSink(os.Stdout, nil)
+		c.Stdout = os.Stdout
 	}
 	if c.Stderr == nil {
-		c.Stderr = NewSink(os.Stderr, nil)
+		c.Stderr = os.Stderr
 	}
 	if c.Log == nil {
 		c.Log = func(string) {}
 	}
-	if c.Subreaper {
-		if err := BecomeSubreaper(); err != nil {
-			return nil, err
-		}
-	}
-	if c.Subreaper && c.ChildEnded == nil {
-		ended := make(chan os.Signal, 1) // one SIGCHLD is as good as many
-		signal.Notify(ended, unix.SIGCHLD)
-		c.ChildEnded = ended
-		closers = append(closers, func() { signal.Stop(ended) })
-	}
-	if c.Spawner == nil {
-		c.Spawner = NewSpawner()
-		closers = append(closers, c.Spawner.Close)
-	}
-	return closers, nil
 }
 
-// tell sends an event to whoever observes.
-func (c *Config) tell(attempt int, e Event) {
-	if c.Observe == nil {
-		return
+// outputLost tells that output cannot be written.
+func (c *Config) outputLost(err error) {
+	if c.OutputLost != nil {
+		c.OutputLost(err)
 	}
-	if e.Time.IsZero() {
-		e.Time = time.Now()
+}
+
+// debug reports what happens inside.
+func (c *Config) debug(format string, args ...any) {
+	if c.Debug != nil {
+		c.Debug(fmt.Sprintf("+%.6fs ", time.Since(c.begun).Seconds()) + fmt.Sprintf(format, args...))
 	}
-	e.Attempt = attempt
-	c.Observe(e)
 }

@@ -1,6 +1,7 @@
 package launcher_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,17 +37,17 @@ func ExampleStart() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	group, err := launcher.Start(readPlan(2), launcher.Config{Argv: argv, Grace: 10 * time.Second})
+	attempt, err := launcher.Start(context.Background(), readPlan(2), launcher.Config{Argv: argv, Grace: 10 * time.Second})
 	if err != nil {
 		log.Fatal(err)
 	}
 	done := false
 	for !done {
-		done, err = group.Join(time.Second)
+		done, err = attempt.Join(time.Second)
 	}
 	var exited *launcher.ExitedError
 	if errors.As(err, &exited) {
-		fmt.Printf("rank %d of %d exited with code %d\n", exited.Rank, len(group.PIDs()), exited.ExitCode)
+		fmt.Printf("rank %d of %d exited with code %d\n", exited.Rank, len(attempt.PIDs()), exited.ExitCode)
 	}
 	// Output: rank 1 of 2 exited with code 1
 }
@@ -65,12 +66,12 @@ var add = launcher.Register("add", func(index int, s share) error {
 
 // A Go function runs in three worker processes, and fails in the last.
 func ExampleRegister() {
-	group, err := add.Start(readPlan(3), launcher.Config{Stderr: launcher.NewSink(io.Discard, nil)}, share{Numbers: []int{1, 2}})
+	attempt, err := add.Start(context.Background(), readPlan(3), launcher.Config{Stderr: io.Discard}, share{Numbers: []int{1, 2}})
 	if err != nil {
 		log.Fatal(err)
 	}
 	var raised *launcher.RaisedError
-	if err := group.Wait(); errors.As(err, &raised) {
+	if err := attempt.Wait(context.Background()); errors.As(err, &raised) {
 		fmt.Printf("rank %d: %s\n", raised.Rank, raised.Message)
 	}
 	// Output: rank 2: there is no number for worker 2

@@ -52,10 +52,7 @@ func (e *RaisedError) Error() string {
 
 // Error is one line: "rank 1 (pid 4711) terminated with signal SIGABRT".
 func (e *ExitedError) Error() string {
-	if e.Signal == "" {
-		return fmt.Sprintf("%s exited with code %d", e.who(), e.ExitCode)
-	}
-	return fmt.Sprintf("%s terminated with signal %s", e.who(), e.Signal)
+	return fmt.Sprintf("%s %s", e.who(), ExitStatus{Code: e.ExitCode, Signal: e.Signal})
 }
 
 func (e *StoppedError) Error() string { return "the job was stopped with " + SignalName(e.Signal) }
@@ -66,10 +63,7 @@ func (f WorkerFailure) who() string { return fmt.Sprintf("rank %d (pid %d)", f.R
 func (r WorkerResult) failure(host string) error {
 	f := WorkerFailure{
 		Rank: r.Worker.Rank, LocalRank: r.Worker.LocalRank, PID: r.PID, Host: host,
-		Time: r.Ended.Round(0).UTC(), ExitCode: r.Exit.ExitCode(),
-	}
-	if r.Exit.Signal != 0 {
-		f.Signal = SignalName(r.Exit.Signal)
+		Time: r.Ended.Round(0).UTC(), ExitCode: r.Exit.Code, Signal: r.Exit.Signal,
 	}
 	if r.Raised != nil {
 		return &RaisedError{WorkerFailure: f, Message: r.Raised.Message, Traceback: r.Raised.Traceback, Raised: r.Raised.Time.UTC()}

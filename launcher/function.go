@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"context"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -114,7 +115,7 @@ func Init() {
 // Start runs the function once in each worker process of a plan, see the
 // function Start. A worker whose function returns an error or panics ends with
 // code 1 and a RaisedError that has the stack. cfg.Argv is not used.
-func (f *Function[A]) Start(p plan.Plan, cfg Config, arg A) (*Group, error) {
+func (f *Function[A]) Start(ctx context.Context, p plan.Plan, cfg Config, arg A) (*Attempt, error) {
 	if cfg.StartMethod == StartForkserver {
 		return nil, errors.New("the start method forkserver is for Python workers: use exec for Go functions")
 	}
@@ -127,11 +128,11 @@ func (f *Function[A]) Start(p plan.Plan, cfg Config, arg A) (*Group, error) {
 	}
 	cfg.Environ = plan.MergeEnviron(cfg.Environ, map[string]string{functionVariable: f.name, argumentVariable: path})
 	cfg.Argv = []string{"/proc/self/exe"}
-	g, err := start(p, cfg, func() { os.Remove(path) })
+	a, err := start(ctx, p, cfg, func() { os.Remove(path) })
 	if err != nil {
 		os.Remove(path)
 	}
-	return g, err
+	return a, err
 }
 
 // packet is how an argument travels: a field may be nil, a bare value not.

@@ -2,8 +2,8 @@ package launcher
 
 import (
 	"bytes"
+	"context"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"testing"
@@ -15,10 +15,10 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
 func TestMain(m *testing.M) {
-	writeUnread()
 	Init()
 	launchertest.RunIfWorker()
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
@@ -26,9 +26,9 @@ func TestMain(m *testing.M) {
 
 // harness runs jobs in this process.
 type harness struct {
-	t       *testing.T
-	cfg     Config
-	control chan Control
+	t   *testing.T
+	cfg Config
+	sup *supervisor.Supervisor
 
 	mu     sync.Mutex
 	events []Event
@@ -58,12 +58,11 @@ func (o *output) String() string {
 // newHarness has workers do what launchertest's workers can do.
 func newHarness(t *testing.T, worker ...string) *harness {
 	t.Helper()
-	h := &harness{t: t, control: make(chan Control, 16)}
+	h := &harness{t: t, sup: supervisor.New()}
 	h.cfg = Config{
 		Argv:    append([]string{"/proc/self/exe"}, launchertest.Worker(worker...)[2:]...),
 		Environ: os.Environ(), Grace: launchertest.Patience, Output: OutputPrefix,
-		Stdout: NewSink(&h.stdout, nil), Stderr: NewSink(&h.stderr, nil),
-		Spawner: NewSpawner(),
+		Stdout: &h.stdout, Stderr: &h.stderr, Supervisor: h.sup,
 		Observe: func(e Event) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -75,21 +74,15 @@ func newHarness(t *testing.T, worker ...string) *harness {
 			h.logged = append(h.logged, line)
 		},
 	}
-	t.Cleanup(h.cfg.Spawner.Close)
+	t.Cleanup(h.sup.Close)
 	return h
 }
 
 // sweeping makes this process a subreaper for the rest of the test.
 func (h *harness) sweeping() {
 	h.t.Helper()
-	if err := BecomeSubreaper(); err != nil {
-		h.t.Fatal(err)
-	}
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, unix.SIGCHLD)
-	h.cfg.Subreaper, h.cfg.ChildEnded = true, c
+	h.cfg.Subreaper = true
 	h.t.Cleanup(func() {
-		signal.Stop(c)
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0); err != nil {
 			h.t.Error(err)
 		}
@@ -103,7 +96,7 @@ func (h *harness) run(n int, change ...func(*plan.Plan)) Result {
 	for _, c := range change {
 		c(&p)
 	}
-	return Run(p, h.cfg, h.control)
+	return Run(context.Background(), p, h.cfg)
 }
 
 // plan is a plan for n workers that may use all CPUs.

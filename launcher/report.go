@@ -1,6 +1,8 @@
 package launcher
 
 import (
+	"syscall"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
@@ -32,16 +34,9 @@ func (r Result) Report(p plan.Plan, cfg Config) report.Report {
 		rep.Earlier = append(rep.Earlier, w.report(r.Host, true))
 	}
 	for _, w := range r.Workers {
-		if cfg.XIDs != nil { // more may have been told since it ended
-			w.XIDs = cfg.XIDs.before(w.Worker, w.Started, w.Ended)
-		}
 		rep.Workers = append(rep.Workers, w.report(r.Host, r.Root != nil && w.PID == r.Root.PID))
 	}
-	for _, l := range r.GPULeftovers {
-		rep.GPULeftovers = append(rep.GPULeftovers, report.GPUProcess{
-			GPU: l.GPU, UUID: l.UUID, PID: l.PID, User: l.User, Command: l.Command, MemoryBytes: l.MemoryBytes,
-		})
-	}
+	rep.GPULeftovers = r.GPULeftovers
 	rep.Sort()
 	return rep
 }
@@ -50,18 +45,13 @@ func (w WorkerResult) report(host string, root bool) report.Worker {
 	rep := report.Worker{
 		RootCause: root, Rank: w.Worker.Rank, LocalRank: w.Worker.LocalRank, PID: w.PID, Host: host,
 		CPUs: w.Worker.CPUs.String(), Started: w.Started.Round(0), Ended: w.Ended.Round(0),
-		ExitCode: w.Exit.ExitCode(), CoreDumped: w.Exit.Core, How: w.how(),
+		ExitCode: w.Exit.Code, Signal: w.Exit.Signal, CoreDumped: w.Exit.Core, How: w.how(),
 		ErrorFile: w.ErrorFile, LastStderr: w.LastStderr, Silent: w.Silent,
-	}
-	if w.Exit.Signal != 0 {
-		rep.Signal = SignalName(w.Exit.Signal)
 	}
 	if d := w.Worker.Device; d != nil {
 		rep.Device = &report.Device{Index: d.Index, Name: d.Name, UUID: d.UUID, PCI: d.PCIBusID}
 	}
-	for _, x := range w.XIDs {
-		rep.XIDs = append(rep.XIDs, report.XID{Time: x.Time.Round(0), XID: x.XID, Class: string(x.Class), Meaning: x.Meaning, Count: x.Count})
-	}
+	rep.XIDs = w.XIDs
 	if e := w.Raised; e != nil {
 		rep.Raised = &report.Raised{Message: e.Message, Traceback: e.Traceback, Time: e.Time}
 	}
@@ -81,9 +71,10 @@ func (w WorkerResult) how() report.How {
 	case w.OutOfMemory:
 		return report.OutOfMemory
 	}
-	switch w.Exit.Signal {
-	case unix.SIGKILL, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2:
-		return report.FromOutside
+	for _, sig := range []syscall.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2} {
+		if w.Exit.EndedBy(sig) {
+			return report.FromOutside
+		}
 	}
 	return report.ByItself
 }

@@ -7,14 +7,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
-// Exit is how a process ended, Descendant a process below the launcher.
+// ExitStatus is how a process ended, Descendant a process below the launcher.
 type (
-	Exit       = process.Exit
+	ExitStatus = process.ExitStatus
 	Descendant = process.Descendant
 )
 
@@ -57,14 +59,14 @@ type Result struct {
 	// processes that are still there.
 	Swept, Unkillable []Descendant
 	// GPULeftovers are processes that stay on the job's GPUs, if that was looked for.
-	GPULeftovers []GPUProcess
+	GPULeftovers []report.GPUProcess
 }
 
 // WorkerResult is how one worker ended.
 type WorkerResult struct {
 	Worker         *plan.Worker
 	PID            int
-	Exit           Exit
+	Exit           ExitStatus
 	Started, Ended time.Time
 	// Stopped says that the launcher had asked the worker to end before it did.
 	Stopped bool
@@ -76,7 +78,7 @@ type WorkerResult struct {
 	ErrorFile string
 	// XIDs are errors of its GPU in the five minutes before its end, and the second
 	// after it.
-	XIDs []XID
+	XIDs []report.XID
 	// LastStderr are the last lines of its standard error, if that was prefixed;
 	// Silent says that it was, and that there are none.
 	LastStderr []string
@@ -101,24 +103,17 @@ func (r WorkerResult) String() string {
 			break
 		}
 	}
-	return fmt.Sprintf("%s %s after %s", label(r.Worker, r.PID), r.Exit, lived)
-}
-
-func (w *worker) label() string { return label(w.Worker, w.pid) }
-
-func label(w *plan.Worker, pid int) string {
-	if w.Device == nil {
-		return fmt.Sprintf("rank %d (pid %d)", w.Rank, pid)
-	}
-	return fmt.Sprintf("rank %d (pid %d, GPU %d)", w.Rank, pid, w.Device.Index)
+	return fmt.Sprintf("%s %s after %s", r.Worker.Label(r.PID), r.Exit, lived)
 }
 
 // settle fills in the result of an attempt that is over.
-func (r *Result) settle(g *Group) {
-	r.Host, r.Started, r.Ended = g.host, g.stage.started, time.Now()
-	for _, w := range g.workers {
-		if !w.alive() { // otherwise it is named in Unkillable
-			r.Workers = append(r.Workers, g.workerResult(w))
+func (a *Attempt) settle() {
+	r := &a.result
+	r.Err, r.Host, r.Started, r.Ended = a.err, a.host, a.started, time.Now()
+	for _, w := range a.workers {
+		// One that is alive is named in Unkillable.
+		if !w.Alive() && w.End().Err == nil {
+			r.Workers = append(r.Workers, a.workerResult(w))
 		}
 	}
 	for i := range r.Workers {
@@ -126,20 +121,29 @@ func (r *Result) settle(g *Group) {
 			r.Root = w
 		}
 	}
-	r.NotStarted = len(g.plan.Workers) - len(g.workers)
-	if g.cgroup != nil {
-		kills, _ := g.cgroup.OOMKills()
+	r.NotStarted = len(a.plan.Workers) - len(a.workers)
+	if a.cgroup != nil {
+		kills, _ := a.cgroup.OOMKills()
 		r.OutOfMemory = kills > 0
 	}
 	switch {
 	case r.Root != nil:
-		r.ExitCode = r.Root.Exit.ExitCode()
+		r.ExitCode = r.Root.Exit.Code
 	case r.Err != nil:
 		r.ExitCode = startCode(r.Err)
 	case len(r.Unkillable) > 0:
 		r.ExitCode = 125
-	case g.asked:
-		r.Signal, r.ExitCode = g.stopWith, 128+int(g.stopWith)
+	case a.asked:
+		r.Signal, r.ExitCode = a.signal, 128+int(a.signal)
+	}
+}
+
+// updateXIDs looks again for errors of the workers' GPUs, because more may have been told
+// since the workers ended.
+func (s *shared) updateXIDs(r *Result) {
+	for i := range r.Workers {
+		w := &r.Workers[i]
+		w.XIDs = s.monitor.XIDs(w.Worker, w.Started, w.Ended)
 	}
 }
 
@@ -153,22 +157,23 @@ func startCode(err error) int {
 }
 
 // workerResult is all that is known of a worker that has ended.
-func (g *Group) workerResult(w *worker) WorkerResult {
+func (a *Attempt) workerResult(w *worker) WorkerResult {
+	end := w.End()
 	r := WorkerResult{
-		Worker: w.Worker, PID: w.pid, Exit: w.exit, Started: w.started, Ended: w.ended,
-		Stopped: !g.stopSent.IsZero() && w.ended.After(g.stopSent),
-		XIDs:    g.cfg.XIDs.before(w.Worker, w.started, w.ended),
+		Worker: w.Worker, PID: w.PID, Exit: end.Status, Started: w.Started, Ended: end.Time,
+		Stopped: !a.stopSent.IsZero() && end.Time.After(a.stopSent),
+		XIDs:    a.monitor.XIDs(w.Worker, w.Started, end.Time),
 	}
 	if r.Exit.OK() {
 		return r
 	}
 	r.OutOfMemory = w.oom && !r.Stopped
-	r.LastStderr = w.stderr.lines()
+	r.LastStderr = w.stderr.Lines()
 	r.Silent = w.stderr != nil && len(r.LastStderr) == 0
-	if g.folder == nil {
+	if a.folder == nil {
 		return r
 	}
-	record, err := g.folder.Read(g.attempt, w.Rank)
+	record, err := a.folder.Read(a.number, w.Rank)
 	switch {
 	case err != nil:
 		r.ErrorFile = err.Error()
@@ -178,7 +183,7 @@ func (g *Group) workerResult(w *worker) WorkerResult {
 	return r
 }
 
-// Failure is the job's end as an error, nil when all went well; see Group.Join.
+// Failure is the job's end as an error, nil when all went well; see Attempt.Join.
 func (r Result) Failure() error {
 	switch {
 	case r.Root != nil:
@@ -242,4 +247,23 @@ func (r Result) failure() string {
 		line += text.Plural(r.Restarts, "; %d restart did not help", "; %d restarts did not help")
 	}
 	return line
+}
+
+// leftoverLines name the processes that are still on the job's GPUs.
+func (r Result) leftoverLines() (lines []string) {
+	for _, p := range r.GPULeftovers[:min(len(r.GPULeftovers), mostLeftovers)] {
+		lines = append(lines, fmt.Sprintf("still on GPU %d after the job: %s; end it, or its memory stays taken", p.GPU, onGPU(p)))
+	}
+	if more := len(r.GPULeftovers) - mostLeftovers; more > 0 {
+		lines = append(lines, text.Plural(more, "and %d more process is still on the job's GPUs", "and %d more processes are still on the job's GPUs"))
+	}
+	return lines
+}
+
+// mostLeftovers is how many are named on the terminal; the report has all.
+const mostLeftovers = 8
+
+// onGPU is a process on a GPU in words.
+func onGPU(p report.GPUProcess) string {
+	return plan.InWords(gpu.Process{PID: p.PID, User: p.User, Command: p.Command, MemoryBytes: p.MemoryBytes, MemoryKnown: p.MemoryBytes > 0})
 }

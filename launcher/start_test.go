@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,15 +17,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/spawn"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
 // start starts workers of a harness as a library would.
-func (h *harness) start(n int) (*Group, error) {
+func (h *harness) start(n int) (*Attempt, error) {
 	cfg := h.cfg
-	cfg.Spawner = nil // one of its own
-	return Start(h.plan(n), cfg)
+	cfg.Supervisor = nil // one of its own
+	return Start(context.Background(), h.plan(n), cfg)
 }
 
 func TestStartAndStop(t *testing.T) {
@@ -40,7 +43,7 @@ func TestStartAndStop(t *testing.T) {
 	g.Stop(unix.SIGINT)
 	g.Stop(unix.SIGTERM) // changes nothing
 	var stopped *StoppedError
-	if err := g.Wait(); !errors.As(err, &stopped) || stopped.Signal != unix.SIGINT || !strings.Contains(err.Error(), "SIGINT") {
+	if err := g.Wait(context.Background()); !errors.As(err, &stopped) || stopped.Signal != unix.SIGINT || !strings.Contains(err.Error(), "SIGINT") {
 		t.Errorf("%v", err)
 	}
 	if r := g.Result(); r.ExitCode != 130 || r.Signal != unix.SIGINT || len(r.Workers) != 3 || r.Started.IsZero() || r.Ended.Before(r.Started) {
@@ -65,7 +68,7 @@ func TestInheritedDefaultsAreTheUsers(t *testing.T) {
 		if set != "" {
 			h.cfg.Environ, want = append(h.cfg.Environ, "OMP_NUM_THREADS="+set), set
 		}
-		if r := Run(p, h.cfg, nil); r.ExitCode != 0 {
+		if r := Run(context.Background(), p, h.cfg); r.ExitCode != 0 {
 			t.Fatalf("%+v", r)
 		}
 		if !strings.Contains(h.stdout.String(), `"OMP_NUM_THREADS":"`+want+`"`) {
@@ -94,7 +97,7 @@ func TestStartFails(t *testing.T) {
 
 func TestStartRefuses(t *testing.T) {
 	h := newHarness(t, "block")
-	if g, err := Start(plan.Plan{}, h.cfg); g != nil || err == nil || !strings.Contains(err.Error(), "no workers") {
+	if g, err := Start(context.Background(), plan.Plan{}, h.cfg); g != nil || err == nil || !strings.Contains(err.Error(), "no workers") {
 		t.Errorf("%v, %v", g, err)
 	}
 	h.cfg.Argv = nil
@@ -119,14 +122,14 @@ func TestTwoJobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := h.start(1); again != nil || !errors.Is(err, errSweeping) {
+	if again, err := h.start(1); again != nil || !errors.Is(err, spawn.ErrSweeping) {
 		t.Errorf("a second one that sweeps: %v, %v", again, err)
 	}
 	swept := make(chan struct{})
 	h.when(4, "ready", func() { g.Stop(unix.SIGTERM); close(swept) })
 	<-swept
 	var stopped *StoppedError
-	if err := g.Wait(); !errors.As(err, &stopped) {
+	if err := g.Wait(context.Background()); !errors.As(err, &stopped) {
 		t.Error(err)
 	}
 	launchertest.Gone(t, pids(h.stdout.String())...)
@@ -140,7 +143,7 @@ func TestTwoJobs(t *testing.T) {
 		t.Errorf("the other job: %v, %v", done, err)
 	}
 	first.Stop(unix.SIGTERM)
-	if err := first.Wait(); !errors.As(err, &stopped) {
+	if err := first.Wait(context.Background()); !errors.As(err, &stopped) {
 		t.Error(err)
 	}
 	for _, pid := range pids(other.stdout.String()) { // it does not sweep
@@ -163,29 +166,16 @@ func TestNoZombies(t *testing.T) {
 		h.when(4, "ready", func() { close(ready) })
 		<-ready
 		_ = unix.Kill(g.PIDs()[0], unix.SIGKILL)
-		_ = g.Wait()
+		_ = g.Wait(context.Background())
 		if process.HasChildren() {
 			t.Fatal("a child has not been waited for")
 		}
 	}
 }
 
-// TestNotStarted: the rest of a job whose first worker fails at once is not started,
-// and that is told; nobody waits for ranks that never come.
+// TestNotStarted: workers of a failed job that were not started are told.
 func TestNotStarted(t *testing.T) {
-	h := newHarness(t, "block")
-	h.cfg.FailureWait = 24 * time.Hour
-	g := &Group{stage: &stage{cfg: &h.cfg}, plan: &plan.Plan{}, timer: time.NewTimer(time.Hour), told: map[int]bool{}, state: starting, live: 1}
-	g.workerFailed(&worker{Worker: &plan.Worker{}, proc: &proc{reaped: true}})
-	if g.state != stopping {
-		t.Errorf("state %d while starting", g.state)
-	}
-	g.state = running
-	g.workerFailed(&worker{Worker: &plan.Worker{}, proc: &proc{reaped: true}})
-	if g.state != leaving {
-		t.Errorf("state %d while running", g.state)
-	}
-	r := Result{Root: &WorkerResult{Worker: &plan.Worker{}, Exit: Exit{Code: 3}}, ExitCode: 3, NotStarted: 4}
+	r := Result{Root: &WorkerResult{Worker: &plan.Worker{}, Exit: ExitStatus{Code: 3}}, ExitCode: 3, NotStarted: 4}
 	if text := strings.Join(r.Summary(), "\n"); !strings.Contains(text, "4 workers were not started any more") {
 		t.Errorf("%s", text)
 	}
@@ -214,7 +204,7 @@ func TestStopWhileLeaving(t *testing.T) {
 	h.cfg.Log = func(line string) {
 		log(line)
 		if strings.Contains(line, "to leave unasked") {
-			h.control <- Control{Signal: unix.SIGTERM}
+			h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
 		}
 	}
 	if r := h.run(2); r.ExitCode != 7 || !r.Workers[0].Stopped {
@@ -237,29 +227,29 @@ var (
 func TestFunctions(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	h := newHarness(t)
-	wait := func(g *Group, err error) error {
+	wait := func(g *Attempt, err error) error {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return g.Wait()
+		return g.Wait(context.Background())
 	}
 	var raised *RaisedError
 	seven := 7
-	err := wait(sendParcel.Start(h.plan(1), h.cfg, parcel{Name: "a", Deep: map[string][]float64{"x": {1.5}}, Plain: &seven}))
+	err := wait(sendParcel.Start(context.Background(), h.plan(1), h.cfg, parcel{Name: "a", Deep: map[string][]float64{"x": {1.5}}, Plain: &seven}))
 	if !errors.As(err, &raised) || raised.Message != "0: a map[x:[1.5]] 7" || !strings.Contains(raised.Traceback, "returned by github.com/gpulaunch/gpulaunch/launcher.init.func") || !strings.Contains(raised.Traceback, "start_test.go:") {
 		t.Errorf("%#v", err)
 	}
-	err = wait(noArgument.Start(h.plan(1), h.cfg, struct{}{}))
+	err = wait(noArgument.Start(context.Background(), h.plan(1), h.cfg, struct{}{}))
 	if !errors.As(err, &raised) || raised.Message != "panic: index 0" || !strings.Contains(raised.Traceback, "start_test.go:") || raised.ExitCode != 1 {
 		t.Errorf("%#v", err)
 	}
 	var exited *ExitedError
-	if err = wait(exitMidway.Start(h.plan(1), h.cfg, &parcel{})); !errors.As(err, &exited) || exited.ExitCode != 5 {
+	if err = wait(exitMidway.Start(context.Background(), h.plan(1), h.cfg, &parcel{})); !errors.As(err, &exited) || exited.ExitCode != 5 {
 		t.Errorf("%#v", err)
 	}
 	h.cfg.StartMethod = StartForkserver
-	if _, err := noArgument.Start(h.plan(1), h.cfg, struct{}{}); err == nil || !strings.Contains(err.Error(), "Python") {
+	if _, err := noArgument.Start(context.Background(), h.plan(1), h.cfg, struct{}{}); err == nil || !strings.Contains(err.Error(), "Python") {
 		t.Error(err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
@@ -287,29 +277,5 @@ func TestRegister(t *testing.T) {
 	refused("nothing exported", func() { Register("hidden", func(int, struct{ x int }) error { return nil }) })
 	if functions["channel"] != nil || functions["interface"] != nil {
 		t.Error("a refused function stays")
-	}
-}
-
-func TestLastLines(t *testing.T) {
-	last := &tail{}
-	if last.lines() != nil || (*tail)(nil).lines() != nil {
-		t.Error("nothing was said")
-	}
-	for i := range 100_000 {
-		last.add(fmt.Appendf(nil, "line %d", i))
-	}
-	lines := last.lines()
-	if len(lines) != tailLines || lines[tailLines-1] != "line 99999" || lines[0] != fmt.Sprintf("line %d", 100_000-tailLines) || cap(last.buf) > 4*tailBytes {
-		t.Errorf("%d lines, %d bytes: %q", len(lines), cap(last.buf), lines)
-	}
-	last.add([]byte(strings.Repeat("x", 1<<20)))
-	if lines = last.lines(); len(lines[len(lines)-1]) != tailBytes {
-		t.Errorf("the last of %d lines has %d bytes", len(lines), len(lines[len(lines)-1]))
-	}
-	long := &tail{}
-	long.add([]byte(strings.Repeat("x", 3*tailBytes)))
-	long.add([]byte(strings.Repeat("y", 3*tailBytes)))
-	if got := long.lines(); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "y") {
-		t.Errorf("%d lines", len(got))
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -113,8 +112,8 @@ func (w *worker) collect(o out, rank string, restarted int) {
 	}
 	for exit, n := range w.exits {
 		code, signal := strconv.Itoa(exit.Code), ""
-		if exit.Signal != 0 {
-			code, signal = "", launcher.SignalName(exit.Signal)
+		if exit.Signal != "" {
+			code, signal = "", exit.Signal
 		}
 		o.counter(workerExits, float64(n), rank, code, signal)
 	}

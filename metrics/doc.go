@@ -1,11 +1,14 @@
 // Package metrics tells Prometheus about a job.
 //
-// A [Recorder] is told what happens (Observe, for the launcher's events; the
-// figures of GPUs and processes it reads itself, in the background, with Run) and
-// gives a scrape what it knows at that moment. A scrape touches neither NVML nor
-// /proc, so it is quick and can neither hang nor disturb the job.
+// [NewRecorder] makes a [Recorder], which is a prometheus.Collector: its Observe takes the
+// launcher's events (launcher.Config.Observe), and a scrape gets what it knows at that
+// moment. It asks nobody, so a scrape touches neither NVML nor /proc, is quick, and can
+// neither hang nor disturb the job. [Serve] serves a Recorder over HTTP.
 //
-// Names and units follow https://prometheus.io/docs/practices/naming/. Every name
-// begins with gpulaunch_; a series of a worker carries its rank, a series of a
-// GPU its index in PCI order and its UUID.
+// Names and units follow https://prometheus.io/docs/practices/naming/. Every name begins
+// with gpulaunch_; a series of a worker carries its rank, a series of a GPU its index in
+// PCI order and its UUID.
+//
+// Goroutines: a Server has one that accepts connections and one per connection; all end
+// with Close.
 package metrics

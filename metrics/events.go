@@ -23,10 +23,8 @@ type gpuEvent struct {
 	class     gpu.XIDClass
 }
 
-// RecordEvent counts what happened to a GPU.
-func (r *Recorder) RecordEvent(e gpu.XIDEvent) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// recordEvent counts what happened to a GPU.
+func (r *Recorder) recordEvent(e gpu.XIDEvent) {
 	key := r.eventOf(e)
 	if _, known := r.events[key]; !known && len(r.events) >= eventLimit {
 		key.kind, key.xid, key.class = "", otherEvents, gpu.XIDOther

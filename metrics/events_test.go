@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
 func TestEvents(t *testing.T) {
@@ -21,7 +22,7 @@ func TestEvents(t *testing.T) {
 		{UUID: "GPU-0", Index: 0, Kind: gpu.KindDropped, Count: 7},
 		{UUID: "GPU-0", Index: 0, Kind: gpu.KindDoubleBitECC, Count: 3},
 	} {
-		r.RecordEvent(e)
+		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &e})
 	}
 	want := `
 # HELP gpulaunch_gpu_events_total How often the driver reported something else of the GPU.
@@ -43,8 +44,8 @@ gpulaunch_gpu_xid_events_total{class="other",gpu="0",uuid="GPU-0",xid="other"} 7
 func TestEventsAreBounded(t *testing.T) {
 	r := story()
 	for i := range 10_000 {
-		r.RecordEvent(gpu.XIDEvent{UUID: fmt.Sprint("GPU-", i%3), Index: i % 3, Kind: gpu.KindXID, XID: uint64(1000 + i), Count: 1})
-		r.RecordEvent(gpu.XIDEvent{UUID: "GPU-0", Kind: fmt.Sprint("type ", i), Count: 1})
+		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &gpu.XIDEvent{UUID: fmt.Sprint("GPU-", i%3), Index: i % 3, Kind: gpu.KindXID, XID: uint64(1000 + i), Count: 1}})
+		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &gpu.XIDEvent{UUID: "GPU-0", Kind: fmt.Sprint("type ", i), Count: 1}})
 	}
 	// Two GPUs and the unknown ones have a series for the rest.
 	if n := testutil.CollectAndCount(r, "gpulaunch_gpu_xid_events_total", "gpulaunch_gpu_events_total"); n != eventLimit+3 {

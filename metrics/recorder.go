@@ -14,9 +14,6 @@ import (
 // Recorder keeps the latest of everything that is told. Its methods may be
 // called from any goroutine and never block for long.
 type Recorder struct {
-	// Warn is told what a user should know, once; nil for nobody. It must not block.
-	Warn func(line string)
-
 	build Build
 
 	mu         sync.Mutex
@@ -44,11 +41,10 @@ type worker struct {
 	started time.Time
 	// pastCPU is the processor time of earlier attempts, cpu that of this one.
 	pastCPU, cpu time.Duration
-	resident     uint64         // bytes, 0 when nothing is running
-	ended        *launcher.Exit // how this attempt ended, nil before
-	exits        map[launcher.Exit]int
+	resident     uint64               // bytes, 0 when nothing is running
+	ended        *launcher.ExitStatus // how this attempt ended, nil before
+	exits        map[launcher.ExitStatus]int
 	within       *bool // whether all threads keep to the planned CPUs; nil if unknown
-	warned       bool
 }
 
 // NewRecorder begins with when the launcher started, and the machine's GPUs.
@@ -65,7 +61,7 @@ func (r *Recorder) Observe(e launcher.Event) {
 		r.plan = e.Plan
 		for i := range e.Plan.Workers {
 			w := &e.Plan.Workers[i]
-			r.workers[w.Rank] = &worker{plan: w, exits: map[launcher.Exit]int{}}
+			r.workers[w.Rank] = &worker{plan: w, exits: map[launcher.ExitStatus]int{}}
 		}
 	case launcher.TemplateReady:
 		r.template = e.Template
@@ -81,6 +77,16 @@ func (r *Recorder) Observe(e launcher.Event) {
 			w.pid, w.started, w.ended, w.within = e.PID, e.Time, nil, nil
 			w.pastCPU, w.cpu = w.pastCPU+w.cpu, 0
 		}
+	case launcher.WorkerSampled:
+		r.recordUsage(e)
+	case launcher.GPUsSampled:
+		r.gpuSample, r.gpuSampled = *e.GPUs, true
+	case launcher.GPUsSilent:
+		// The figures from before are dropped: a stale one looks like a fresh one.
+		r.gpuFailed++
+		r.gpuSample, r.gpuSampled = gpu.Sample{}, false
+	case launcher.GPUHappening:
+		r.recordEvent(*e.GPU)
 	case launcher.WorkerExited:
 		if w := r.workers[e.Rank]; w != nil {
 			w.pid, w.resident, w.cpu, w.within = 0, 0, max(w.cpu, e.CPU), nil
@@ -92,42 +98,14 @@ func (r *Recorder) Observe(e launcher.Event) {
 	}
 }
 
-// RecordGPUs takes the figures of one moment.
-func (r *Recorder) RecordGPUs(s gpu.Sample) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.gpuSample, r.gpuSampled = s, true
-}
-
-// recordGPUFailure counts a moment without figures. Those from before are
-// dropped: a stale figure looks like a fresh one.
-func (r *Recorder) recordGPUFailure() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.gpuFailed++
-	r.gpuSample, r.gpuSampled = gpu.Sample{}, false
-}
-
-// running gives the pids of the workers that run, by rank.
-func (r *Recorder) running() map[int]int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	pids := map[int]int{}
-	for rank, w := range r.workers {
-		if w.pid != 0 {
-			pids[rank] = w.pid
-		}
-	}
-	return pids
-}
-
 // recordUsage takes what a process used, unless it ended in the meantime.
-func (r *Recorder) recordUsage(rank, pid int, u usage) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if w := r.workers[rank]; w != nil && w.pid == pid {
-		w.resident = u.resident
-		w.cpu = max(w.cpu, u.cpu) // a counter never goes back
+func (r *Recorder) recordUsage(e launcher.Event) {
+	if w := r.workers[e.Rank]; w != nil && w.pid == e.PID {
+		w.resident = e.ResidentBytes
+		w.cpu = max(w.cpu, e.CPU) // a counter never goes back
+		if e.WithinCPUs != nil {
+			w.within = e.WithinCPUs
+		}
 	}
 }
 

@@ -1,9 +1,7 @@
 package metrics
 
 import (
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,17 +32,17 @@ func story() *Recorder {
 		{Kind: launcher.JobStarted, Plan: plan},
 		{Kind: launcher.WorkerStarted, Rank: 0, PID: 100, Time: time.Unix(1001, 0)},
 		{Kind: launcher.WorkerStarted, Rank: 1, PID: 101, Time: time.Unix(1001, 0)},
-		{Kind: launcher.WorkerExited, Rank: 1, PID: 101, Exit: launcher.Exit{Code: 3}, CPU: 2 * time.Second},
-		{Kind: launcher.WorkerExited, Rank: 0, PID: 100, Exit: launcher.Exit{Signal: syscall.SIGTERM}, CPU: time.Second},
+		{Kind: launcher.WorkerExited, Rank: 1, PID: 101, Exit: launcher.ExitStatus{Code: 3}, CPU: 2 * time.Second},
+		{Kind: launcher.WorkerExited, Rank: 0, PID: 100, Exit: launcher.ExitStatus{Code: 143, Signal: "SIGTERM"}, CPU: time.Second},
 		{Kind: launcher.JobRestarting, Plan: plan},
 		{Kind: launcher.WorkerStarted, Rank: 0, PID: 200, Time: time.Unix(1010, 0)},
 		{Kind: launcher.WorkerStarted, Rank: 1, PID: 201, Time: time.Unix(1010, 0)},
 		{Kind: launcher.WorkerExited, Rank: 0, PID: 200, CPU: 5 * time.Second},
+		{Kind: launcher.WorkerSampled, Rank: 1, PID: 201, CPU: 4 * time.Second, ResidentBytes: 4096},
+		{Kind: launcher.WorkerSampled, Rank: 0, PID: 200, CPU: time.Hour, ResidentBytes: 1}, // it has ended: not its figures
 	} {
 		r.Observe(e)
 	}
-	r.recordUsage(1, 201, usage{cpu: 4 * time.Second, resident: 4096})
-	r.recordUsage(0, 200, usage{cpu: time.Hour, resident: 1}) // it has ended: not its figures
 	return r
 }
 
@@ -96,7 +94,7 @@ gpulaunch_worker_state{rank="1",state="waiting"} 0
 func TestExitsAreCountedByTheirLabels(t *testing.T) {
 	r := story()
 	for _, core := range []bool{true, false, true} {
-		r.Observe(launcher.Event{Kind: launcher.WorkerExited, Rank: 0, Exit: launcher.Exit{Signal: syscall.SIGSEGV, Core: core}})
+		r.Observe(launcher.Event{Kind: launcher.WorkerExited, Rank: 0, Exit: launcher.ExitStatus{Code: 139, Signal: "SIGSEGV", Core: core}})
 	}
 	want := `
 # HELP gpulaunch_worker_exits_total How often the worker ended, by exit code and signal (one of them is empty).
@@ -113,10 +111,10 @@ gpulaunch_worker_exits_total{code="3",rank="1",signal=""} 1
 
 func TestGPUs(t *testing.T) {
 	r := story()
-	r.RecordGPUs(gpu.Sample{Time: time.Unix(2000, 0), Devices: []gpu.DeviceSample{
+	r.Observe(launcher.Event{Kind: launcher.GPUsSampled, GPUs: &gpu.Sample{Time: time.Unix(2000, 0), Devices: []gpu.DeviceSample{
 		{Index: 0, UUID: "GPU-0", MemoryUsedBytes: pointer(uint64(7)), Utilization: pointer(0.5)},
 		{Index: 1, UUID: "GPU-1", Problem: "lost"},
-	}})
+	}}})
 	want := `
 # HELP gpulaunch_gpu_memory_used_bytes Memory of the GPU that is in use.
 # TYPE gpulaunch_gpu_memory_used_bytes gauge
@@ -134,7 +132,7 @@ gpulaunch_gpu_utilization_ratio{gpu="0",uuid="GPU-0"} 0.5
 		t.Error(err)
 	}
 	// Figures that could not be read again are gone, not stale.
-	r.recordGPUFailure()
+	r.Observe(launcher.Event{Kind: launcher.GPUsSilent, Text: "NVML hangs"})
 	if n := testutil.CollectAndCount(r, names...); n != 0 {
 		t.Errorf("%d stale series", n)
 	}
@@ -145,25 +143,15 @@ gpulaunch_gpu_utilization_ratio{gpu="0",uuid="GPU-0"} 0.5
 func TestLint(t *testing.T) {
 	r := story()
 	one, n := pointer(1.0), pointer(uint64(1))
-	r.RecordGPUs(gpu.Sample{Time: time.Unix(2000, 0), Devices: []gpu.DeviceSample{{
+	r.Observe(launcher.Event{Kind: launcher.GPUsSampled, GPUs: &gpu.Sample{Time: time.Unix(2000, 0), Devices: []gpu.DeviceSample{{
 		MemoryUsedBytes: n, MemoryTotalBytes: n, Utilization: one, MemoryUtilization: one, TemperatureCelsius: one,
 		PowerWatts: one, PowerLimitWatts: one, SMClockHertz: one, MemoryClockHertz: one,
-	}}})
+	}}}})
 	problems, err := testutil.CollectAndLint(r)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", err, problems)
 	}
 	if n := testutil.CollectAndCount(r); n < 39 {
 		t.Errorf("only %d series were looked at", n)
-	}
-}
-
-func TestUsageOfThisProcess(t *testing.T) {
-	u, ok := readUsage(os.Getpid())
-	if !ok || u.resident < 1<<20 {
-		t.Errorf("%+v, %v", u, ok)
-	}
-	if _, ok := readUsage(1 << 30); ok {
-		t.Error("a process that cannot exist has figures")
 	}
 }

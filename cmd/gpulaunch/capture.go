@@ -14,7 +14,6 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity/capture"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher"
 )
 
 func newCapture() *cobra.Command {
@@ -38,9 +37,8 @@ GPUs are replaced by made-up ones.`,
 			if err := environment(c.Flags()); err != nil {
 				return err
 			}
-			spawner := launcher.NewSpawner()
-			client := newClient(f.library, spawner)
-			defer client.Close()
+			client, closeClient := newClient(f.library)
+			defer closeClient()
 			inv := discover(context.Background(), client, f.library, f.gpuTimeout)
 			return writeCapture(args[0], inv)
 		},

@@ -13,20 +13,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
 // flushLimit is how long the launcher's last words may take. A terminal that is
 // held with Ctrl-S must not hold the exit.
 const flushLimit = time.Second
 
-// console is where the workers' output and the launcher's own lines go. The
-// launcher's lines go through a queue, because whoever says something is usually
-// stopping workers at the moment, and a blocked terminal must not block that.
+// console is where the workers' output and the launcher's own lines go. The launcher's
+// lines go through a queue, because whoever says something is usually stopping workers at
+// the moment, and a blocked terminal must not block that.
 type console struct {
-	stdout, stderr *launcher.Sink
-	// control is what the keeper wants, and the end when nobody reads the output.
-	control chan launcher.Control
+	stdout, stderr lockedFile
+	sup            *supervisor.Supervisor
 
 	mu     sync.Mutex
 	closed bool
@@ -34,32 +33,38 @@ type console struct {
 	done   chan struct{}
 }
 
-// newConsole also passes on what comes from keeper.
-func newConsole(keeper <-chan launcher.Control) *console {
-	c := &console{control: make(chan launcher.Control, 4), texts: make(chan string, 1024), done: make(chan struct{})}
-	c.stdout = launcher.NewSink(os.Stdout, c.unread)
-	c.stderr = launcher.NewSink(os.Stderr, c.unread)
-	go func() {
-		for k := range keeper {
-			c.control <- k
-		}
-	}()
+// lockedFile writes each text whole, whoever writes.
+type lockedFile struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+func (f *lockedFile) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.file.Write(p)
+}
+
+// newConsole writes to this process's own output. That it cannot ends the job.
+func newConsole(sup *supervisor.Supervisor) *console {
+	c := &console{sup: sup, texts: make(chan string, 1024), done: make(chan struct{})}
+	c.stdout.file, c.stderr.file = os.Stdout, os.Stderr
 	go c.write()
 	return c
 }
 
-// unread ends the job, whose output would be lost: with the code of a program
-// that died of SIGPIPE when the reader left, else as a failure of the launcher.
-func (c *console) unread(err error) {
+// lost ends the job, whose output would be lost: with the code of a program that died of
+// SIGPIPE when the reader left, else as a failure of the launcher.
+func (c *console) lost(err error) {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		err = path.Err
 	}
-	end := launcher.Control{Signal: unix.SIGPIPE, Direct: true, Reason: fmt.Sprintf("the workers' output cannot be written (%v)", err)}
+	r := supervisor.Request{Signal: unix.SIGPIPE, Direct: true, Reason: fmt.Sprintf("the workers' output cannot be written (%v)", err)}
 	if !errors.Is(err, unix.EPIPE) {
-		end.Code = failed
+		r.Code = failed
 	}
-	go func() { c.control <- end }()
+	c.sup.Request(r)
 }
 
 // say prints one line of the launcher's own.
@@ -81,7 +86,9 @@ func (c *console) print(text string) {
 func (c *console) write() {
 	defer close(c.done)
 	for text := range c.texts {
-		_, _ = io.WriteString(c.stderr, text) // a Sink takes all
+		if _, err := io.WriteString(&c.stderr, text); err != nil {
+			c.lost(err)
+		}
 	}
 }
 

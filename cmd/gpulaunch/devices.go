@@ -14,7 +14,6 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
@@ -38,9 +37,8 @@ Names, UUIDs and PCI addresses are shortened to what tells them apart; --wide an
 			if err := environment(c.Flags()); err != nil {
 				return err
 			}
-			spawner := launcher.NewSpawner()
-			client := newClient(f.library, spawner)
-			defer client.Close()
+			client, closeClient := newClient(f.library)
+			defer closeClient()
 			inv := discover(context.Background(), client, f.library, f.gpuTimeout)
 			if asJSON {
 				return printJSON(c.OutOrStdout(), inv)

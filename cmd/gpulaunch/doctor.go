@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/doctor"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
@@ -57,9 +56,8 @@ code is 0 if nothing FAILs, and else 1.`,
 
 // examine gathers what only this package knows, and has everything checked.
 func examine(f *jobFlags) []doctor.Result {
-	spawner := launcher.NewSpawner()
-	client := newClient(f.library, spawner)
-	defer client.Close()
+	client, closeClient := newClient(f.library)
+	defer closeClient()
 	begin := time.Now()
 	inv := discover(context.Background(), client, f.library, f.gpuTimeout)
 	g := doctor.Given{Environ: os.Environ(), Inventory: inv, Visible: visible(inv), Library: f.library, NoNVML: noNVML, Metrics: tryMetrics()}

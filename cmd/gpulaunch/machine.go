@@ -8,16 +8,15 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"os/exec"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
 // newRunID is a name for a job that got none.
@@ -27,12 +26,19 @@ func newRunID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// newClient is a client whose child is this very program and dies with it.
-func newClient(library string, spawner *launcher.Spawner) *probe.Client {
-	c := probe.NewClient([]string{"/proc/self/exe", "gpu-probe", library})
-	c.Start = spawner.Start
-	c.Ended = func(cmd *exec.Cmd) { spawner.Release(cmd.Process.Pid) }
-	return c
+// newWatcher makes a client whose child is this very program and dies with it.
+func newWatcher(library string, sup *supervisor.Supervisor) *probe.Watcher {
+	w := probe.NewWatcher([]string{"/proc/self/exe", "gpu-probe", library})
+	w.Start, w.Ended = sup.StartHelper, sup.HelperEnded
+	return w
+}
+
+// newClient makes a client for a command that asks once or twice, and what ends it.
+func newClient(library string) (c *probe.Client, closeClient func()) {
+	sup := supervisor.New()
+	c = probe.NewClient([]string{"/proc/self/exe", "gpu-probe", library})
+	c.Start, c.Ended = sup.StartHelper, sup.HelperEnded
+	return c, func() { c.Close(); sup.Close() }
 }
 
 // discover lists the GPUs for no longer than the limit.

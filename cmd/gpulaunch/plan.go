@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
@@ -107,9 +106,8 @@ func (f *planFlags) machine() (plan.Machine, error) {
 	case f.localities != "":
 		return plan.Machine{}, fmt.Errorf("--localities=%s needs --from: on this machine the GPUs are where they are", f.localities)
 	}
-	spawner := launcher.NewSpawner()
-	client := newClient(f.library, spawner)
-	defer client.Close()
+	client, closeClient := newClient(f.library)
+	defer closeClient()
 	return readMachine(context.Background(), client, &f.jobFlags)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
 // failed is the exit code of a launcher that could not do its work, after
@@ -36,18 +37,18 @@ func (e *exitError) Unwrap() error { return e.err }
 
 // supervise is the second process of run.
 func supervise(fd string, args []string) int {
-	keeper, err := launcher.Supervise(fd)
+	sup, err := supervisor.Connect(fd)
 	if err != nil {
 		return complain(err)
 	}
-	code := execute(append([]string{"run"}, args...), keeper)
-	keeper.Exit(code)
+	code := execute(append([]string{"run"}, args...), sup)
+	sup.Exit(code)
 	return code
 }
 
-// execute runs a subcommand. keeper is for run.
-func execute(args []string, keeper *launcher.KeeperLink) int {
-	root := newRoot(keeper)
+// execute runs a subcommand. sup is for run.
+func execute(args []string, sup *supervisor.Supervisor) int {
+	root := newRoot(sup)
 	root.SetArgs(args)
 	return complain(root.Execute())
 }
@@ -83,7 +84,7 @@ func oneLine(s string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", " ")), " ")
 }
 
-func newRoot(keeper *launcher.KeeperLink) *cobra.Command {
+func newRoot(sup *supervisor.Supervisor) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gpulaunch",
 		Short: "One pinned, supervised, observable worker process per GPU",
@@ -106,7 +107,7 @@ it. On a machine without a GPU the same command runs CPU-only workers.`,
 	}
 	root.SetGlobalNormalizationFunc(dashes)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(keeper), newPlan(), newCapture(), newDevices(), newDoctor(), newVersion(), newProbe())
+	root.AddCommand(newRun(sup), newPlan(), newCapture(), newDevices(), newDoctor(), newVersion(), newProbe())
 	root.AddCommand(helpTopics()...)
 	return root
 }

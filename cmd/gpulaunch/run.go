@@ -7,13 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
@@ -21,6 +19,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
 
@@ -38,12 +37,13 @@ type runFlags struct {
 	onXID   string
 	address string
 	quiet   bool
+	debug   bool
 	started time.Time
 	// named says that the user chose the metrics' address.
 	named bool
 }
 
-func newRun(keeper *launcher.KeeperLink) *cobra.Command {
+func newRun(sup *supervisor.Supervisor) *cobra.Command {
 	f := &runFlags{grace: seconds(30 * time.Second), stdin: "none", sweep: "on", onXID: "report", method: launcher.StartExec}
 	c := &cobra.Command{
 		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
@@ -65,10 +65,10 @@ Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 				return err
 			}
 			f.named = c.Flags().Changed("metrics-address")
-			if keeper == nil {
+			if sup == nil {
 				return errors.New("run needs its keeper: start it as gpulaunch run")
 			}
-			return f.run(args, keeper)
+			return f.run(args, sup)
 		},
 	}
 	fs := c.Flags()
@@ -85,11 +85,12 @@ Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 	parsed(fs, "on-xid", "WHAT", "errors of the job's GPUs: report, or stop the job at one that is fatal to a GPU", &f.onXID, oneOf("report", "stop"))
 	fs.StringVar(&f.address, "metrics-address", metrics.DefaultAddress, "`host:port` for Prometheus, or off")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing unless something goes wrong")
+	fs.BoolVar(&f.debug, "debug", false, "say each event and each change of state, with its time")
 	return c
 }
 
 // run is the job from the flags to the exit code.
-func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
+func (f *runFlags) run(args []string, sup *supervisor.Supervisor) error {
 	f.started = time.Now()
 	if err := f.check(args); err != nil {
 		return err
@@ -98,7 +99,7 @@ func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
 	if err != nil {
 		return err
 	}
-	rep, err := f.launch(keeper)
+	rep, err := f.launch(sup)
 	if file == nil {
 		return err
 	}
@@ -132,75 +133,87 @@ func (f *runFlags) createReport() (*report.File, error) {
 	return report.Create(f.report)
 }
 
-// launch runs the job and says how it ended. A report whose times are zero is
-// that of a job of which nothing was started.
-func (f *runFlags) launch(keeper *launcher.KeeperLink) (rep report.Report, err error) {
+// launch runs the job and says how it ended. A report whose times are zero is that of a job
+// of which nothing was started.
+func (f *runFlags) launch(sup *supervisor.Supervisor) (rep report.Report, err error) {
 	argv, err := f.command.Resolve()
 	if err != nil {
 		return rep, err
 	}
-	spawner := launcher.NewSpawner()
-	client := newClient(f.library, spawner)
-	defer client.Close()
-	events := &xids{stopOnFatal: f.onXID == "stop", quiet: f.quiet}
-	client.OnEvent, client.OnNoEvents = events.happened, events.silent
-
-	out := newConsole(keeper.Control)
+	gpus := newWatcher(f.library, sup)
+	defer gpus.Close()
+	out := newConsole(sup)
 	defer out.close()
-	m, p, err := f.planUnless(out, client)
+	m, p, err := f.planUnless(out, gpus.Client)
 	if err != nil {
 		return rep, err
 	}
-	config := launcher.Config{
-		Argv: argv, Grace: time.Duration(f.grace), FailureWait: time.Duration(f.wait),
-		StartMethod: f.method, Preload: f.preload,
-		Output: f.output, Stdout: out.stdout, Stderr: out.stderr,
-		Spawner: spawner, Subreaper: true, ChildEnded: childEnded(), LeaveBehind: f.sweep == "off",
-		Keeper: keeper, Log: out.say,
-		Replan: func(before plan.Plan) (plan.Plan, error) { return f.replan(m, before) },
-	}
-	if f.grace == 0 {
-		config.Grace = -1 // for a Config, 0 is the default
-	}
-	if f.stdin == "rank0" {
-		config.Stdin = launcher.NewStdin(os.Stdin)
-	}
-	recorder, stop, err := f.tell(m.Inventory, &config, out)
+	config := f.config(argv, m, out)
+	recorder, stop, err := f.serve(m.Inventory, out)
 	if err != nil {
 		return rep, err
 	}
 	defer stop()
-	f.greet(p, out)
-	f.greetTemplate(&config, out)
-	told := m.Inventory.Source == gpu.SourceNVML
-	if f.onXID == "stop" && p.Mode == plan.ModeGPU && !told {
-		out.say("warning: --on-xid=stop has no effect: only NVML tells of XIDs")
-	}
-	watch := watchGPUs(client, told && (recorder != nil || p.Mode == plan.ModeGPU), recorder)
-	defer watch.stop()
-	config.XIDs = events.begin(p, told && p.Mode == plan.ModeGPU, recorder, out)
-	r := launcher.Run(p, config, out.control)
-	r.GPULeftovers = watch.leftovers(p, r, m.Inventory, out.control)
-	events.end()
+	config.Observe = f.observer(recorder, out)
+	f.announce(p, out)
+	f.watchGPUs(&config, gpus, m, p, recorder != nil, out)
+	r := launcher.Run(context.Background(), p, config)
 	rep = r.Report(p, config)
 	return rep, f.finish(r, rep, out)
 }
 
-// greetTemplate has the template's progress told: importing takes seconds.
-func (f *runFlags) greetTemplate(config *launcher.Config, out *console) {
-	if f.quiet || f.method != launcher.StartForkserver {
+// config is how the job is run.
+func (f *runFlags) config(argv []string, m plan.Machine, out *console) launcher.Config {
+	c := launcher.Config{
+		Argv: argv, Grace: time.Duration(f.grace), FailureWait: time.Duration(f.wait),
+		StartMethod: f.method, Preload: f.preload,
+		Output: f.output, Stdout: &out.stdout, Stderr: &out.stderr, OutputLost: out.lost,
+		Supervisor: out.sup, Subreaper: true, LeaveBehind: f.sweep == "off",
+		StopOnFatalXID: f.onXID == "stop", Log: out.say,
+		Replan: func(before plan.Plan) (plan.Plan, error) { return f.replan(m, before) },
+	}
+	if f.grace == 0 {
+		c.Grace = -1 // for a Config, 0 is the default
+	}
+	if f.stdin == "rank0" {
+		c.Stdin = os.Stdin
+	}
+	if f.debug {
+		c.Debug = func(line string) { out.say("debug: " + line) }
+	}
+	return c
+}
+
+// watchGPUs has the job ask for the GPUs' figures and hear of XIDs, where NVML can tell and
+// somebody wants to know. Otherwise the process that would is ended.
+func (f *runFlags) watchGPUs(c *launcher.Config, gpus *probe.Watcher, m plan.Machine, p plan.Plan, metrics bool, out *console) {
+	known := m.Inventory.Source == gpu.SourceNVML
+	if f.onXID == "stop" && p.Mode == plan.ModeGPU && !known {
+		out.say("warning: --on-xid=stop has no effect: only NVML tells of XIDs")
+	}
+	if !known || !metrics && p.Mode != plan.ModeGPU {
+		gpus.Close()
 		return
 	}
-	next := config.Observe
-	config.Observe = func(e launcher.Event) {
+	c.GPUs, c.Inventory = gpus, m.Inventory
+}
+
+// observer tells the recorder, which may be nil, and the user what happens.
+func (f *runFlags) observer(recorder *metrics.Recorder, out *console) func(launcher.Event) {
+	return func(e launcher.Event) {
+		if recorder != nil {
+			recorder.Observe(e)
+		}
+		if f.quiet {
+			return
+		}
 		switch e.Kind {
-		case launcher.TemplateStarted:
+		case launcher.TemplateStarted: // importing takes seconds
 			out.say(e.Text)
 		case launcher.TemplateReady:
 			out.say(e.Template.String())
-		}
-		if next != nil {
-			next(e)
+		case launcher.GPUEventsSilent:
+			out.say("XIDs will not be told: " + e.Text)
 		}
 	}
 }
@@ -227,41 +240,48 @@ type planned struct {
 	err     error
 }
 
-// planUnless reads the machine and plans, unless the user wants to stop before
-// that is done: a driver may take its time, and other users of the GPUs more. While
-// suspended it does not return.
+// planUnless reads the machine and plans, unless the user wants to stop before that is
+// done: a driver may take its time, and other users of the GPUs more. The job does not begin
+// while it is suspended.
 func (f *runFlags) planUnless(out *console, client *probe.Client) (plan.Machine, plan.Plan, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if !out.sup.Begin("planning", planningPhase{cancel: cancel}) {
+		return plan.Machine{}, plan.Plan{}, nothingStarted(out.sup)
+	}
+	defer out.sup.End()
 	result := make(chan planned, 1)
 	go func() { result <- f.planNow(ctx, client, out.say) }()
-	ready := result
-	for {
-		select {
-		case r := <-ready:
-			f.options = r.options // a restart has to be planned alike
-			return r.machine, r.plan, r.err
-		case c := <-out.control:
-			switch {
-			case c.Stops():
-				return plan.Machine{}, plan.Plan{}, &exitError{code: 128 + int(c.Signal),
-					err: fmt.Errorf("%s: nothing was started", launcher.SignalName(c.Signal))}
-			case c.Direct:
-			case c.Signal == unix.SIGTSTP:
-				ready = nil
-			case c.Signal == unix.SIGCONT:
-				ready = result
-			}
-			if c.Done != nil {
-				c.Done()
-			}
-		}
+	select {
+	case r := <-result:
+		f.options = r.options // a restart has to be planned alike
+		return r.machine, r.plan, r.err
+	case <-ctx.Done():
+		return plan.Machine{}, plan.Plan{}, nothingStarted(out.sup)
 	}
 }
 
-// tell sets up what tells Prometheus; no recorder where nothing does. The returned
-// function ends it.
-func (f *runFlags) tell(inv gpu.Inventory, config *launcher.Config, out *console) (recorder *metrics.Recorder, stop func(), err error) {
+// planningPhase is control of planning.
+type planningPhase struct {
+	supervisor.NoPhase
+	cancel context.CancelFunc
+}
+
+// Stop gives planning up.
+func (p planningPhase) Stop(supervisor.Request) { p.cancel() }
+
+// Kill gives planning up.
+func (p planningPhase) Kill(supervisor.Request) { p.cancel() }
+
+// nothingStarted is the error for a job that was stopped while it was planned.
+func nothingStarted(sup *supervisor.Supervisor) error {
+	first, _ := sup.Stopped()
+	return &exitError{code: first.ExitCode(), err: fmt.Errorf("%s: nothing was started", first.Why())}
+}
+
+// serve sets up what tells Prometheus; no recorder where nothing does. The returned function
+// ends it.
+func (f *runFlags) serve(inv gpu.Inventory, out *console) (recorder *metrics.Recorder, stop func(), err error) {
 	if f.address == metrics.Off {
 		return nil, func() {}, nil
 	}
@@ -277,12 +297,11 @@ func (f *runFlags) tell(inv gpu.Inventory, config *launcher.Config, out *console
 	if f.named {
 		out.say(fmt.Sprintf("metrics are on http://%s/metrics", server.Addr()))
 	}
-	config.Observe, recorder.Warn = recorder.Observe, out.say
 	return recorder, server.Close, nil
 }
 
-// greet says what is about to run.
-func (f *runFlags) greet(p plan.Plan, out *console) {
+// announce says what is about to run.
+func (f *runFlags) announce(p plan.Plan, out *console) {
 	for _, w := range p.Warnings {
 		out.say("warning: " + w)
 	}
@@ -328,11 +347,4 @@ func (f *runFlags) finish(r launcher.Result, rep report.Report, out *console) er
 		return nil
 	}
 	return &exitError{code: r.ExitCode}
-}
-
-// childEnded has a value after each SIGCHLD; one is as good as many.
-func childEnded() <-chan os.Signal {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, unix.SIGCHLD)
-	return c
 }

@@ -5,23 +5,15 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
-
-	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
@@ -141,94 +133,6 @@ func TestNoXIDs(t *testing.T) {
 			t.Errorf("%s: exit code %d, told %d times\n%s", flag, code, n, stderr)
 		}
 	}
-}
-
-// heardXIDs is a job of two workers that hears of XIDs, in this process. What it
-// says comes from lines.
-func heardXIDs(t *testing.T, stop bool) (x *xids, lines func() []string, control chan launcher.Control) {
-	out := &console{control: make(chan launcher.Control, 4), texts: make(chan string, 1024), done: make(chan struct{})}
-	x = &xids{stopOnFatal: stop}
-	x.begin(plan.Plan{Workers: []plan.Worker{
-		{Device: &plan.Device{UUID: "GPU-0"}}, {Rank: 1, Device: &plan.Device{Index: 1, UUID: "GPU-1"}},
-	}}, true, nil, out)
-	return x, func() (list []string) {
-		for {
-			select {
-			case s := <-out.texts:
-				list = append(list, strings.TrimSpace(strings.TrimPrefix(s, "gpulaunch: ")))
-			default:
-				return list
-			}
-		}
-	}, out.control
-}
-
-func xidOf(index int, xid, count uint64) gpu.XIDEvent {
-	return gpu.XIDEvent{Time: time.Now(), UUID: fmt.Sprint("GPU-", index), Index: index, Kind: gpu.KindXID, XID: xid, Count: count}
-}
-
-// TestXIDsAreToldSparingly: the same of one GPU once in ten seconds, with how often.
-func TestXIDsAreToldSparingly(t *testing.T) {
-	const line0, line1 = "GPU 0 (rank 0): XID 63, bad memory was marked for remapping or retirement (other)", "GPU 1 (rank 1): XID 63, bad memory was marked for remapping or retirement (other)"
-	synctest.Test(t, func(t *testing.T) {
-		x, lines, _ := heardXIDs(t, false)
-		expect := func(want ...string) {
-			t.Helper()
-			synctest.Wait()
-			if diff := cmp.Diff(want, lines()); diff != "" {
-				t.Error(diff)
-			}
-		}
-		x.happened(xidOf(0, 63, 1))
-		x.happened(xidOf(0, 63, 5))
-		x.happened(xidOf(1, 63, 2))
-		expect(line0, line1+", 2 times")
-		<-time.After(xidPause - time.Second)
-		x.happened(xidOf(0, 63, 4))
-		expect()
-		<-time.After(2 * time.Second)
-		expect(line0 + ", again 9 times in 10s")
-		x.happened(xidOf(1, 63, 1)) // a pause without it is over
-		expect(line1)
-		<-time.After(xidPause)
-		expect()
-		x.happened(xidOf(0, 63, 1))
-		x.happened(xidOf(0, 63, 3))
-		x.end()
-		expect(line0, line0+", again 3 times")
-		x.happened(xidOf(0, 63, 1))
-		<-time.After(xidPause * 2)
-		expect()
-	})
-}
-
-// TestXIDsNeverWait: nobody reads what is said and the job takes no wishes any more.
-func TestXIDsNeverWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // no time goes by
-		x, lines, control := heardXIDs(t, true)
-		for len(control) < cap(control) {
-			control <- launcher.Control{}
-		}
-		for i := range 20_000 {
-			x.happened(xidOf(i%2, uint64(i), 1))
-		}
-		x.happened(xidOf(0, 79, 1))
-		if n := len(lines()); n != xidKinds || len(x.recent) != xidKinds {
-			t.Errorf("%d lines, %d kept", n, len(x.recent))
-		}
-		x.end()
-		// It ends the job once, with the launcher's own failure.
-		for range cap(control) {
-			<-control
-		}
-		c := <-control
-		if c.Signal != unix.SIGTERM || c.Err == nil || !strings.Contains(c.Err.Error(), "--on-xid=stop") {
-			t.Errorf("%+v", c)
-		}
-		if len(control) > 0 {
-			t.Error("it is to be stopped twice")
-		}
-	})
 }
 
 func TestXIDBurst(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
 // host is the parent of one launcher. It is a child subreaper, as init is to
@@ -61,7 +61,7 @@ func hostMain(text string) int {
 }
 
 func (h *host) run() error {
-	if err := launcher.BecomeSubreaper(); err != nil {
+	if err := process.BecomeSubreaper(); err != nil {
 		return err
 	}
 	h.watch()

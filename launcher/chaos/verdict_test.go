@@ -36,7 +36,7 @@ func (h *host) judge() {
 	}
 	h.out.Adopted = len(h.ended)
 	if ws, ok := h.ended[h.keeper]; ok {
-		h.out.Exit, h.out.Died = process.ExitOf(ws).ExitCode(), ws.Signaled()
+		h.out.Exit, h.out.Died = process.ExitStatusOf(ws).Code, ws.Signaled()
 		h.out.Adopted--
 	} else {
 		h.out.Exit = -1

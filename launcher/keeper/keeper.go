@@ -47,7 +47,7 @@ func Keep(args []string) int {
 		return k.fail(err)
 	}
 	if err := k.start(args); err != nil {
-		return k.fail(fmt.Errorf("cannot start the supervisor from /proc/self/exe: %w%s", err, startHint(err)))
+		return k.fail(fmt.Errorf("cannot start the supervisor from /proc/self/exe: %w", withHint(err)))
 	}
 	// Only now, since the supervisor takes long to come up and this need not be
 	// waited for: a signal before it ends this process, and with it the supervisor.
@@ -135,12 +135,12 @@ func (k *keeper) start(args []string) error {
 	return nil
 }
 
-// startHint says what is likely missing.
-func startHint(err error) string {
+// withHint adds what is likely missing to an error.
+func withHint(err error) error {
 	if err == unix.ENOENT {
-		return "; mount proc on /proc"
+		return fmt.Errorf("%w; mount proc on /proc", err)
 	}
-	return process.ResourceHint(err)
+	return process.WithResourceHint(err)
 }
 
 func (k *keeper) listenToSupervisor() {
@@ -295,8 +295,8 @@ func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 // leave ends what is left and gives the exit code.
 func (k *keeper) leave() int {
 	k.lastWords()
-	exit := process.ExitOf(k.status)
-	well := k.reaped && k.goodbye && exit.Signal == 0
+	exit := process.ExitStatusOf(k.status)
+	well := k.reaped && k.goodbye && exit.Signal == ""
 	if well && k.leaveAlone {
 		return exit.Code
 	}
@@ -312,11 +312,11 @@ func (k *keeper) leave() int {
 		return 128 + int(k.wishes.first)
 	}
 	how := exit.String()
-	if link.Stops(exit.Signal) {
+	if k.status.Signaled() && link.Stops(k.status.Signal()) {
 		// It was sent to the process group before the supervisor could listen.
-		return exit.ExitCode()
+		return exit.Code
 	}
-	if exit.Signal == 0 {
+	if exit.Signal == "" {
 		how = "crashed: it " + how
 	}
 	text := "the supervisor " + how

@@ -72,6 +72,14 @@ type Worker struct {
 	Env map[string]string `json:"env"`
 }
 
+// Label is the worker in messages, with the id of its process: "rank 1 (pid 4711, GPU 1)".
+func (w Worker) Label(pid int) string {
+	if w.Device == nil {
+		return fmt.Sprintf("rank %d (pid %d)", w.Rank, pid)
+	}
+	return fmt.Sprintf("rank %d (pid %d, GPU %d)", w.Rank, pid, w.Device.Index)
+}
+
 // Device is the GPU, or the MIG instance of one, that a worker owns.
 type Device struct {
 	// Index is the GPU's number in PCI order.

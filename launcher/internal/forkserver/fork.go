@@ -116,8 +116,8 @@ func (t *Template) ask(control *os.File, files [3]*os.File) (pid int, err error)
 	case err != nil:
 		return 0, t.gone()
 	case reply.Errno != 0:
-		return 0, fmt.Errorf("cannot fork a worker from the template: %s: %w%s",
-			unix.ErrnoName(reply.Errno), reply.Errno, process.ResourceHint(reply.Errno))
+		return 0, fmt.Errorf("cannot fork a worker from the template: %s: %w",
+			unix.ErrnoName(reply.Errno), process.WithResourceHint(reply.Errno))
 	}
 	return reply.PID, nil
 }
@@ -157,25 +157,25 @@ type worker struct {
 // ended the worker.
 func hold(pid int) (worker, error) {
 	w := worker{pid: pid}
-	_, parent, ok := process.Read(pid)
+	d, ok := process.Read(pid)
 	if !ok {
 		return w, fmt.Errorf("the forked worker (process %d) ended at once", pid)
 	}
 	var err error
 	if w.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
-		if parent == os.Getpid() {
+		if d.Parent == os.Getpid() {
 			_ = unix.Kill(pid, unix.SIGKILL)
 			_, _ = process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, nil, 0, nil) })
 		}
-		return w, fmt.Errorf("cannot hold on to the forked worker (process %d): %w%s", pid, err, process.ResourceHint(err))
+		return w, fmt.Errorf("cannot hold on to the forked worker (process %d): %w", pid, process.WithResourceHint(err))
 	}
-	if parent == os.Getpid() {
+	if d.Parent == os.Getpid() {
 		return w, nil
 	}
 	w.kill()
 	unix.Close(w.pidfd)
 	return w, fmt.Errorf("the forked worker (process %d) has become a child of process %d, not of this one (%d), "+
-		"which must be a child subreaper", pid, parent, os.Getpid())
+		"which must be a child subreaper", pid, d.Parent, os.Getpid())
 }
 
 // kill cannot hit another process that has got the number since.

@@ -54,8 +54,8 @@ func TestManyWorkers(t *testing.T) {
 		worker, err := template.Fork(Spec{Env: environ(t), Files: files}, func(pid int) error {
 			adopted = pid
 			// It waits: a worker that had been told what to be would lead a group.
-			if d, parent, ok := process.Read(pid); !ok || parent != os.Getpid() || d.Group == pid {
-				t.Errorf("%+v, parent %d", d, parent)
+			if d, ok := process.Read(pid); !ok || d.Parent != os.Getpid() || d.Group == pid {
+				t.Errorf("%+v", d)
 			}
 			return nil
 		})
@@ -108,14 +108,14 @@ func TestSetUpFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "ended while it was being set up") {
 		t.Errorf("%v", err)
 	}
-	if exit := reap(t, worker); exit.Signal != unix.SIGKILL {
+	if exit := reap(t, worker); !exit.EndedBy(unix.SIGKILL) {
 		t.Errorf("the worker %s", exit)
 	}
 	_ = fork(t, template, Spec{Env: environ(t)})
 }
 
 func TestNoSubreaper(t *testing.T) {
-	if parent, _, ok := process.Read(1); !ok || parent.PID == os.Getpid() {
+	if parent, ok := process.Read(1); !ok || parent.PID == os.Getpid() {
 		t.Skip("this is process 1")
 	}
 	template := usable(t, modules(t))
@@ -221,7 +221,7 @@ func TestCloseWhileSettingUp(t *testing.T) {
 	if err != errClosed {
 		t.Errorf("%v", err)
 	}
-	if exit := reap(t, worker); exit.Signal != unix.SIGKILL {
+	if exit := reap(t, worker); !exit.EndedBy(unix.SIGKILL) {
 		t.Errorf("the worker %s", exit)
 	}
 }

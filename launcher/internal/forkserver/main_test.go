@@ -180,26 +180,26 @@ func pipe(t *testing.T) (r, w *os.File) {
 }
 
 // wait waits for the worker as for any child.
-func (w *forked) wait() process.Exit {
+func (w *forked) wait() process.ExitStatus {
 	w.t.Helper()
 	exit := reap(w.t, w.pid)
 	w.pid = 0
 	return exit
 }
 
-func reap(t *testing.T, pid int) process.Exit {
+func reap(t *testing.T, pid int) process.ExitStatus {
 	t.Helper()
 	var status unix.WaitStatus
 	if _, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, &status, 0, nil) }); err != nil {
 		t.Fatalf("wait for %d: %v", pid, err)
 	}
-	return process.ExitOf(status)
+	return process.ExitStatusOf(status)
 }
 
 // result is what a program did.
 type result struct {
 	stdout, stderr string
-	exit           process.Exit
+	exit           process.ExitStatus
 }
 
 // run is what to run both ways.

@@ -58,7 +58,9 @@ func TestPreloadFails(t *testing.T) {
 }
 
 // ended says that a signal ended a process.
-func ended(signal syscall.Signal) string { return process.Exit{Signal: signal}.String() }
+func ended(signal syscall.Signal) string {
+	return process.ExitStatusOf(unix.WaitStatus(signal)).String()
+}
 
 func TestPreloadPrints(t *testing.T) {
 	cfg := modules(t, "prints")

@@ -70,7 +70,7 @@ func TestSupervisorKilled(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	// Both come here now. Its standard input, which would end it otherwise, is open.
-	if exit := reap(t, worker); exit.Signal != unix.SIGKILL {
+	if exit := reap(t, worker); !exit.EndedBy(unix.SIGKILL) {
 		t.Errorf("the worker %s", exit)
 	}
 	if exit := reap(t, template); !exit.OK() {

@@ -143,7 +143,7 @@ func Start(cfg Config) (*Template, error) {
 	}
 	if err := start(cmd); err != nil {
 		link.Close()
-		return nil, fmt.Errorf("cannot start the template %q: %w%s", cfg.Argv[0], err, process.ResourceHint(err))
+		return nil, fmt.Errorf("cannot start the template %q: %w", cfg.Argv[0], process.WithResourceHint(err))
 	}
 	t := &Template{
 		cmd: cmd, link: link,
@@ -170,7 +170,7 @@ func templateEnvironment(environ []string) []string {
 func (t *Template) wait(ended func(*exec.Cmd)) {
 	err := t.cmd.Wait()
 	if status, ok := t.cmd.ProcessState.Sys().(syscall.WaitStatus); ok {
-		t.exit = process.ExitOf(unix.WaitStatus(status)).String()
+		t.exit = process.ExitStatusOf(unix.WaitStatus(status)).String()
 	} else {
 		t.exit = fmt.Sprintf("could not be waited for: %v", err)
 	}

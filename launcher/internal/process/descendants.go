@@ -2,11 +2,13 @@ package process
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,13 +28,22 @@ type Descendant struct {
 	start uint64
 }
 
+// Usage is what a process has used so far.
+type Usage struct {
+	// CPU is user and system time of the process and of those of its children that it
+	// waited for.
+	CPU time.Duration
+	// ResidentBytes is its resident memory.
+	ResidentBytes uint64
+}
+
 func (d Descendant) String() string { return fmt.Sprintf("%d (%s)", d.PID, d.Name) }
 
 // Where says what a process is doing that will not end: its state and the kernel
 // function that it waits in, as "4711 (python3, state D in nfs_wait_bit_killable)".
 // The kernel tells the function only to those who may trace the process.
 func (d Descendant) Where() string {
-	now, _, ok := Read(d.PID)
+	now, ok := Read(d.PID)
 	if !ok {
 		return d.String()
 	}
@@ -86,8 +97,8 @@ func DescendantsBut(root int, spare func(pid int) bool) ([]Descendant, error) {
 		if err != nil {
 			continue
 		}
-		if d, parent, ok := Read(pid); ok && (spare == nil || !spare(pid)) {
-			children[parent] = append(children[parent], d)
+		if d, ok := Read(pid); ok && (spare == nil || !spare(pid)) {
+			children[d.Parent] = append(children[d.Parent], d)
 		}
 	}
 	list := children[root]
@@ -97,36 +108,61 @@ func DescendantsBut(root int, spare func(pid int) bool) ([]Descendant, error) {
 	return list, nil
 }
 
-// Read looks at one process and its parent; false when it is gone.
-func Read(pid int) (d Descendant, parent int, ok bool) {
+// Read looks at one process; false when it is gone.
+func Read(pid int) (d Descendant, ok bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return d, 0, false
+		return d, false
 	}
-	return parseStat(data)
+	d, _, ok = parseStat(data)
+	return d, ok
 }
 
-// parseStat takes the pid, name, state, parent, group and start time (fields 1 to 5
-// and 22 of proc_pid_stat(5)). The name stands in parentheses and may itself hold
-// parentheses, spaces and newlines, so its end is the last parenthesis.
-func parseStat(data []byte) (d Descendant, parent int, ok bool) {
+// ReadUsage gives what a process has used so far; false when it is gone.
+func ReadUsage(pid int) (Usage, bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return Usage{}, false
+	}
+	_, u, ok := parseStat(data)
+	return u, ok
+}
+
+// tick is the unit of the times in /proc/PID/stat, USER_HZ, which is 100 on every
+// architecture that Go runs on under Linux (see time(7)).
+const tick = time.Second / 100
+
+// parseStat takes the pid, name, state, parent, group, times, start time and resident
+// memory (fields 1 to 5, 14 to 17, 22 and 24 of proc_pid_stat(5)). The name stands in
+// parentheses and may itself hold parentheses, spaces and newlines, so its end is the last
+// parenthesis.
+func parseStat(data []byte) (d Descendant, u Usage, ok bool) {
 	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
 	if open < 2 || end < open {
-		return d, 0, false
+		return d, u, false
 	}
-	fields := strings.Fields(string(data[end+1:]))
-	if len(fields) < 20 || len(fields[0]) != 1 {
-		return d, 0, false
+	fields := strings.Fields(string(data[end+1:])) // the first is field 3
+	if len(fields) < 22 || len(fields[0]) != 1 {
+		return d, u, false
 	}
-	pid, err1 := strconv.Atoi(strings.TrimSpace(string(data[:open])))
-	parent, err2 := strconv.Atoi(fields[1])
-	group, err3 := strconv.Atoi(fields[2])
-	start, err4 := strconv.ParseUint(fields[19], 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
-		return d, 0, false
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data[:open])))
+	var numbers [22]int64
+	for i := 1; i < len(numbers) && err == nil; i++ {
+		// Limits may be above an int64, and none of those is needed.
+		if numbers[i], err = strconv.ParseInt(fields[i], 10, 64); errors.Is(err, strconv.ErrRange) {
+			err = nil
+		}
 	}
-	d = Descendant{PID: pid, Name: string(data[open+1 : end]), State: fields[0][0], Parent: parent, Group: group, start: start}
-	return d, parent, true
+	if err != nil {
+		return d, u, false
+	}
+	d = Descendant{
+		PID: pid, Name: string(data[open+1 : end]), State: fields[0][0],
+		Parent: int(numbers[1]), Group: int(numbers[2]), start: uint64(numbers[19]),
+	}
+	u.CPU = time.Duration(numbers[11]+numbers[12]+numbers[13]+numbers[14]) * tick
+	u.ResidentBytes = uint64(numbers[21]) * uint64(os.Getpagesize())
+	return d, u, true
 }
 
 // Signal reaches this very process or none: the pidfd holds on to it, and the
@@ -140,7 +176,7 @@ func (d Descendant) Signal(sig syscall.Signal) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if now, _, ok := Read(d.PID); !ok || now.start != d.start {
+	if now, ok := Read(d.PID); !ok || now.start != d.start {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && err != unix.ESRCH {

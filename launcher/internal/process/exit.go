@@ -2,58 +2,51 @@ package process
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Exit is how a process ended.
-type Exit struct {
-	// Code is the exit code, 0 when a signal ended the process.
-	Code int
-	// Signal is the signal that ended the process, 0 when it exited.
-	Signal syscall.Signal
+// ExitStatus is how a process ended, as a shell shows it.
+type ExitStatus struct {
+	// Code is the exit code, 0 to 255; for a process that a signal ended, 128 plus the
+	// signal's number.
+	Code int `json:"exit_code"`
+	// Signal is that signal's name, as SignalName gives it; "" for a process that exited.
+	Signal string `json:"signal,omitempty"`
 	// Core says that a core file was dumped.
-	Core bool
+	Core bool `json:"core_dumped"`
 }
 
-// ExitOf reads a wait status.
-func ExitOf(ws unix.WaitStatus) Exit {
+// ExitStatusOf reads a wait status (wait(2)).
+func ExitStatusOf(ws unix.WaitStatus) ExitStatus {
 	if ws.Signaled() {
-		return Exit{Signal: ws.Signal(), Core: ws.CoreDump()}
+		return ExitStatus{Code: 128 + int(ws.Signal()), Signal: SignalName(ws.Signal()), Core: ws.CoreDump()}
 	}
-	return Exit{Code: ws.ExitStatus()}
+	return ExitStatus{Code: ws.ExitStatus()}
 }
 
 // OK reports whether the process exited with code 0.
-func (e Exit) OK() bool { return e.Code == 0 && e.Signal == 0 }
+func (s ExitStatus) OK() bool { return s.Code == 0 }
 
-// ExitCode is the code that a shell would show: the exit code, or 128 plus the
-// signal's number.
-func (e Exit) ExitCode() int {
-	if e.Signal != 0 {
-		return 128 + int(e.Signal)
-	}
-	return e.Code
+// EndedBy reports whether that signal ended the process.
+func (s ExitStatus) EndedBy(sig syscall.Signal) bool {
+	return s.Signal != "" && s.Code == 128+int(sig)
 }
 
-// String says it in words: "exited with code 3", "terminated with signal
-// SIGABRT".
-func (e Exit) String() string {
-	switch {
-	case e.Signal != 0 && e.Core:
-		return "terminated with " + inWords(e.Signal) + " (core dumped)"
-	case e.Signal != 0:
-		return "terminated with " + inWords(e.Signal)
+// String says it in words: "exited with code 3", "terminated with signal SIGABRT (core
+// dumped)".
+func (s ExitStatus) String() string {
+	if s.Signal == "" {
+		return fmt.Sprintf("exited with code %d", s.Code)
 	}
-	return fmt.Sprintf("exited with code %d", e.Code)
-}
-
-func inWords(sig syscall.Signal) string {
-	if name := unix.SignalName(sig); name != "" {
-		return "signal " + name
+	// A signal without a name is "signal 40" already.
+	text := "terminated with signal " + strings.TrimPrefix(s.Signal, "signal ")
+	if s.Core {
+		text += " (core dumped)"
 	}
-	return SignalName(sig)
+	return text
 }
 
 // SignalName is a signal's name, as "SIGTERM", or its number where it has none.

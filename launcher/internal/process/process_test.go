@@ -111,8 +111,8 @@ func TestSweepNeedsASubreaper(t *testing.T) {
 	pids := tree(t, "leave", "stay")
 	orphan := max(pids[0], pids[1])
 	for deadline := time.Now().Add(time.Minute); ; { // until the one that leaves has left
-		if _, parent, ok := Read(orphan); ok && parent != os.Getpid() {
-			if _, _, alive := Read(min(pids[0], pids[1])); !alive || time.Now().After(deadline) {
+		if d, ok := Read(orphan); ok && d.Parent != os.Getpid() {
+			if _, alive := Read(min(pids[0], pids[1])); !alive || time.Now().After(deadline) {
 				break
 			}
 		}
@@ -149,7 +149,7 @@ func TestSignalReachesNoOther(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	d, _, ok := Read(cmd.Process.Pid)
+	d, ok := Read(cmd.Process.Pid)
 	if !ok {
 		t.Fatal("it cannot be read")
 	}
@@ -158,7 +158,7 @@ func TestSignalReachesNoOther(t *testing.T) {
 	if err := other.Signal(unix.SIGKILL); err != nil {
 		t.Error(err)
 	}
-	if now, _, ok := Read(d.PID); !ok || now.State == 'Z' {
+	if now, ok := Read(d.PID); !ok || now.State == 'Z' {
 		t.Fatal("a process with another start time was killed")
 	}
 	if err := d.Signal(unix.SIGKILL); err != nil {
@@ -190,11 +190,14 @@ func TestPeekEnded(t *testing.T) {
 }
 
 func TestParseStat(t *testing.T) {
-	rest := "S 7 9" + strings.Repeat(" 0", 16) + " 123456 0 0"
+	rest := "S 7 9" + strings.Repeat(" 0", 8) + " 1 2 3 4" + strings.Repeat(" 0", 4) + " 123456 18446744073709551615 5"
 	for _, name := range []string{"sh", "a b", "a) R 1 1", "((", "\n", ""} {
-		d, parent, ok := parseStat([]byte(stat("42", name, rest)))
-		if !ok || d.PID != 42 || d.Name != name || d.State != 'S' || parent != 7 || d.Group != 9 || d.start != 123456 {
-			t.Errorf("%q: %+v %d %v", name, d, parent, ok)
+		d, u, ok := parseStat([]byte(stat("42", name, rest)))
+		if !ok || d.PID != 42 || d.Name != name || d.State != 'S' || d.Parent != 7 || d.Group != 9 || d.start != 123456 {
+			t.Errorf("%q: %+v %v", name, d, ok)
+		}
+		if u.CPU != 100*time.Millisecond || u.ResidentBytes != 5*uint64(os.Getpagesize()) {
+			t.Errorf("%q: %+v", name, u)
 		}
 	}
 	for _, bad := range []string{"", "42", "42 (sh", "42 sh) S 7", "x (sh) " + rest, stat("42", "sh", "S 7 9"), ") 1 ("} {
@@ -205,27 +208,40 @@ func TestParseStat(t *testing.T) {
 }
 
 func FuzzParseStat(f *testing.F) {
-	f.Add([]byte(stat("42", "a) (b", "S 7 9"+strings.Repeat(" 0", 16)+" 1 0")))
+	f.Add([]byte(stat("42", "a) (b", "S 7 9"+strings.Repeat(" 0", 16)+" 1 0 0")))
+	f.Add([]byte("00()0 0 0" + strings.Repeat(" 0", 20)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if d, _, ok := parseStat(data); ok && !strings.Contains(string(data), "("+d.Name+") "+string(d.State)) {
+		d, _, ok := parseStat(data)
+		if !ok {
+			return
+		}
+		_, behind, found := strings.Cut(string(data), "("+d.Name+")")
+		if !found || strings.Fields(behind)[0] != string(d.State) {
 			t.Errorf("%q gives name %q and state %c", data, d.Name, d.State)
 		}
 	})
 }
 
-func TestExit(t *testing.T) {
+func TestExitStatus(t *testing.T) {
 	for want, c := range map[string]struct {
-		exit Exit
-		code int
+		status unix.WaitStatus // as wait(2) encodes it
+		code   int
 	}{
-		"exited with code 3":                           {Exit{Code: 3}, 3},
-		"terminated with signal SIGKILL":               {Exit{Signal: unix.SIGKILL}, 137},
-		"terminated with signal SIGSEGV (core dumped)": {Exit{Signal: unix.SIGSEGV, Core: true}, 139},
-		"terminated with signal 40":                    {Exit{Signal: syscall.Signal(40)}, 168},
+		"exited with code 3":                           {3 << 8, 3},
+		"terminated with signal SIGKILL":               {9, 137},
+		"terminated with signal SIGSEGV (core dumped)": {11 | 0x80, 139},
+		"terminated with signal 40":                    {40, 168},
 	} {
-		if c.exit.String() != want || c.exit.ExitCode() != c.code || c.exit.OK() {
-			t.Errorf("%q %d %v, want %q %d", c.exit, c.exit.ExitCode(), c.exit.OK(), want, c.code)
+		got := ExitStatusOf(c.status)
+		if got.String() != want || got.Code != c.code || got.OK() {
+			t.Errorf("%q %d %v, want %q %d", got, got.Code, got.OK(), want, c.code)
 		}
+		if byKill := got.EndedBy(unix.SIGKILL); byKill != (c.status == 9) {
+			t.Errorf("%q was ended by SIGKILL: %v", got, byKill)
+		}
+	}
+	if s := ExitStatusOf(137 << 8); s.EndedBy(unix.SIGKILL) || !ExitStatusOf(0).OK() {
+		t.Error("an exit code passes for a signal, or success for failure")
 	}
 }
 
@@ -238,5 +254,15 @@ func TestParseVMStat(t *testing.T) {
 		if n := parseVMStat(none, "oom_kill"); n != 0 {
 			t.Errorf("%q gives %d", none, n)
 		}
+	}
+}
+
+func TestUsageOfThisProcess(t *testing.T) {
+	u, ok := ReadUsage(os.Getpid())
+	if !ok || u.ResidentBytes < 1<<20 {
+		t.Errorf("%+v, %v", u, ok)
+	}
+	if _, ok := ReadUsage(1 << 30); ok {
+		t.Error("a process that cannot exist has figures")
 	}
 }

@@ -1,0 +1,55 @@
+package monitor
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/plan/plantest"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
+)
+
+func TestLeftoversOnGPUs(t *testing.T) {
+	m := plantest.TwoNodes("unset", 0, 1, 1)
+	o := plantest.Options()
+	o.Workers = plan.Workers(2)
+	p, err := plan.New(m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := func(pid int, user string) gpu.Process { return gpu.Process{PID: pid, User: user} }
+	before, after := m.Inventory, m.Inventory
+	before.Devices = []gpu.Device{m.Inventory.Devices[0], m.Inventory.Devices[1], m.Inventory.Devices[2]}
+	before.Devices[1].Processes = []gpu.Process{process(1, "me")}
+	after.Devices = []gpu.Device{
+		{Index: 0, UUID: "GPU-1", Processes: []gpu.Process{process(1, "me"), process(2, "me"), process(3, "else"), process(4, "")}},
+		{Index: 1, UUID: "GPU-2", Processes: []gpu.Process{process(5, "me")}}, // not the job's
+	}
+	want := []report.GPUProcess{{GPU: 1, UUID: "GPU-1", PID: 2, User: "me"}, {GPU: 1, UUID: "GPU-1", PID: 4}}
+	got := leftovers(p, before, after, "me")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := leftovers(p, after, after, "me"); got != nil {
+		t.Errorf("all were there before: %v", got)
+	}
+}
+
+// TestLeftoversOfInstances: another instance of the GPU is not the job's.
+func TestLeftoversOfInstances(t *testing.T) {
+	m := plantest.SickMIG()
+	o := plantest.Options()
+	o.Workers = plan.Workers(1)
+	p, err := plan.New(m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := m.Inventory
+	after.Devices = []gpu.Device{m.Inventory.Devices[0]}
+	after.Devices[0].Processes = []gpu.Process{{PID: 1, MIG: "MIG-1"}, {PID: 2, MIG: "MIG-2"}}
+	if got := leftovers(p, m.Inventory, after, "me"); len(got) != 1 || got[0].PID != 1 || got[0].UUID != "GPU-0" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,84 @@
+package stdio
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func prefixed(chunks ...string) string {
+	var out bytes.Buffer
+	l := &lines{dst: NewSink(&out, nil), prefix: []byte("> ")}
+	for _, c := range chunks {
+		l.take([]byte(c))
+	}
+	if len(l.pending) > 0 {
+		l.take([]byte{'\n'})
+	}
+	return out.String()
+}
+
+func TestLines(t *testing.T) {
+	long := strings.Repeat("x", maxLine)
+	for _, c := range []struct {
+		in   []string
+		want string
+	}{
+		{[]string{""}, ""},
+		{[]string{"a\n"}, "> a\n"},
+		{[]string{"a"}, "> a\n"},
+		{[]string{"a\n\nb\n"}, "> a\n> \n> b\n"},
+		{[]string{"a", "b", "\nc"}, "> ab\n> c\n"},
+		{[]string{"a\r\nb\r\n"}, "> a\n> b\n"},
+		{[]string{"a\r", "\nb"}, "> a\n> b\n"},
+		{[]string{"10%\r20%\r\rdone\n"}, "> 10%\n> 20%\n> done\n"},
+		{[]string{"\r\n\r\n"}, ""},
+		{[]string{long + "\n"}, "> " + long + "\n"},
+		{[]string{long + "y\n"}, "> " + long + "\n> y\n"},
+		{[]string{long + long + "\n\n"}, "> " + long + "\n> " + long + "\n> \n"},
+		{[]string{"\x00\xff\n"}, "> \x00\xff\n"},
+	} {
+		if got := prefixed(c.in...); got != c.want {
+			t.Errorf("%.40q: got %.60q, want %.60q", c.in, got, c.want)
+		}
+	}
+}
+
+// FuzzLines: however the output is cut into chunks, the lines are the same, each
+// has its prefix, and none is longer than allowed.
+func FuzzLines(f *testing.F) {
+	f.Add("a\r\n\nb", 1)
+	f.Add(strings.Repeat("z", maxLine+3)+"\n\r", 7)
+	f.Fuzz(func(t *testing.T, text string, at int) {
+		whole := prefixed(text)
+		if len(text) > 0 {
+			at = (at%len(text) + len(text)) % len(text)
+			if parts := prefixed(text[:at], text[at:]); parts != whole {
+				t.Errorf("cut at %d: %q instead of %q", at, parts, whole)
+			}
+		}
+		for _, line := range strings.SplitAfter(whole, "\n") {
+			if line != "" && (!strings.HasPrefix(line, "> ") || !strings.HasSuffix(line, "\n") || len(line) > maxLine+3) {
+				t.Errorf("line %.80q", line)
+			}
+		}
+	})
+}
+
+type brokenWriter struct{ calls int }
+
+func (b *brokenWriter) Write([]byte) (int, error) { b.calls++; return 0, errors.New("broken") }
+
+func TestSinkTellsOnce(t *testing.T) {
+	w, told := &brokenWriter{}, 0
+	s := NewSink(w, func(error) { told++ })
+	for range 3 {
+		if n, err := s.Write([]byte("abc")); n != 3 || err != nil {
+			t.Errorf("%d %v", n, err)
+		}
+	}
+	if w.calls != 1 || told != 1 {
+		t.Errorf("written %d times, told %d times", w.calls, told)
+	}
+}

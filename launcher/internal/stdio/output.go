@@ -1,0 +1,114 @@
+package stdio
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pipes are the two pipes of a worker, before they are read.
+type Pipes struct {
+	// Stdout and Stderr are the worker's ends, to be closed once it has started.
+	Stdout, Stderr *os.File
+
+	stdout, stderr int // our ends
+}
+
+// NewPipes makes the pipes for one worker. Read takes them over, or Close closes them.
+func NewPipes() (p Pipes, err error) {
+	if p.stdout, p.Stdout, err = newPipe(); err != nil {
+		return Pipes{}, err
+	}
+	if p.stderr, p.Stderr, err = newPipe(); err != nil {
+		p.Stdout.Close()
+		unix.Close(p.stdout)
+		return Pipes{}, err
+	}
+	return p, nil
+}
+
+func newPipe() (ours int, theirs *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return -1, nil, err
+	}
+	// Only our end, because the flag belongs to one end of a pipe, and a worker's own
+	// standard output must block.
+	_ = unix.SetNonblock(fds[0], true) // fails only on a bad descriptor
+	return fds[0], os.NewFile(uintptr(fds[1]), "pipe of worker"), nil
+}
+
+// CloseWorkerEnds closes the ends that the worker has inherited.
+func (p Pipes) CloseWorkerEnds() {
+	p.Stdout.Close()
+	p.Stderr.Close()
+}
+
+// Close closes all four ends, for a worker that was not started.
+func (p Pipes) Close() {
+	p.CloseWorkerEnds()
+	p.Discard()
+}
+
+// Discard closes our ends, for a worker that nobody listens to.
+func (p Pipes) Discard() {
+	unix.Close(p.stdout)
+	unix.Close(p.stderr)
+}
+
+// Output copies what the workers of one attempt write. Its methods are for one goroutine.
+type Output struct {
+	stdout, stderr *Sink
+	width          int
+	open           []*lines
+	copying        sync.WaitGroup
+}
+
+// NewOutput returns an Output whose prefixes have room for ranks up to the highest.
+func NewOutput(stdout, stderr *Sink, highestRank int) *Output {
+	return &Output{stdout: stdout, stderr: stderr, width: len(fmt.Sprint(highestRank))}
+}
+
+// Read begins to copy a worker's output, and gives the Tail that will remember the end of
+// its standard error.
+func (o *Output) Read(rank int, p Pipes) *Tail {
+	last := &Tail{}
+	o.ReadNamed(fmt.Sprintf("%*d", o.width, rank), p, last)
+	return last
+}
+
+// ReadNamed begins to copy the output of a process that goes by another name than a rank;
+// last may be nil.
+func (o *Output) ReadNamed(name string, p Pipes, last *Tail) {
+	prefix := fmt.Appendf(nil, "[%s] ", name)
+	o.read(p.stdout, o.stdout, prefix, nil)
+	o.read(p.stderr, o.stderr, prefix, last)
+}
+
+func (o *Output) read(fd int, dst *Sink, prefix []byte, last *Tail) {
+	src := os.NewFile(uintptr(fd), "pipe from worker")
+	l := &lines{src: src, dst: dst, prefix: prefix, last: last}
+	o.open = append(o.open, l)
+	o.copying.Go(func() {
+		l.copy()
+		src.Close()
+	})
+}
+
+// Drained gives a channel that is closed when everything has been copied.
+func (o *Output) Drained() <-chan struct{} {
+	done := make(chan struct{})
+	go func() { o.copying.Wait(); close(done) }()
+	return done
+}
+
+// Cut ends the reading of each pipe that is silent for so long, even if some process
+// still holds it.
+func (o *Output) Cut(silence time.Duration) {
+	for _, l := range o.open {
+		l.cut(silence)
+	}
+}

@@ -1,0 +1,50 @@
+package launcher
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/monitor"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
+)
+
+// tell sends an event to whoever observes.
+func (s *shared) tell(e Event) {
+	if s.cfg.Observe == nil {
+		return
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	s.observing.Lock()
+	defer s.observing.Unlock()
+	e.Attempt = s.number
+	s.cfg.Observe(e)
+}
+
+// observer makes events of what the monitor finds.
+func (s *shared) observer() monitor.Observer {
+	return monitor.Observer{
+		GPUsSampled:  func(sample gpu.Sample) { s.tell(Event{Kind: GPUsSampled, GPUs: &sample}) },
+		GPUsSilent:   func(why string) { s.tell(Event{Kind: GPUsSilent, Text: why}) },
+		GPUEvent:     func(e gpu.XIDEvent) { s.tell(Event{Kind: GPUHappening, GPU: &e}) },
+		EventsSilent: func(why string) { s.tell(Event{Kind: GPUEventsSilent, Text: why}) },
+		WorkerSampled: func(w monitor.WorkerSample) {
+			s.tell(Event{Kind: WorkerSampled, Rank: w.Rank, PID: w.PID, CPU: w.CPU, ResidentBytes: w.ResidentBytes, WithinCPUs: w.WithinCPUs})
+		},
+		Say:   s.cfg.Log,
+		Fatal: s.fatalXID,
+	}
+}
+
+// fatalXID stops the job if the user wants that.
+func (s *shared) fatalXID(line string) {
+	if !s.cfg.StopOnFatalXID {
+		return
+	}
+	s.sup.Request(supervisor.Request{
+		Signal: stopSignal, Direct: true, Reason: "--on-xid=stop",
+		Err: fmt.Errorf("%s: the job was stopped as --on-xid=stop says", line),
+	})
+}

@@ -1,0 +1,166 @@
+package launcher
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
+)
+
+// preload is the phase in which the template imports modules. It returns when workers can
+// be forked, or when the user wants to stop before that.
+func (j *job) preload() error {
+	p := &preloadPhase{job: j, stopped: make(chan struct{})}
+	if !j.sup.Begin("preloading", p) {
+		return nil // the attempt does not begin either
+	}
+	defer j.sup.End()
+	select {
+	case <-j.template.Ready():
+	case <-p.stopped:
+		return nil
+	}
+	return j.templateReady()
+}
+
+// preloadPhase is control of that phase.
+type preloadPhase struct {
+	supervisor.NoPhase
+	*job
+	stopped chan struct{}
+}
+
+func (p *preloadPhase) Stop(r supervisor.Request) {
+	p.cfg.Log(r.Why() + ": no worker was started")
+	p.signalTemplate(unix.SIGCONT) // it may be suspended, and is to hear of its end
+	close(p.stopped)
+}
+
+func (p *preloadPhase) Kill(r supervisor.Request) {
+	select {
+	case <-p.stopped:
+	default:
+		p.Stop(r)
+	}
+}
+
+func (p *preloadPhase) Suspend(done func()) {
+	p.signalTemplate(unix.SIGSTOP)
+	done()
+}
+
+func (p *preloadPhase) Pass(sig syscall.Signal) {
+	if sig == unix.SIGCONT {
+		p.signalTemplate(sig)
+	}
+}
+
+// signalTemplate signals the template's process group. A template that is gone has been
+// waited for, so this is for one that imports.
+func (j *job) signalTemplate(sig syscall.Signal) {
+	select {
+	case <-j.template.Dead():
+	default:
+		_ = unix.Kill(-j.template.Facts().PID, sig) // gone this very moment
+	}
+}
+
+// attemptPhase is control of an attempt.
+type attemptPhase struct {
+	*job
+	*Attempt
+}
+
+// Stop asks the workers to end.
+func (p *attemptPhase) Stop(r supervisor.Request) {
+	if !r.Hurry {
+		p.announce(r, fmt.Sprintf(", up to %s; once more kills them", p.job.cfg.Grace))
+	}
+	sig := r.Signal
+	if sig == unix.SIGPIPE {
+		sig = stopSignal // the pipe was ours, not the workers'
+	}
+	p.Attempt.Stop(sig)
+}
+
+// Hurry leaves no more than a moment of the grace period. The keeper's death signal may
+// have stopped the job before.
+func (p *attemptPhase) Hurry(r supervisor.Request) {
+	p.announce(r, " at once")
+	p.Attempt.hurry()
+}
+
+// announce says that the job is being stopped, and what can be done about it.
+func (p *attemptPhase) announce(r supervisor.Request, how string) {
+	workers := text.Plural(len(p.job.plan.Workers), "%d worker", "%d workers")
+	p.job.cfg.Log(fmt.Sprintf("%s: stopping %s%s", r.Why(), workers, how))
+}
+
+// Kill ends the grace period.
+func (p *attemptPhase) Kill(r supervisor.Request) {
+	p.job.cfg.Log(r.Why() + ": killing what is left")
+	if p.job.template != nil {
+		p.job.template.Close() // a worker may be waiting to be forked by one that hangs
+	}
+	p.Attempt.Kill()
+}
+
+// Suspend stops the workers.
+func (p *attemptPhase) Suspend(done func()) { p.Attempt.suspend(done) }
+
+// Pass passes a signal on to the workers.
+func (p *attemptPhase) Pass(sig syscall.Signal) { p.Attempt.Signal(sig) }
+
+// startedPhase is control of an attempt that Start has started.
+type startedPhase struct {
+	supervisor.NoPhase
+	*Attempt
+}
+
+// Stop ends the attempt for a reason of the launcher's own.
+func (p startedPhase) Stop(r supervisor.Request) {
+	p.post("request: "+r.String(), func() {
+		if p.err == nil {
+			p.err = r.Err
+		}
+		p.stopRequested(r.Signal)
+	})
+}
+
+// Kill is for the interface: nobody asks for it.
+func (p startedPhase) Kill(r supervisor.Request) { p.Attempt.Kill() }
+
+// Suspend and Pass are the attempt's.
+func (p startedPhase) Suspend(done func()) { p.suspend(done) }
+
+// Pass passes a signal on.
+func (p startedPhase) Pass(sig syscall.Signal) { p.Attempt.Signal(sig) }
+
+// gpuLeftovers is the phase in which processes are looked for that the job has left on its
+// GPUs. The user who wanted the end is not kept waiting for it.
+func (j *job) gpuLeftovers(r Result) []report.GPUProcess {
+	if len(r.Workers) == 0 || r.Hurried || r.Signal != 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if !j.sup.Begin("leftovers", leftoversPhase{cancel: cancel}) {
+		return nil
+	}
+	defer j.sup.End()
+	return j.monitor.Leftovers(ctx)
+}
+
+// leftoversPhase is control of that phase.
+type leftoversPhase struct {
+	supervisor.NoPhase
+	cancel context.CancelFunc
+}
+
+func (p leftoversPhase) Stop(supervisor.Request) { p.cancel() }
+func (p leftoversPhase) Kill(supervisor.Request) { p.cancel() }

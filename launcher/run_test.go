@@ -1,0 +1,359 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
+)
+
+// pids gives what workers announced as "ready PID".
+func pids(stdout string) (list []string) {
+	for _, m := range regexp.MustCompile(`ready (\d+)`).FindAllStringSubmatch(stdout, -1) {
+		list = append(list, m[1])
+	}
+	return list
+}
+
+func TestSuccess(t *testing.T) {
+	h := newHarness(t, "print", "out\n", "err\n")
+	r := h.run(3)
+	if r.ExitCode != 0 || r.Root != nil || r.Err != nil || len(r.Workers) != 3 {
+		t.Errorf("%+v", r)
+	}
+	if got := h.stdout.String(); strings.Count(got, "] out\n") != 3 || len(got) != 3*len("[0] out\n") {
+		t.Errorf("stdout %q", got)
+	}
+	if got := h.stderr.String(); strings.Count(got, "] err\n") != 3 {
+		t.Errorf("stderr %q", got)
+	}
+	if len(r.Summary()) != 0 || len(h.logged) != 0 {
+		t.Errorf("a success needs no words: %q %q", r.Summary(), h.logged)
+	}
+	if h.events[0].Kind != JobStarted || h.events[len(h.events)-1].Kind != JobEnded || len(h.exits()) != 3 {
+		t.Errorf("events %+v", h.events)
+	}
+}
+
+func TestTheFirstFailureIsTheCause(t *testing.T) {
+	for rank := range 3 {
+		h := newHarness(t, "fail", strconv.Itoa(rank), "7")
+		r := h.run(3)
+		if r.ExitCode != 7 || r.Root == nil || r.Root.Worker.Rank != rank || r.Root.Stopped {
+			t.Errorf("rank %d: %+v", rank, r)
+		}
+		for _, w := range r.Workers {
+			if w.Worker.Rank != rank && (!w.Stopped || !w.Exit.EndedBy(unix.SIGTERM)) {
+				t.Errorf("rank %d: %s, stopped %v", rank, w, w.Stopped)
+			}
+		}
+		launchertest.Gone(t, pids(h.stdout.String())...)
+	}
+}
+
+func TestASignalIsTheCause(t *testing.T) {
+	h := newHarness(t)
+	// Go's runtime makes an exit code of SIGABRT; a shell dies of it.
+	h.cfg.Argv = []string{"/bin/sh", "-c", "kill -ABRT $$"}
+	r := h.run(1)
+	if r.ExitCode != 134 || r.Root == nil || !strings.Contains(r.Root.String(), "terminated with signal SIGABRT") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestStopWithinGrace(t *testing.T) {
+	h := newHarness(t, "relay")
+	h.when(2, "ready", func() { h.sup.Request(supervisor.Request{Signal: unix.SIGTERM}) })
+	r := h.run(2)
+	// relay exits with 0 when it gets TERM; the job was stopped all the same.
+	if r.ExitCode != 143 || r.Signal != unix.SIGTERM || r.Root != nil {
+		t.Errorf("%+v", r)
+	}
+	for _, w := range r.Workers {
+		if !w.Exit.OK() {
+			t.Errorf("%s", w)
+		}
+	}
+}
+
+func TestGraceEnds(t *testing.T) {
+	h := newHarness(t, "ignore")
+	h.cfg.Grace = time.Millisecond
+	h.when(2, "ready", func() { h.sup.Request(supervisor.Request{Signal: unix.SIGINT}) })
+	r := h.run(2)
+	if r.ExitCode != 130 {
+		t.Errorf("%+v", r)
+	}
+	for _, w := range r.Workers {
+		if !w.Exit.EndedBy(unix.SIGKILL) || !w.Stopped {
+			t.Errorf("%s", w)
+		}
+	}
+}
+
+func TestAskedTwice(t *testing.T) {
+	h := newHarness(t, "ignore")
+	h.cfg.Grace = 24 * time.Hour
+	h.when(2, "ready", func() {
+		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
+		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM, Kill: true})
+	})
+	if r := h.run(2); r.ExitCode != 143 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestOneCtrlCIsOne: the terminal sends SIGINT to both processes of the
+// launcher, and the keeper forwards its own. Together they are one wish.
+func TestOneCtrlCIsOne(t *testing.T) {
+	for name, order := range map[string][]supervisor.Request{
+		"direct first":    {{Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT}},
+		"forwarded first": {{Signal: unix.SIGINT}, {Signal: unix.SIGINT, Direct: true}},
+		"direct often":    {{Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT, Direct: true}},
+	} {
+		h := newHarness(t, "on-int", "20ms")
+		h.when(2, "ready", func() {
+			for _, c := range order {
+				h.sup.Request(c)
+			}
+		})
+		r := h.run(2)
+		for _, w := range r.Workers {
+			if !w.Exit.OK() { // a second wish would have killed it
+				t.Errorf("%s: %s", name, w)
+			}
+		}
+		if r.ExitCode != 130 {
+			t.Errorf("%s: exit code %d", name, r.ExitCode)
+		}
+	}
+}
+
+func TestQuit(t *testing.T) {
+	h := newHarness(t, "ignore")
+	h.cfg.Grace = 24 * time.Hour
+	h.when(2, "ready", func() {
+		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
+		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM, Leave: true})
+	})
+	r := h.run(2)
+	if r.ExitCode != 143 {
+		t.Errorf("%+v", r)
+	}
+	// In the command the keeper does this.
+	for _, text := range pids(h.stdout.String()) {
+		if pid, err := strconv.Atoi(text); err == nil {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	launchertest.Gone(t, pids(h.stdout.String())...)
+}
+
+// TestSuspendedNothingStarts: what the terminal's owner has stopped does not go
+// on by itself.
+func TestSuspendedNothingStarts(t *testing.T) {
+	h := newHarness(t, "succeed-after", "1")
+	acted := make(chan struct{})
+	h.sup.Request(supervisor.Request{Signal: unix.SIGTSTP, Done: func() { close(acted) }})
+	done := make(chan Result)
+	go func() { done <- h.run(2, func(p *plan.Plan) { p.MaxRestarts = 1 }) }()
+	<-acted
+	select {
+	case r := <-done:
+		t.Fatalf("it ran to its end: %+v", r)
+	case <-time.After(100 * time.Millisecond): // time for an attempt that must not be
+	}
+	h.sup.Request(supervisor.Request{Signal: unix.SIGCONT})
+	if r := <-done; r.ExitCode != 0 || r.Restarts != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAStoppedWorkerCanBeEnded(t *testing.T) {
+	h := newHarness(t, "block")
+	h.when(1, "ready", func() {
+		pid, _ := strconv.Atoi(pids(h.stdout.String())[0])
+		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+			t.Error(err)
+		}
+		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
+	})
+	if r := h.run(1); r.ExitCode != 143 || !r.Workers[0].Exit.EndedBy(unix.SIGTERM) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestRestart(t *testing.T) {
+	h := newHarness(t, "succeed-after", "2")
+	r := h.run(2, func(p *plan.Plan) { p.MaxRestarts, p.FreePort = 2, true })
+	if r.ExitCode != 0 || r.Restarts != 2 {
+		t.Errorf("%+v", r)
+	}
+	h = newHarness(t, "succeed-after", "3")
+	r = h.run(2, func(p *plan.Plan) { p.MaxRestarts, p.FreePort = 2, true })
+	if r.ExitCode != 9 || r.Restarts != 2 || !strings.Contains(r.Summary()[0], "2 restarts did not help") {
+		t.Errorf("%+v %q", r, r.Summary())
+	}
+	// What cannot be started is not tried again.
+	h = newHarness(t)
+	h.cfg.Argv = []string{"/no/such/program"}
+	if r := h.run(2, func(p *plan.Plan) { p.MaxRestarts = 5 }); r.ExitCode != 127 || r.Restarts != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestStartFailures(t *testing.T) {
+	words := filepath.Join(t.TempDir(), "words")
+	if err := os.WriteFile(words, []byte("just words\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for program, code := range map[string]int{"/no/such/program": 127, "/": 126, words: 126} {
+		h := newHarness(t)
+		h.cfg.Argv = []string{program}
+		r := h.run(4)
+		var start *StartError
+		if r.ExitCode != code || !errors.As(r.Err, &start) || len(r.Workers) != 0 {
+			t.Errorf("%s: %+v", program, r)
+		}
+	}
+}
+
+// TestNoFileLeft runs out of descriptors between two workers: the first is
+// stopped, and the message says what to do.
+func TestNoFileLeft(t *testing.T) {
+	h := newHarness(t, "block")
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = uint64(lowestFree(t) + 12)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	r := h.run(64)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if r.ExitCode != 125 || r.Err == nil || !strings.Contains(r.Err.Error(), "ulimit -n") {
+		t.Errorf("%+v", r)
+	}
+	for _, w := range r.Workers {
+		if !w.Stopped {
+			t.Errorf("%s", w)
+		}
+	}
+}
+
+func lowestFree(t *testing.T) int {
+	t.Helper()
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return int(f.Fd())
+}
+
+// TestBinding: a worker runs where its plan says, from its first instruction.
+func TestBinding(t *testing.T) {
+	h := newHarness(t, "report")
+	all := h.plan(1).Workers[0].CPUs
+	one := affinity.CPUs(all.Max())
+	r := h.run(2, func(p *plan.Plan) { p.Workers[1].CPUs = one })
+	if r.ExitCode != 0 {
+		t.Fatalf("%+v", r)
+	}
+	for rank, want := range []affinity.CPUSet{all, one} {
+		if !strings.Contains(h.stdout.String(), fmt.Sprintf(`[%d] report {`, rank)) || !strings.Contains(h.stdout.String(), fmt.Sprintf(`"CPUs":%q`, want)) {
+			t.Errorf("rank %d does not run on %s:\n%s", rank, want, h.stdout.String())
+		}
+	}
+}
+
+// TestLeftovers: what workers leave behind is asked to end, then killed, and only
+// in a process that is a subreaper.
+func TestLeftovers(t *testing.T) {
+	t.Run("asked", func(t *testing.T) {
+		h := newHarness(t, "leave", "block")
+		h.sweeping()
+		r := h.run(2)
+		if r.ExitCode != 0 || len(r.Swept) != 0 || len(h.logged) != 1 || !strings.Contains(h.logged[0], "2 processes that they left behind") {
+			t.Errorf("%+v, logged %q", r, h.logged)
+		}
+		launchertest.Gone(t, pids(h.stdout.String())...)
+	})
+	t.Run("killed", func(t *testing.T) {
+		h := newHarness(t, "leave", "ignore")
+		h.cfg.Grace = time.Millisecond
+		h.sweeping()
+		r := h.run(2)
+		if r.ExitCode != 0 || len(r.Swept) != 2 || len(r.Summary()) != 1 {
+			t.Errorf("%+v %q", r, r.Summary())
+		}
+		launchertest.Gone(t, pids(h.stdout.String())...)
+	})
+	t.Run("without a subreaper they stay", func(t *testing.T) {
+		// The negative control.
+		h := newHarness(t, "leave", "ignore")
+		h.cfg.Grace = time.Millisecond
+		if r := h.run(1); r.ExitCode != 0 || len(r.Swept) != 0 {
+			t.Errorf("%+v", r)
+		}
+		pid, err := strconv.Atoi(pids(h.stdout.String())[0])
+		if err != nil || unix.Kill(pid, 0) != nil {
+			t.Fatalf("process %d is gone (%v)", pid, err)
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAPipeHeldOutside: a descriptor of a worker's output that has been passed to
+// a process outside of the job, here this one, does not hold up the end.
+func TestAPipeHeldOutside(t *testing.T) {
+	h := newHarness(t, "relay")
+	var held *os.File
+	h.when(1, "ready", func() {
+		var err error
+		if held, err = os.OpenFile("/proc/"+pids(h.stdout.String())[0]+"/fd/1", os.O_WRONLY, 0); err != nil {
+			t.Error(err)
+		}
+		h.sup.Request(supervisor.Request{Signal: unix.SIGUSR1})
+	})
+	h.when(1, "got SIGUSR1", func() {
+		pid, _ := strconv.Atoi(pids(h.stdout.String())[0])
+		_ = unix.Kill(pid, unix.SIGTERM) // relay exits with 0, and nobody asked for the end
+	})
+	r := h.run(1)
+	if r.ExitCode != 0 || r.Signal != 0 || !strings.Contains(h.stdout.String(), "got SIGTERM") {
+		t.Errorf("%+v\n%s", r, h.stdout.String())
+	}
+	held.Close()
+}
+
+// TestNothingLeaks runs a job often and counts descriptors.
+func TestNothingLeaks(t *testing.T) {
+	h := newHarness(t, "fail", "0", "1")
+	h.run(2)
+	before := lowestFree(t)
+	for range 20 {
+		h.run(2)
+	}
+	if after := lowestFree(t); after != before {
+		t.Errorf("the lowest free descriptor was %d and is %d", before, after)
+	}
+}
