@@ -89,6 +89,14 @@ type world interface {
 	debug(line string)
 }
 
+// endedWorker is what matters of a worker that has ended.
+type endedWorker interface {
+	// failed reports whether it did not end well.
+	failed() bool
+	// ending says how it ended: "rank 1 (pid 4711) exited with code 3".
+	ending() string
+}
+
 // begin begins an attempt whose workers are being started.
 func (l *lifecycle) begin(w world, p policy) {
 	l.world, l.policy, l.spawning, l.signal = w, p, true, stopSignal
@@ -137,7 +145,7 @@ func (l *lifecycle) spawningEnded() {
 }
 
 // workerExited: a worker has ended and been waited for.
-func (l *lifecycle) workerExited(w *worker) {
+func (l *lifecycle) workerExited(w endedWorker) {
 	l.live--
 	switch l.state {
 	case starting, running:
@@ -155,7 +163,7 @@ func (l *lifecycle) workerExited(w *worker) {
 
 // workerFailed: the first worker did not end well. The others are asked to end, now or when
 // they have had time to leave by themselves.
-func (l *lifecycle) workerFailed(w *worker) {
+func (l *lifecycle) workerFailed(w endedWorker) {
 	others := text.Plural(l.live, "the other worker", "the other %d workers")
 	switch {
 	case l.live == 0:
@@ -178,7 +186,6 @@ func (l *lifecycle) templateDied(err error) {
 		l.err = err
 		l.world.say(fmt.Sprintf("%s: stopping %s", err, text.Plural(l.live, "%d worker", "%d workers")))
 		l.beginStop(stopSignal)
-		l.checkGone()
 	default:
 	}
 }
@@ -189,7 +196,6 @@ func (l *lifecycle) stopRequested(sig syscall.Signal) {
 	switch l.state {
 	case starting, running, leaving:
 		l.beginStop(sig)
-		l.checkGone()
 	case draining:
 		l.world.setTimer(drainLimit)
 	default: // it comes anyway
