@@ -52,7 +52,7 @@ type worker struct {
 	*plan.Worker
 	*spawn.Process
 	stderr *stdio.Tail // nil if it does not come this way
-	oom    bool        // killed, and the kernel then counted one more for want of memory
+	oom    bool        // killed, and the kernel counted one more that it killed for lack of memory
 }
 
 // failed reports whether the worker did not end well.
@@ -248,8 +248,8 @@ func (a *Attempt) orphansEnded() {
 	}
 }
 
-// countOOMKills is how many processes the kernel has killed for want of memory: of the job,
-// where its control group counts them, else of the whole machine.
+// countOOMKills counts the processes that the kernel has killed because memory had run out:
+// those of the job, where its control group counts them, else those of the whole machine.
 func (a *Attempt) countOOMKills() int {
 	if a.cgroup != nil {
 		if n, known := a.cgroup.OOMKills(); known {

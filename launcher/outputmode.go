@@ -2,7 +2,7 @@ package launcher
 
 import "fmt"
 
-// OutputMode is what becomes of the workers' standard output and error.
+// OutputMode says what becomes of the workers' standard output and error.
 type OutputMode string
 
 const (

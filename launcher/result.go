@@ -25,20 +25,20 @@ func SignalName(sig syscall.Signal) string { return process.SignalName(sig) }
 
 // Result is how a job, or one attempt at it, ended.
 type Result struct {
-	// ExitCode is what the launcher exits with: 0, the root cause's exit code or
-	// 128 plus its signal, 128 plus the signal that stopped the job, or 125, 126,
-	// 127 for a job that could not be run.
+	// ExitCode is what the launcher exits with: 0, the root cause's exit code or 128 plus
+	// its signal, 128 plus the signal that stopped the job, or 125, 126 or 127 for a job
+	// that could not be run.
 	ExitCode int
-	// Root is the first worker that failed by itself, nil when none did.
+	// Root is the first worker that failed by itself, nil if none did.
 	Root *WorkerResult
 	// Err is why the launcher could not do its work.
 	Err error
 	// Hurried says that the user did not wait for the grace period.
 	Hurried bool
-	// Signal is what the user stopped the job with, 0 when he did not.
+	// Signal is what the user stopped the job with, 0 if the user did not.
 	Signal syscall.Signal
-	// NotStarted is how many workers of the last attempt were never started, because
-	// one had already failed.
+	// NotStarted is how many workers of the last attempt were never started, because one
+	// had already failed.
 	NotStarted int
 	// Restarts is how often the job was started again.
 	Restarts int
@@ -52,13 +52,13 @@ type Result struct {
 	Host string
 	// Template is what workers were forked from, nil with StartExec.
 	Template *Template
-	// OutOfMemory says that the kernel killed a worker, or what it had started, for
-	// want of memory, as far as the job's control group tells.
+	// OutOfMemory says that the kernel killed a worker, or what it had started, because
+	// memory had run out, as far as the job's control group tells.
 	OutOfMemory bool
-	// Swept are descendants of workers that had to be killed, Unkillable
-	// processes that are still there.
+	// Swept are descendants of workers that had to be killed, Unkillable are processes
+	// that are still there.
 	Swept, Unkillable []Descendant
-	// GPULeftovers are processes that stay on the job's GPUs, if that was looked for.
+	// GPULeftovers are processes that stay on the job's GPUs, if they were looked for.
 	GPULeftovers []report.GPUProcess
 }
 
@@ -70,17 +70,16 @@ type WorkerResult struct {
 	Started, Ended time.Time
 	// Stopped says that the launcher had asked the worker to end before it did.
 	Stopped bool
-	// OutOfMemory says that the kernel killed it for want of memory.
+	// OutOfMemory says that the kernel killed it because memory had run out.
 	OutOfMemory bool
-	// Raised is what the worker wrote into its error file, nil if it left none;
-	// ErrorFile says why the one that it left cannot be used.
+	// Raised is what the worker wrote into its error file, nil if it left none. ErrorFile
+	// says why the one that it left cannot be used.
 	Raised    *Raised
 	ErrorFile string
-	// XIDs are errors of its GPU in the five minutes before its end, and the second
-	// after it.
+	// XIDs are errors of its GPU in the five minutes before its end and the second after.
 	XIDs []report.XID
-	// LastStderr are the last lines of its standard error, if that was prefixed;
-	// Silent says that it was, and that there are none.
+	// LastStderr are the last lines of its standard error, if that was prefixed. Silent
+	// says that it was, and that there are none.
 	LastStderr []string
 	Silent     bool
 }
@@ -94,7 +93,7 @@ type Raised struct {
 // Failed reports whether the worker failed by itself.
 func (r WorkerResult) Failed() bool { return !r.Exit.OK() && !r.Stopped }
 
-// String is one phrase: "rank 1 (pid 4711, GPU 1) exited with code 3 after 1.2s".
+// String gives one phrase: "rank 1 (pid 4711, GPU 1) exited with code 3 after 1.2s".
 func (r WorkerResult) String() string {
 	lived := r.Ended.Sub(r.Started)
 	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
@@ -147,7 +146,7 @@ func (s *shared) updateXIDs(r *Result) {
 	}
 }
 
-// startCode is the exit code for a job that could not be run.
+// startCode gives the exit code for a job that could not be run.
 func startCode(err error) int {
 	var start *StartError
 	if errors.As(err, &start) {
@@ -183,7 +182,7 @@ func (a *Attempt) workerResult(w *worker) WorkerResult {
 	return r
 }
 
-// Failure is the job's end as an error, nil when all went well; see Attempt.Join.
+// Failure gives the job's end as an error, nil if all went well; see Attempt.Join.
 func (r Result) Failure() error {
 	switch {
 	case r.Root != nil:
@@ -198,8 +197,8 @@ func (r Result) Failure() error {
 	return nil
 }
 
-// Summary says in lines what the user must know of a job's end; nothing when
-// all went well.
+// Summary says in lines what the user must know of a job's end, and nothing if all went
+// well.
 func (r Result) Summary() []string {
 	var lines []string
 	if len(r.Swept) > 0 {
@@ -218,7 +217,7 @@ func (r Result) Summary() []string {
 	return lines
 }
 
-// failure is the root cause and what else went wrong.
+// failure gives the root cause and what else went wrong.
 func (r Result) failure() string {
 	var also []string
 	stopped := 0
@@ -232,7 +231,7 @@ func (r Result) failure() string {
 	}
 	line := "failed: " + r.Root.String()
 	if r.OutOfMemory || r.Root.OutOfMemory {
-		line += "; the kernel has killed processes of the job for want of memory"
+		line += "; the kernel has killed processes of the job because memory ran out"
 	}
 	if len(also) > 0 {
 		line += "; then " + strings.Join(also, ", ")

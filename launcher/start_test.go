@@ -173,6 +173,13 @@ func TestNoZombies(t *testing.T) {
 	}
 }
 
+// A command without anything to run is an error, no panic.
+func TestResolveNothing(t *testing.T) {
+	if argv, err := (Command{}).Resolve(); err == nil || argv != nil || !strings.Contains(err.Error(), "Args is empty") {
+		t.Errorf("%q %v", argv, err)
+	}
+}
+
 // TestNotStarted: workers of a failed job that were not started are told.
 func TestNotStarted(t *testing.T) {
 	r := Result{Root: &WorkerResult{Worker: &plan.Worker{}, Exit: ExitStatus{Code: 3}}, ExitCode: 3, NotStarted: 4}

@@ -14,7 +14,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// Template is what is known of the process that workers are forked from.
+// Template describes the process that workers are forked from.
 type Template struct {
 	PID     int
 	Modules []string
@@ -81,8 +81,8 @@ func (s *shared) templateOutput() (stdout, stderr *os.File, done func(), err err
 	return pipes.Stdout, pipes.Stderr, pipes.CloseWorkerEnds, nil
 }
 
-// templateEnviron is the template's environment. Libraries of threads read
-// OMP_NUM_THREADS when they are loaded, which is in the template.
+// templateEnviron gives the template's environment. Libraries that make threads read
+// OMP_NUM_THREADS when they are loaded, which happens in the template.
 func templateEnviron(inherited []string, p *plan.Plan) []string {
 	const name = "OMP_NUM_THREADS"
 	w := plan.Worker{Env: map[string]string{}}
@@ -110,7 +110,7 @@ func (s *shared) templateEnd() error {
 	return fmt.Errorf("the template process that the workers were forked from %s", s.template.Exit())
 }
 
-// templateReady tells how the imports went.
+// templateReady reports how the imports went.
 func (s *shared) templateReady() error {
 	if err := s.template.Err(); err != nil {
 		s.printTraceback(err)
@@ -121,7 +121,7 @@ func (s *shared) templateReady() error {
 	return nil
 }
 
-// printTraceback prints where a preload failed as if the template had.
+// printTraceback prints where a preload failed, as if the template had printed it.
 func (s *shared) printTraceback(err error) {
 	var failed *forkserver.PreloadError
 	if !errors.As(err, &failed) || failed.Traceback == "" {
@@ -140,7 +140,7 @@ func templateOf(t *forkserver.Template) *Template {
 	return &Template{PID: f.PID, Modules: f.Modules, Import: f.Import, Shared: f.Shared}
 }
 
-// String is one phrase: "imported torch in 1.9s; workers share 180 MiB of memory".
+// String gives one phrase: "imported torch in 1.9s; workers share 180 MiB of memory".
 func (t Template) String() string {
 	text := "the template is ready"
 	if len(t.Modules) > 0 {
