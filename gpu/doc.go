@@ -3,7 +3,7 @@
 //
 // It holds data and rules only, and builds on every system. [Inventory] is the list of
 // GPUs, [Inventory.Visible] what a CUDA_VISIBLE_DEVICES leaves of it, [Sample] their
-// figures at one moment, [Finding] something that is wrong with one, and [XIDEvent] an
+// figures at one moment, [Finding] something that is wrong with one, and [Event] an
 // error that the driver reported, which [DescribeXID] explains. Package probe fills
 // these in on a real machine.
 //

@@ -24,7 +24,7 @@ type gpuEvent struct {
 }
 
 // RecordEvent counts what happened to a GPU.
-func (r *Recorder) RecordEvent(e gpu.XIDEvent) {
+func (r *Recorder) RecordEvent(e gpu.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := r.eventOf(e)
@@ -37,7 +37,7 @@ func (r *Recorder) RecordEvent(e gpu.XIDEvent) {
 	r.events[key] += e.Count
 }
 
-func (r *Recorder) eventOf(e gpu.XIDEvent) (key gpuEvent) {
+func (r *Recorder) eventOf(e gpu.Event) (key gpuEvent) {
 	// Others than the GPUs of the start have no series besides; without labels they
 	// are bounded, too. Indexes may have shifted since, UUIDs have not.
 	i := slices.IndexFunc(r.inventory.Devices, func(d gpu.Device) bool {
@@ -47,13 +47,13 @@ func (r *Recorder) eventOf(e gpu.XIDEvent) (key gpuEvent) {
 		key.gpu, key.uuid = strconv.Itoa(r.inventory.Devices[i].Index), e.UUID
 	}
 	switch e.Kind {
-	case gpu.KindXID:
+	case gpu.EventXID:
 		key.class, _ = gpu.DescribeXID(e.XID)
 		key.xid = strconv.FormatUint(e.XID, 10)
-	case gpu.KindDropped:
+	case gpu.EventDropped:
 		key.xid, key.class = otherEvents, gpu.XIDOther
 	default:
-		key.kind = e.Kind
+		key.kind = string(e.Kind)
 	}
 	return key
 }

@@ -34,7 +34,7 @@ type xids struct {
 	why      string // no events come
 	stopped  bool   // the job, for a fatal one
 	recent   map[xidKey]*xidRepeat
-	early    []gpu.XIDEvent // that came before the job began
+	early    []gpu.Event // that came before the job began
 }
 
 // xidKey is what events are told by.
@@ -96,7 +96,7 @@ func (x *xids) silent(why string) {
 }
 
 // happened is for the client.
-func (x *xids) happened(e gpu.XIDEvent) {
+func (x *xids) happened(e gpu.Event) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.log == nil {
@@ -113,7 +113,7 @@ func (x *xids) happened(e gpu.XIDEvent) {
 		return
 	}
 	line := launcher.DescribeEvent(e, index, ranks)
-	x.tell(xidKey{index, e.Kind, e.XID}, line, e.Count)
+	x.tell(xidKey{index, string(e.Kind), e.XID}, line, e.Count)
 	if x.stopOnFatal && launcher.Fatal(e) && !x.stopped {
 		x.stopped = true
 		end := launcher.Control{Signal: unix.SIGTERM, Direct: true, Reason: "--on-xid=stop",

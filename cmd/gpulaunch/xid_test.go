@@ -162,8 +162,8 @@ func heardXIDs(t *testing.T, stop bool) (x *xids, lines func() []string, control
 	}, out.control
 }
 
-func xidOf(index int, xid, count uint64) gpu.XIDEvent {
-	return gpu.XIDEvent{Time: time.Now(), UUID: fmt.Sprint("GPU-", index), Index: index, Kind: gpu.KindXID, XID: xid, Count: count}
+func xidOf(index int, xid, count uint64) gpu.Event {
+	return gpu.Event{Time: time.Now(), UUID: fmt.Sprint("GPU-", index), Index: index, Kind: gpu.EventXID, XID: xid, Count: count}
 }
 
 // TestXIDsAreToldSparingly: the same of one GPU once in ten seconds, with how often.

@@ -40,7 +40,7 @@ type Client struct {
 	// OnEvent, if set, is called for what happens to GPUs after the first question, one call at a time, in a goroutine
 	// of its own. It has to return before long: meanwhile events are only counted. A call that is under way when Close
 	// is called may end after it. A replaced child listens anew, and what happened between the two is lost.
-	OnEvent func(gpu.XIDEvent)
+	OnEvent func(gpu.Event)
 	// OnNoEvents, if set, is called in the same way with one line that says why no events come, or not from all GPUs.
 	// The same reason is told once.
 	OnNoEvents func(reason string)

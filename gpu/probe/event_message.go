@@ -4,6 +4,6 @@ import "github.com/gpulaunch/gpulaunch/gpu"
 
 // eventMessage is what the child sends unasked: an event or, once each, why none come.
 type eventMessage struct {
-	Event    *gpu.XIDEvent `json:"event,omitempty"`
-	NoEvents string        `json:"no_events,omitempty"`
+	Event    *gpu.Event `json:"event,omitempty"`
+	NoEvents string     `json:"no_events,omitempty"`
 }

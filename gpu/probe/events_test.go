@@ -14,7 +14,7 @@ import (
 
 // heard is what a client was told of events. The channels hold what a test has not taken yet.
 type heard struct {
-	events  chan gpu.XIDEvent
+	events  chan gpu.Event
 	reasons chan string
 }
 
@@ -22,8 +22,8 @@ type heard struct {
 func listening(t testing.TB, o Options) (*Client, heard) {
 	t.Helper()
 	c := realChild(t, o)
-	h := heard{make(chan gpu.XIDEvent, 10_000), make(chan string, 100)}
-	c.OnEvent = func(e gpu.XIDEvent) { h.events <- e }
+	h := heard{make(chan gpu.Event, 10_000), make(chan string, 100)}
+	c.OnEvent = func(e gpu.Event) { h.events <- e }
 	c.OnNoEvents = func(reason string) { h.reasons <- reason }
 	return c, h
 }
@@ -37,21 +37,21 @@ func sampled(t *testing.T, c *Client) {
 }
 
 // next is the next event, without its time.
-func (h heard) next(t *testing.T) gpu.XIDEvent {
+func (h heard) next(t *testing.T) gpu.Event {
 	t.Helper()
 	select {
 	case e := <-h.events:
 		if e.Time.IsZero() {
 			t.Errorf("no time: %+v", e)
 		}
-		e.Time = gpu.XIDEvent{}.Time
+		e.Time = gpu.Event{}.Time
 		return e
 	case r := <-h.reasons:
 		t.Fatalf("instead of an event: %s", r)
 	case <-within(t, long).Done():
 		t.Fatal("no event came")
 	}
-	return gpu.XIDEvent{}
+	return gpu.Event{}
 }
 
 func (h heard) reason(t *testing.T) string {
@@ -97,7 +97,7 @@ func TestEvents(t *testing.T) {
 	o := installed(t, m)
 	c, h := listening(t, o)
 	sampled(t, c)
-	sums, total := map[gpu.XIDEvent]uint64{}, uint64(0)
+	sums, total := map[gpu.Event]uint64{}, uint64(0)
 	for total < 5 { // the two of one kind may come together
 		e := h.next(t)
 		total += e.Count
@@ -105,18 +105,18 @@ func TestEvents(t *testing.T) {
 		e.Count = 0
 		sums[e] += count
 	}
-	for want, count := range map[gpu.XIDEvent]uint64{
-		{UUID: uuid(7), Index: 7, Kind: gpu.KindXID, XID: 79}:              1,
-		{UUID: uuid(2), Index: 2, MIG: second, Kind: gpu.KindXID, XID: 31}: 2,
-		{UUID: uuid(2), Index: 2, Kind: gpu.KindXID, XID: 31}:              1,
-		{UUID: uuid(3), Index: 3, Kind: gpu.KindDoubleBitECC}:              1,
+	for want, count := range map[gpu.Event]uint64{
+		{UUID: uuid(7), Index: 7, Kind: gpu.EventXID, XID: 79}:              1,
+		{UUID: uuid(2), Index: 2, MIG: second, Kind: gpu.EventXID, XID: 31}: 2,
+		{UUID: uuid(2), Index: 2, Kind: gpu.EventXID, XID: 31}:              1,
+		{UUID: uuid(3), Index: 3, Kind: gpu.EventDoubleBitECC}:              1,
 	} {
 		if sums[want] != count {
 			t.Errorf("%d of %+v, want %d", sums[want], want, count)
 		}
 	}
 	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(1, 48)))
-	if got, want := h.next(t), (gpu.XIDEvent{UUID: uuid(6), Index: 6, Kind: gpu.KindXID, XID: 48, Count: 1}); got != want {
+	if got, want := h.next(t), (gpu.Event{UUID: uuid(6), Index: 6, Kind: gpu.EventXID, XID: 48, Count: 1}); got != want {
 		t.Errorf("later: %+v", got)
 	}
 }
@@ -144,7 +144,7 @@ func TestEventBurst(t *testing.T) {
 	m := eight().Happening(storm, nvmltest.XID(4, 79))
 	c, h := listening(t, installed(t, m))
 	stuck := make(chan struct{})
-	c.OnEvent = func(e gpu.XIDEvent) {
+	c.OnEvent = func(e gpu.Event) {
 		<-stuck
 		h.events <- e
 	}
@@ -282,7 +282,7 @@ func TestCloseWhileListening(t *testing.T) {
 	m := eight().Happening(nvmltest.XID(0, 79))
 	c, h := listening(t, installed(t, m))
 	entered, stuck := make(chan struct{}), make(chan struct{})
-	c.OnEvent = func(e gpu.XIDEvent) {
+	c.OnEvent = func(e gpu.Event) {
 		close(entered)
 		<-stuck
 	}

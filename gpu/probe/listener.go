@@ -55,7 +55,7 @@ type listener struct {
 }
 
 // listen passes a child's messages on until the pipe ends or something else than a message comes.
-func (l *listener) listen(from io.Reader, onEvent func(gpu.XIDEvent), onNoEvents func(string)) {
+func (l *listener) listen(from io.Reader, onEvent func(gpu.Event), onNoEvents func(string)) {
 	for {
 		message, err := readFrame(from)
 		if err != nil {

@@ -16,16 +16,16 @@ import (
 // eventKinds are the events that are listened to, and what they are called.
 var eventKinds = []struct {
 	nvml nvml.EventTypes
-	kind string
+	kind gpu.EventKind
 }{
-	{nvml.EventXID, gpu.KindXID},
-	{nvml.EventDoubleBitECC, gpu.KindDoubleBitECC},
-	{nvml.EventRetirement, gpu.KindRetirement},
-	{nvml.EventRetirementFailed, gpu.KindRetirementFailed},
-	{nvml.EventNonFatalPoison, gpu.KindNonFatalPoison},
-	{nvml.EventFatalPoison, gpu.KindFatalPoison},
-	{nvml.EventGPUUnavailable, gpu.KindGPUUnavailable},
-	{nvml.EventRecoveryAction, gpu.KindRecoveryAction},
+	{nvml.EventXID, gpu.EventXID},
+	{nvml.EventDoubleBitECC, gpu.EventDoubleBitECC},
+	{nvml.EventRetirement, gpu.EventRetirement},
+	{nvml.EventRetirementFailed, gpu.EventRetirementFailed},
+	{nvml.EventNonFatalPoison, gpu.EventNonFatalPoison},
+	{nvml.EventFatalPoison, gpu.EventFatalPoison},
+	{nvml.EventGPUUnavailable, gpu.EventGPUUnavailable},
+	{nvml.EventRecoveryAction, gpu.EventRecoveryAction},
 }
 
 // nvmlEvents is the events of the GPUs of one inventory. It does not change, so it needs no lock.
@@ -107,24 +107,24 @@ type nvmlEventSet struct {
 
 func (s *nvmlEventSet) free() { s.Free() }
 
-func (s *nvmlEventSet) wait(limit time.Duration) (gpu.XIDEvent, bool, error) {
+func (s *nvmlEventSet) wait(limit time.Duration) (gpu.Event, bool, error) {
 	e, err := s.Wait(limit)
 	if errors.Is(err, nvml.ErrTimeout) {
-		return gpu.XIDEvent{}, false, nil
+		return gpu.Event{}, false, nil
 	}
 	if err != nil {
-		return gpu.XIDEvent{}, false, fmt.Errorf("NVML cannot wait for events: %s", nvmlText(err))
+		return gpu.Event{}, false, fmt.Errorf("NVML cannot wait for events: %s", nvmlText(err))
 	}
 	if e.Type == 0 {
-		return gpu.XIDEvent{}, false, errors.New("NVML cannot wait for events: it reports one without a type")
+		return gpu.Event{}, false, errors.New("NVML cannot wait for events: it reports one without a type")
 	}
 	return s.of.translate(e), true, nil
 }
 
 // translate says whose event it is. One of a GPU that is not in the inventory has no UUID and the index -1.
-func (e *nvmlEvents) translate(ev event) gpu.XIDEvent {
-	x := gpu.XIDEvent{Time: time.Now(), Index: -1, Kind: kindOf(ev.Type), Count: 1}
-	if x.Kind == gpu.KindXID {
+func (e *nvmlEvents) translate(ev event) gpu.Event {
+	x := gpu.Event{Time: time.Now(), Index: -1, Kind: kindOf(ev.Type), Count: 1}
+	if x.Kind == gpu.EventXID {
 		x.XID = ev.XID
 	}
 	i := slices.IndexFunc(e.gpus, func(g nvmlGPU) bool { return g.attached && g.handle == ev.gpu })
@@ -135,13 +135,13 @@ func (e *nvmlEvents) translate(ev event) gpu.XIDEvent {
 	return x
 }
 
-func kindOf(t nvml.EventTypes) string {
+func kindOf(t nvml.EventTypes) gpu.EventKind {
 	for _, k := range eventKinds {
 		if t&k.nvml != 0 {
 			return k.kind
 		}
 	}
-	return fmt.Sprintf("type %#x", uint64(t))
+	return gpu.EventKind(fmt.Sprintf("type %#x", uint64(t)))
 }
 
 // instance is the UUID of the MIG instance with these ids, or "" if there is none, or if it could be several.

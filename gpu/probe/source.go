@@ -30,6 +30,6 @@ type eventSource interface {
 // eventWaiter receives recorded events.
 type eventWaiter interface {
 	// wait gives the next event, or false when none came for that long, or for a shorter while.
-	wait(limit time.Duration) (gpu.XIDEvent, bool, error)
+	wait(limit time.Duration) (gpu.Event, bool, error)
 	free()
 }

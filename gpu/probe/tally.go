@@ -21,28 +21,28 @@ const (
 // waits for the next one.
 type tally struct {
 	mu     sync.Mutex
-	counts map[gpu.XIDEvent]*gpu.XIDEvent // by the event without time and count
-	order  []*gpu.XIDEvent
+	counts map[gpu.Event]*gpu.Event // by the event without time and count
+	order  []*gpu.Event
 	why    string // no events come
 	untold bool
 	more   chan struct{} // holds a token when there is something to deliver
 }
 
 func newTally() *tally {
-	return &tally{counts: map[gpu.XIDEvent]*gpu.XIDEvent{}, more: make(chan struct{}, 1)}
+	return &tally{counts: map[gpu.Event]*gpu.Event{}, more: make(chan struct{}, 1)}
 }
 
-func (t *tally) add(e gpu.XIDEvent) {
+func (t *tally) add(e gpu.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := e
 	key.Time, key.Count = time.Time{}, 0
 	if t.counts[key] == nil && len(t.counts) >= tallyLimit {
-		key = gpu.XIDEvent{UUID: e.UUID, Index: e.Index, Kind: gpu.KindDropped}
+		key = gpu.Event{UUID: e.UUID, Index: e.Index, Kind: gpu.EventDropped}
 	}
 	sum := t.counts[key]
 	if sum == nil {
-		sum = &gpu.XIDEvent{}
+		sum = &gpu.Event{}
 		*sum = key
 		sum.Time = e.Time
 		t.counts[key] = sum

@@ -18,13 +18,13 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/gputest"
 )
 
-func xidOf(index int, code uint64) gpu.XIDEvent {
-	return gpu.XIDEvent{Time: time.Unix(int64(code), 0).UTC(), UUID: gputest.UUID(index), Index: index, Kind: gpu.KindXID, XID: code, Count: 1}
+func xidOf(index int, code uint64) gpu.Event {
+	return gpu.Event{Time: time.Unix(int64(code), 0).UTC(), UUID: gputest.UUID(index), Index: index, Kind: gpu.EventXID, XID: code, Count: 1}
 }
 
 // taken is what the tally holds, in order.
-func taken(t *tally) []gpu.XIDEvent {
-	var list []gpu.XIDEvent
+func taken(t *tally) []gpu.Event {
+	var list []gpu.Event
 	for _, m := range t.take() {
 		if m.Event != nil {
 			list = append(list, *m.Event)
@@ -45,7 +45,7 @@ func TestTallyCountsTogether(t *testing.T) {
 	sum.add(part)
 	first, second := xidOf(0, 13), xidOf(1, 13)
 	first.Count, second.Count, second.Time = 50_000, 50_000, second.Time.Add(1)
-	if diff := cmp.Diff([]gpu.XIDEvent{first, second, part}, taken(sum)); diff != "" {
+	if diff := cmp.Diff([]gpu.Event{first, second, part}, taken(sum)); diff != "" {
 		t.Error(diff)
 	}
 	if len(sum.counts) != 0 || sum.take() != nil {
@@ -64,7 +64,7 @@ func TestTallyIsBounded(t *testing.T) {
 	for _, e := range list {
 		total += e.Count
 	}
-	dropped := slices.DeleteFunc(slices.Clone(list), func(e gpu.XIDEvent) bool { return e.Kind != gpu.KindDropped })
+	dropped := slices.DeleteFunc(slices.Clone(list), func(e gpu.Event) bool { return e.Kind != gpu.EventDropped })
 	if len(list) != tallyLimit+2 || total != 100_000 || len(dropped) != 2 || dropped[0].XID != 0 {
 		t.Errorf("%d kinds, %d in all, %+v", len(list), total, dropped)
 	}
@@ -160,9 +160,9 @@ func (p *pool) Read(b []byte) (int, error) {
 	return p.buffer.Read(b)
 }
 
-func delivered(t *testing.T, from io.Reader) []gpu.XIDEvent {
+func delivered(t *testing.T, from io.Reader) []gpu.Event {
 	t.Helper()
-	var list []gpu.XIDEvent
+	var list []gpu.Event
 	for {
 		message, err := readFrame(from)
 		if err != nil {

@@ -17,7 +17,7 @@ type cannedEvents struct {
 	silent                   string
 	empty                    bool
 	err                      error
-	next                     func(wait int) (gpu.XIDEvent, bool, error)
+	next                     func(wait int) (gpu.Event, bool, error)
 }
 
 func (c *cannedEvents) register() (eventWaiter, string, error) {
@@ -30,15 +30,15 @@ func (c *cannedEvents) register() (eventWaiter, string, error) {
 
 func (c *cannedEvents) free() { c.freed++ }
 
-func (c *cannedEvents) wait(limit time.Duration) (gpu.XIDEvent, bool, error) {
+func (c *cannedEvents) wait(limit time.Duration) (gpu.Event, bool, error) {
 	c.waits++
 	return c.next(c.waits)
 }
 
 // timesOut waits as NVML does.
-func timesOut(int) (gpu.XIDEvent, bool, error) {
+func timesOut(int) (gpu.Event, bool, error) {
 	pause(context.Background(), eventWait)
-	return gpu.XIDEvent{}, false, nil
+	return gpu.Event{}, false, nil
 }
 
 // watching runs the loop for a virtual while.
@@ -74,7 +74,7 @@ func reasons(sum *tally) (list []string) {
 }
 
 func TestWatch(t *testing.T) {
-	first := &cannedEvents{next: func(wait int) (gpu.XIDEvent, bool, error) {
+	first := &cannedEvents{next: func(wait int) (gpu.Event, bool, error) {
 		if wait <= 3 {
 			return xidOf(0, 13), true, nil
 		}
@@ -109,7 +109,7 @@ func TestWatchFailures(t *testing.T) {
 	broken := errors.New("out of order")
 	for name, source := range map[string]*cannedEvents{
 		"register": {err: broken},
-		"wait":     {next: func(int) (gpu.XIDEvent, bool, error) { return gpu.XIDEvent{}, false, broken }},
+		"wait":     {next: func(int) (gpu.Event, bool, error) { return gpu.Event{}, false, broken }},
 	} {
 		watching(t, func(f *feed, sum *tally) {
 			f.set(source, "")
@@ -143,7 +143,7 @@ func TestWatchWithoutEvents(t *testing.T) {
 
 // TestWatchTimesOutEarly has an NVML that does not wait. The loop must not spin.
 func TestWatchTimesOutEarly(t *testing.T) {
-	hasty := &cannedEvents{next: func(int) (gpu.XIDEvent, bool, error) { return gpu.XIDEvent{}, false, nil }}
+	hasty := &cannedEvents{next: func(int) (gpu.Event, bool, error) { return gpu.Event{}, false, nil }}
 	watching(t, func(f *feed, sum *tally) {
 		f.set(hasty, "")
 		virtually(time.Minute)
@@ -155,9 +155,9 @@ func TestWatchTimesOutEarly(t *testing.T) {
 
 func TestWatchHangs(t *testing.T) {
 	stuck := make(chan struct{})
-	hanging := &cannedEvents{next: func(int) (gpu.XIDEvent, bool, error) {
+	hanging := &cannedEvents{next: func(int) (gpu.Event, bool, error) {
 		<-stuck
-		return gpu.XIDEvent{}, false, errors.New("back")
+		return gpu.Event{}, false, errors.New("back")
 	}}
 	watching(t, func(f *feed, sum *tally) {
 		stuck = make(chan struct{})
