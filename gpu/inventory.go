@@ -1,5 +1,7 @@
 package gpu
 
+import "fmt"
+
 // Where an inventory can come from.
 const (
 	// SourceNVML is NVIDIA's management library, libnvidia-ml.so.1.
@@ -60,6 +62,15 @@ type Device struct {
 	Problem string `json:"problem,omitempty"`
 	// Findings are what is wrong with its health, usable or not. What the card or the driver does not tell is not found.
 	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Label returns the GPU's name for messages, "GPU 3 (0000:1b:00.0)", or "GPU 3" if its address
+// is unknown.
+func (d Device) Label() string {
+	if d.PCIBusID == "" {
+		return fmt.Sprintf("GPU %d", d.Index)
+	}
+	return fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID)
 }
 
 // Usable reports whether a worker can be given this GPU, or one of its MIG instances.

@@ -62,8 +62,8 @@ func TestFindings(t *testing.T) {
 		"prohibited": {sick(func(d *nvmltest.Device) { d.ComputeMode = 2 }), gpu.CodeComputeProhibited, "prohibited", "nvidia-smi -i 0000:52:00.0 --compute-mode=DEFAULT"},
 		"exclusive": {sick(func(d *nvmltest.Device) {
 			d.ComputeMode = 3
-			d.Processes = []nvmltest.Process{{PID: 999999999, Name: "/usr/bin/python3 --token=secret"}}
-		}), gpu.CodeExclusiveAndBusy, "exclusive-process and process 999999999 (python3) has it", "wait"},
+			d.Processes = []nvmltest.Process{{PID: 999999999, Used: 3 << 30, Name: "/usr/bin/python3 --token=secret"}}
+		}), gpu.CodeExclusiveAndBusy, "exclusive-process and process 999999999 (python3, 3.0 GiB) has it", "wait"},
 		"recovery reset":  {health(func(h *nvmltest.Health) { h.RecoveryAction = new(uint32(1)) }), gpu.CodeRecoveryAction, "GPU reset", reset},
 		"recovery reboot": {health(func(h *nvmltest.Health) { h.RecoveryAction = new(uint32(2)) }), gpu.CodeRecoveryAction, "node reboot", "reboot the machine"},
 		"recovery drain":  {health(func(h *nvmltest.Health) { h.RecoveryAction = new(uint32(3)) }), gpu.CodeRecoveryAction, "drain peer-to-peer", "several GPUs"},

@@ -114,7 +114,7 @@ func (g *nvmlGPU) examineMode() {
 		g.find(gpu.CodeComputeProhibited, "the compute mode is prohibited: nobody may use it", allow)
 	}
 	if exclusive && len(g.device.Processes) > 0 {
-		text := fmt.Sprintf("the compute mode is %v and %s has it", g.mode, g.device.Processes[0].Owner())
+		text := fmt.Sprintf("the compute mode is %v and %v has it", g.mode, g.device.Processes[0])
 		g.find(gpu.CodeExclusiveAndBusy, text, "wait for that process to end; "+allow+" to be shared")
 	}
 }
