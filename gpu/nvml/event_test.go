@@ -37,7 +37,7 @@ const noTime = time.Millisecond
 
 func TestEvents(t *testing.T) {
 	part := nvmltest.Event{Device: 2, Type: uint64(EventXID), Data: 31, GPUInstance: 9, ComputeInstance: 1, Count: 2}
-	m := nvmltest.EightGPUs(node0, node1).Happening(nvmltest.XID(5, 79), part,
+	m := nvmltest.EightGPUs(node0, node1).WithEvents(nvmltest.XID(5, 79), part,
 		nvmltest.XID(6, 13), // nobody is registered for that GPU,
 		nvmltest.Event{Device: 1, Type: nvmltest.EventDoubleBitECC, GPUInstance: 1}, // nor for that type
 	)
@@ -58,7 +58,7 @@ func TestEvents(t *testing.T) {
 	if e, err := set.Wait(noTime); !errors.Is(err, ErrTimeout) {
 		t.Errorf("%+v, %v", e, err)
 	}
-	nvmltest.Change(t, path, m.Happening(nvmltest.XID(5, 80)))
+	nvmltest.Change(t, path, m.WithEvents(nvmltest.XID(5, 80)))
 	whole.XID = 80
 	if got, err := set.Wait(time.Minute); got != whole || err != nil {
 		t.Errorf("later: %v, %v", got, err)
@@ -67,7 +67,7 @@ func TestEvents(t *testing.T) {
 
 // Version 1 does not write the instance: it must not be taken for instance 0.
 func TestEventsOfOldDriver(t *testing.T) {
-	lib := start(t, nvmltest.EightGPUs(node0, node1).OldDriver().Happening(nvmltest.XID(0, 48)))
+	lib := start(t, nvmltest.EightGPUs(node0, node1).OldDriver().WithEvents(nvmltest.XID(0, 48)))
 	want := Event{Device: device(t, lib, 0), Type: EventXID, XID: 48, GPUInstance: NoInstance, ComputeInstance: NoInstance}
 	if got, err := listen(t, lib).Wait(time.Minute); got != want || err != nil {
 		t.Errorf("%v, %v", got, err)

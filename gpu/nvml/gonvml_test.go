@@ -60,7 +60,7 @@ func happening(m nvmltest.Machine) nvmltest.Machine {
 	part := nvmltest.XID(1, 31)
 	part.GPUInstance, part.ComputeInstance = 2, 0
 	some := []nvmltest.Event{nvmltest.XID(7, 1<<40|79), part, {Device: 0, Type: nvmltest.EventDoubleBitECC, GPUInstance: 5, ComputeInstance: 6}}
-	return m.Happening(some...).Happening(some...)
+	return m.WithEvents(some...).WithEvents(some...)
 }
 
 // The comparison must notice when the two read different machines.

@@ -92,7 +92,7 @@ func TestEvents(t *testing.T) {
 		return e
 	}
 	second := m.Devices[5].Instances[2].UUID
-	m = m.Happening(nvmltest.XID(0, 79), of(2, 9, 1), of(2, 9, nowhere), of(2, 3, 3),
+	m = m.WithEvents(nvmltest.XID(0, 79), of(2, 9, 1), of(2, 9, nowhere), of(2, 3, 3),
 		nvmltest.Event{Device: 4, Type: nvmltest.EventDoubleBitECC, Data: 5, GPUInstance: nowhere, ComputeInstance: nowhere})
 	o := installed(t, m)
 	c, h := listening(t, o)
@@ -115,7 +115,7 @@ func TestEvents(t *testing.T) {
 			t.Errorf("%d of %+v, want %d", sums[want], want, count)
 		}
 	}
-	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(1, 48)))
+	nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(1, 48)))
 	if got, want := h.next(t), (gpu.Event{UUID: uuid(6), Index: 6, Kind: gpu.EventXID, XID: 48, Count: 1}); got != want {
 		t.Errorf("later: %+v", got)
 	}
@@ -123,7 +123,7 @@ func TestEvents(t *testing.T) {
 
 // TestEventsNotWanted: without OnEvent nothing is registered.
 func TestEventsNotWanted(t *testing.T) {
-	m := eight().Happening(nvmltest.XID(0, 79))
+	m := eight().WithEvents(nvmltest.XID(0, 79))
 	m.LogCalls = true
 	o := installed(t, m)
 	c := realChild(t, o)
@@ -141,7 +141,7 @@ func TestEventBurst(t *testing.T) {
 	const burst = 100_000
 	storm := nvmltest.XID(3, 94)
 	storm.Count = burst
-	m := eight().Happening(storm, nvmltest.XID(4, 79))
+	m := eight().WithEvents(storm, nvmltest.XID(4, 79))
 	c, h := listening(t, installed(t, m))
 	stuck := make(chan struct{})
 	c.OnEvent = func(e gpu.Event) {
@@ -170,7 +170,7 @@ func TestEventBurst(t *testing.T) {
 
 // TestEventsAfterRestart: the next child registers anew.
 func TestEventsAfterRestart(t *testing.T) {
-	o := installed(t, eight().Happening(nvmltest.XID(0, 79)))
+	o := installed(t, eight().WithEvents(nvmltest.XID(0, 79)))
 	c, h := listening(t, o)
 	sampled(t, c)
 	h.next(t)
@@ -194,7 +194,7 @@ func TestEventsKeepRegistration(t *testing.T) {
 		}
 		sampled(t, c)
 	}
-	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(0, 79)))
+	nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(0, 79)))
 	h.next(t)
 	sets := 0
 	for _, call := range nvmltest.Calls(t, o.Library) {
@@ -214,14 +214,14 @@ func TestEventsAfterDeviceCountChanged(t *testing.T) {
 	o := installed(t, m)
 	c, h := listening(t, o)
 	sampled(t, c)
-	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(2, 13)))
+	nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(2, 13)))
 	h.next(t)
 	// As the GPU is new, its event can only come after registering anew.
-	whole.Events, whole.LogCalls = m.Happening(nvmltest.XID(2, 13)).Events, true
+	whole.Events, whole.LogCalls = m.WithEvents(nvmltest.XID(2, 13)).Events, true
 	nvmltest.Change(t, o.Library, whole)
 	sampled(t, c)
 	called(t, o, 1, "nvmlDeviceRegisterEvents 7")
-	nvmltest.Change(t, o.Library, whole.Happening(nvmltest.XID(7, 14)))
+	nvmltest.Change(t, o.Library, whole.WithEvents(nvmltest.XID(7, 14)))
 	if e := h.next(t); e.Index != 7 || e.XID != 14 {
 		t.Errorf("got %+v", e)
 	}
@@ -279,7 +279,7 @@ func behave(function string, action nvmltest.Action) nvmltest.Behavior {
 
 // TestCloseWhileListening: neither a wait under way nor a listener that never comes back holds Close up.
 func TestCloseWhileListening(t *testing.T) {
-	m := eight().Happening(nvmltest.XID(0, 79))
+	m := eight().WithEvents(nvmltest.XID(0, 79))
 	c, h := listening(t, installed(t, m))
 	entered, stuck := make(chan struct{}), make(chan struct{})
 	c.OnEvent = func(e gpu.Event) {

@@ -55,7 +55,7 @@ func TestTroubleInEachEventFunction(t *testing.T) {
 						t.Errorf("told %q", r)
 					}
 				}
-				nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(3, 79)))
+				nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(3, 79)))
 				// A child that hangs has to be replaced for events to come again; one that does not listen tries again.
 				if about == "hang" {
 					c.child.cmd.Process.Kill()
@@ -130,7 +130,7 @@ func TestLateSamplesAreNotTheListenersFault(t *testing.T) {
 		<-c.child.done
 	}
 	h.reason(t)
-	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(3, 79)))
+	nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(3, 79)))
 	if err := c.Listen(within(t, long)); err != nil {
 		t.Fatal(err)
 	}
