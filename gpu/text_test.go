@@ -8,7 +8,7 @@ import (
 
 func TestDeviceLabel(t *testing.T) {
 	for want, d := range map[string]gpu.Device{
-		"GPU 3 (0000:1b:00.0)": {Index: 3, PCIBusID: "0000:1b:00.0", Name: "NVIDIA H100", UUID: "GPU-1"},
+		"GPU 3 (0000:1b:00.0)": {Index: 3, PCIBusID: "0000:1b:00.0", Name: "H100", UUID: "GPU-1"},
 		"GPU 3":                {Index: 3},
 	} {
 		if got := d.Label(); got != want {
@@ -29,7 +29,7 @@ func TestProcessString(t *testing.T) {
 		"process 42 (0 MiB)":            {PID: 42, MemoryKnown: true},
 		"process 42 (1023 MiB)":         {PID: 42, MemoryBytes: 1<<30 - 1, MemoryKnown: true},
 		"process 42 (1.0 GiB)":          {PID: 42, MemoryBytes: 1 << 30, MemoryKnown: true},
-		"process 42 (512 MiB)":          {PID: 42, MIG: "MIG-1", MemoryBytes: 512 << 20, MemoryKnown: true},
+		"process 42 (512 MiB)":          {PID: 42, MemoryBytes: 512 << 20, MemoryKnown: true},
 	} {
 		if got := p.String(); got != want {
 			t.Errorf("%#v is written as %q, want %q", p, got, want)
