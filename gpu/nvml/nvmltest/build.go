@@ -107,7 +107,8 @@ func compile(compiler, work string, missing []string) (string, error) {
 	for _, name := range missing {
 		script += " " + name + ";"
 	}
-	if err := os.WriteFile(filepath.Join(work, "hide.map"), []byte(script+" };\n"), 0o600); err != nil {
+	mapFile := filepath.Join(work, "hide.map")
+	if err := os.WriteFile(mapFile, []byte(script+" };\n"), 0o600); err != nil {
 		return "", err
 	}
 	files, err := filepath.Glob(filepath.Join(work, "*.c"))

@@ -2,12 +2,10 @@ package nvmltest
 
 import "slices"
 
-// Some of NVML's event types.
+// The event types that the machines have.
 const (
-	EventSingleBitECC   uint64 = 1 << 0
-	EventDoubleBitECC   uint64 = 1 << 1
-	EventXID            uint64 = 1 << 3
-	EventRecoveryAction uint64 = 1 << 15
+	EventDoubleBitECC uint64 = 1 << 1
+	EventXID          uint64 = 1 << 3
 )
 
 // Event is something that happens to a GPU, Count times in a row. A Count of 0 means once.

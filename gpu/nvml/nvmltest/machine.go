@@ -97,8 +97,6 @@ type Behavior struct {
 	Function string
 	// Device is the index of the device that the call has to be about, or AllDevices.
 	Device int
-	// After is how many of these calls succeed first.
-	After  int
 	Action Action
 }
 
@@ -162,7 +160,7 @@ func (m Machine) encode() string {
 	line("wide_processes %d", number(m.WideProcesses))
 	line("fabric_version %d", cmp.Or(m.FabricVersion, 3))
 	for _, r := range m.Behaviors {
-		line("rule %s %d %d %s %d", r.Function, r.Device, r.After, r.Action.name, r.Action.arg)
+		line("rule %s %d %s %d", r.Function, r.Device, r.Action.name, r.Action.arg)
 	}
 	for _, d := range m.Devices {
 		d.encode(line)

@@ -90,7 +90,8 @@ func (m Machine) OldDriver() Machine {
 // AncientDriver returns the machine like OldDriver, without any function whose name ends in a
 // version.
 func (m Machine) AncientDriver() Machine {
-	return m.OldDriver().Without("nvmlInit_v2", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2")
+	return m.OldDriver().Without(
+		"nvmlInit_v2", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2")
 }
 
 // FailsToStart returns the machine after a driver update without a reboot: nvmlInit fails (18),
@@ -107,7 +108,7 @@ func (m Machine) MIG(i int) Machine {
 			{
 				Name:        d.Name + " MIG 3g.40gb",
 				UUID:        fmt.Sprintf("MIG-%08x-aaaa-bbbb-cccc-000000000001", i),
-				Memory:      Memory{Total: 40 * gib, Free: 38 * gib, Used: 1 * gib, Reserved: 1 * gib},
+				Memory:      Memory{Total: 40 * gib, Free: 38 * gib, Used: gib, Reserved: gib},
 				GPUInstance: 2, ComputeInstance: 0,
 				GPUSlices: 3, ComputeSlices: 3, Multiprocessors: 60,
 			},
@@ -115,7 +116,7 @@ func (m Machine) MIG(i int) Machine {
 			{
 				Name:        d.Name + " MIG 1g.10gb",
 				UUID:        fmt.Sprintf("MIG-%08x-aaaa-bbbb-cccc-000000000003", i),
-				Memory:      Memory{Total: 10 * gib, Free: 7 * gib, Used: 2 * gib, Reserved: 1 * gib},
+				Memory:      Memory{Total: 10 * gib, Free: 7 * gib, Used: 2 * gib, Reserved: gib},
 				GPUInstance: 9, ComputeInstance: 1,
 				GPUSlices: 1, ComputeSlices: 1, Multiprocessors: 16,
 			},
