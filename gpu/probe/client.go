@@ -33,10 +33,10 @@ type Client struct {
 	// Argv is the command that runs [ServeChild]: this program with its hidden subcommand and
 	// options.
 	Argv []string
-	// Env is the child's environment. Nil stands for the environment of this process.
+	// Env is the child's environment. If it is nil, the child has this process's environment.
 	Env []string
-	// Start starts the command. Nil stands for (*exec.Cmd).Start. Set it to change SysProcAttr
-	// or to start the child on a certain thread.
+	// Start starts the command. If it is nil, (*exec.Cmd).Start does. Set it to change
+	// SysProcAttr or to start the child on a certain thread.
 	Start func(*exec.Cmd) error
 	// Ended, if set, is called once for each started command, after it was waited for.
 	Ended func(*exec.Cmd)
@@ -145,7 +145,7 @@ func (c *Client) ask(ctx context.Context, what string) (reply, error) {
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
 	}
-	if c.closed.Err() != nil { // checked by itself: it may not have reached ctx yet
+	if c.closed.Err() != nil { // it may not have reached ctx yet
 		return reply{}, errClosed
 	}
 	if ctx.Err() != nil {

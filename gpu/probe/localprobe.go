@@ -48,7 +48,7 @@ func (p *localProbe) driverList() []gpu.Device {
 	return devices
 }
 
-// Inventory lists the GPUs anew. If NVML did not work before, it is tried again.
+// Inventory lists the GPUs again. If NVML did not work before, it is tried again.
 func (p *localProbe) Inventory() gpu.Inventory {
 	p.mu.Lock()
 	defer p.mu.Unlock()

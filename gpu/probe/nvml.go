@@ -90,7 +90,7 @@ func (s *nvmlSource) inventory() (gpu.Inventory, error) {
 	return inv, nil
 }
 
-// refresh lists the GPUs anew. Each is opened by itself, so that a broken GPU does not affect the
+// refresh lists the GPUs again. Each is opened by itself, so that a broken GPU does not affect the
 // others.
 func (s *nvmlSource) refresh() error {
 	n, err := s.lib.DeviceCount()
@@ -130,7 +130,7 @@ func (s *nvmlSource) openGPU(i int) nvmlGPU {
 	return g
 }
 
-// sample reads the figures of every GPU. If the number of GPUs has changed, they are listed anew
+// sample reads the figures of every GPU. If the number of GPUs has changed, they are listed again
 // first.
 func (s *nvmlSource) sample() gpu.Sample {
 	result := gpu.Sample{Time: time.Now(), Devices: make([]gpu.DeviceSample, 0, len(s.gpus))}

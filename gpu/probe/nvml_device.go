@@ -63,7 +63,7 @@ func (g *nvmlGPU) answered(err error) bool {
 	return err == nil
 }
 
-// meansGone reports whether an error means that the GPU works for nobody. Other errors only mean
+// meansGone reports whether an error means that the GPU no longer works. Other errors only mean
 // that it cannot answer the question.
 func meansGone(err error) bool {
 	return errors.Is(err, nvml.ErrGPUIsLost) || errors.Is(err, nvml.ErrResetRequired)

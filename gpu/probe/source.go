@@ -8,7 +8,7 @@ import (
 
 // source is NVML as a localProbe uses it. A build without NVML has no implementation.
 type source interface {
-	// inventory lists the GPUs anew. What NVML cannot say about a broken GPU is taken from the
+	// inventory lists the GPUs again. What NVML cannot say about a broken GPU is taken from the
 	// driver's own list.
 	inventory() (gpu.Inventory, error)
 	// sample reads the figures of the GPUs of the last inventory. It makes an inventory first if

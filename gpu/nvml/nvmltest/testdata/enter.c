@@ -22,7 +22,7 @@ static __thread int garbage;
 
 /* The path of a file in the folder of this library. The library knows nothing but its own path, so
  * that two libraries in one process can serve two machines. */
-static void beside(char *out, size_t size, const char *file)
+static void sibling_path(char *out, size_t size, const char *file)
 {
 	Dl_info info;
 	const char *self = dladdr((void *)&machine, &info) ? info.dli_fname : "./";
@@ -35,7 +35,7 @@ static void reread(void)
 	static struct stat last;
 	static char path[4096];
 	struct stat now;
-	if (!*path) beside(path, sizeof path, "machine.conf");
+	if (!*path) sibling_path(path, sizeof path, "machine.conf");
 	if (stat(path, &now)) memset(&now, 0, sizeof now);
 	if (machine && now.st_ino == last.st_ino && now.st_mtim.tv_sec == last.st_mtim.tv_sec &&
 	    now.st_mtim.tv_nsec == last.st_mtim.tv_nsec)
@@ -51,7 +51,7 @@ static void reread(void)
 static void log_call(const char *function, int device)
 {
 	char path[4096], line[128];
-	beside(path, sizeof path, "calls");
+	sibling_path(path, sizeof path, "calls");
 	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	int n = snprintf(line, sizeof line, device < 0 ? "%s\n" : "%s %d\n", function, device);
 	if (fd < 0 || write(fd, line, (size_t)n) != n) abort();
