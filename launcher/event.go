@@ -64,6 +64,6 @@ type Event struct {
 	WithinCPUs *bool
 	// GPUs is set in GPUsSampled, GPU in GPUHappening.
 	GPUs *gpu.Sample
-	GPU  *gpu.XIDEvent
+	GPU  *gpu.Event
 	Text string
 }

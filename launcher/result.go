@@ -264,5 +264,8 @@ const mostLeftovers = 8
 
 // onGPU is a process on a GPU in words.
 func onGPU(p report.GPUProcess) string {
-	return plan.InWords(gpu.Process{PID: p.PID, User: p.User, Command: p.Command, MemoryBytes: p.MemoryBytes, MemoryKnown: p.MemoryBytes > 0})
+	return gpu.Process{
+		PID: p.PID, User: p.User, Command: p.Command,
+		MemoryBytes: p.MemoryBytes, MemoryKnown: p.MemoryBytes > 0,
+	}.String()
 }

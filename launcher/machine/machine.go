@@ -62,7 +62,7 @@ func readLocality(root string, d gpu.Device) affinity.Locality {
 		}
 		loc.NUMANode = -1
 	}
-	loc.Name = plan.NameOf(d)
+	loc.Name = d.Label()
 	// A mask that does not parse is as good as none: sysfs remains.
 	if reported, err := affinity.ParseCPUList(d.CPUAffinity); err == nil {
 		loc.Reported = reported

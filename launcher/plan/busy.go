@@ -51,7 +51,7 @@ func busyWarnings(o Options, units []gpu.Unit) (list []string, err error) {
 	}
 	for _, u := range units {
 		if len(usersOf(u)) > 0 {
-			list = append(list, fmt.Sprintf("%s is %s", NameOf(u.Device), inUse(u)))
+			list = append(list, fmt.Sprintf("%s is %s", u.Device.Label(), inUse(u)))
 		}
 	}
 	if o.Busy == BusyFail && len(list) > 0 {
@@ -74,7 +74,7 @@ func inUse(u gpu.Unit) string {
 	users := usersOf(u)
 	var list []string
 	for _, p := range users[:min(len(users), mostUsers)] {
-		list = append(list, InWords(p))
+		list = append(list, p.String())
 	}
 	if more := len(users) - mostUsers; more > 0 {
 		list = append(list, fmt.Sprintf("%d more", more))
@@ -86,29 +86,11 @@ func inUse(u gpu.Unit) string {
 	return fmt.Sprintf("in use%s by %s", where, strings.Join(list, ", "))
 }
 
-// inWords is as much as is known of a process.
-func InWords(p gpu.Process) string {
-	var known []string
-	switch {
-	case p.Command != "" && p.User != "":
-		known = append(known, p.Command+" of "+p.User)
-	case p.Command+p.User != "":
-		known = append(known, p.Command+p.User)
-	}
-	if p.MemoryKnown {
-		known = append(known, size(p.MemoryBytes))
-	}
-	if len(known) == 0 {
-		return fmt.Sprintf("process %d", p.PID)
-	}
-	return fmt.Sprintf("process %d (%s)", p.PID, strings.Join(known, ", "))
-}
-
-func size(n uint64) string {
-	if n < 1<<30 {
-		return fmt.Sprintf("%d MiB", n>>20)
-	}
-	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+// Owns reports whether a process on a GPU is on a device that the plan gives to a worker.
+func (p Plan) Owns(d gpu.Device, process gpu.Process) bool {
+	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
+		return w.Device.Matches(d.UUID, d.Index) && (w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
+	})
 }
 
 // Matches reports whether the device is the GPU with this UUID and index, or an instance
@@ -122,11 +104,4 @@ func (d *Device) Matches(uuid string, index int) bool {
 		own = d.ParentUUID
 	}
 	return own == uuid && (uuid != "" || d.Index == index)
-}
-
-// Owns reports whether a process on a GPU is on a device that the plan gives to a worker.
-func (p Plan) Owns(d gpu.Device, process gpu.Process) bool {
-	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
-		return w.Device.Matches(d.UUID, d.Index) && (w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
-	})
 }

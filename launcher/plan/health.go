@@ -107,7 +107,7 @@ func (m Machine) healthWarnings(o Options, units []gpu.Unit) (list []string, err
 	}
 	for _, d := range devices {
 		for _, f := range d.Findings {
-			line := fmt.Sprintf("%s: %s; %s", NameOf(d), f.Text, f.Remedy)
+			line := fmt.Sprintf("%s: %s; %s", d.Label(), f.Text, f.Remedy)
 			if !slices.Contains(list, line) { // the instances of a GPU share its health
 				list = append(list, line)
 			}

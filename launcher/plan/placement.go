@@ -33,7 +33,7 @@ func (m Machine) locality(d gpu.Device) affinity.Locality {
 	if loc, ok := m.Localities[d.Index]; ok {
 		return loc
 	}
-	return affinity.Locality{Name: NameOf(d), NUMANode: -1}
+	return affinity.Locality{Name: d.Label(), NUMANode: -1}
 }
 
 // renamed gives whole GPUs another kind of name; "" leaves them as they are.
@@ -45,7 +45,7 @@ func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 		case by == DeviceIndex:
 			units[i].ID = strconv.Itoa(u.Device.Index)
 		case u.Device.UUID == "":
-			return nil, fmt.Errorf("--device-id=uuid cannot work, because the UUID of %s is unknown: use --device-id=index", NameOf(u.Device))
+			return nil, fmt.Errorf("--device-id=uuid cannot work, because the UUID of %s is unknown: use --device-id=index", u.Device.Label())
 		default:
 			units[i].ID = u.Device.UUID
 		}
@@ -66,7 +66,7 @@ func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, wa
 		nics = affinity.ClosestNICs(m.localities(units, count), m.NICs)
 		for i, nic := range nics {
 			if nic == "" {
-				warnings = append(warnings, fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active port, or nobody knows where the GPU is", NameOf(units[i%len(units)].Device)))
+				warnings = append(warnings, fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active port, or nobody knows where the GPU is", units[i%len(units)].Device.Label()))
 			}
 		}
 	}

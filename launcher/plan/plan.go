@@ -305,7 +305,7 @@ func (m Machine) noGPUReason() string {
 func (m Machine) unusable() string {
 	var b strings.Builder
 	for _, d := range m.Visible.Unusable {
-		fmt.Fprintf(&b, ", %s is not usable: %s", NameOf(d), d.Problem)
+		fmt.Fprintf(&b, ", %s is not usable: %s", d.Label(), d.Problem)
 	}
 	return b.String()
 }
@@ -317,7 +317,7 @@ func (m Machine) warnings(o Options) []string {
 	}
 	var list []string
 	for _, d := range m.Visible.Unusable {
-		line := fmt.Sprintf("%s is left out: %s", NameOf(d), d.Problem)
+		line := fmt.Sprintf("%s is left out: %s", d.Label(), d.Problem)
 		if len(d.Findings) > 0 {
 			line += "; " + d.Findings[0].Remedy
 		}
@@ -334,14 +334,6 @@ func (m Machine) warnings(o Options) []string {
 		list = append(list, m.Visible.Reason)
 	}
 	return list
-}
-
-// nameOf is a GPU in messages: "GPU 3 (0000:1b:00.0)".
-func NameOf(d gpu.Device) string {
-	if d.PCIBusID == "" {
-		return fmt.Sprintf("GPU %d", d.Index)
-	}
-	return fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID)
 }
 
 func deviceOf(u gpu.Unit) *Device {
