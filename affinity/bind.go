@@ -23,16 +23,6 @@ type Request struct {
 	Strict bool
 }
 
-// Bind is [Topology.BindAll] with nothing but a mode.
-func (t *Topology) Bind(mode Mode, locs []Locality) (bindings []Binding, warnings []string, err error) {
-	return t.BindAll(Request{Policy: Policy{Mode: mode}}, locs)
-}
-
-// BindCPUOnly is [Topology.SpreadAll] with nothing but a mode.
-func (t *Topology) BindCPUOnly(mode Mode, workers int) (bindings []Binding, warnings []string, err error) {
-	return t.SpreadAll(Request{Policy: Policy{Mode: mode}}, workers)
-}
-
 // BindAll decides the CPUs of workers that have a device, one for each locality, in their order.
 //
 // A device's CPUs are those near it that are allowed. When none of these is, they widen to its NUMA node, its package

@@ -7,6 +7,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// inMode asks for nothing but a mode.
+func inMode(mode Mode) Request { return Request{Policy: Policy{Mode: mode}} }
+
 // offlineSiblings has the shape of hwloc's capture 16em64t-4s2c2t-offlines: CPUs 2, 5, 13 and 14 are offline.
 var offlineSiblings = synthetic{
 	noOnlineFile: true,
@@ -64,7 +67,7 @@ func TestExclusiveWorkedExamples(t *testing.T) {
 			for i := range locs {
 				locs[i] = test.loc
 			}
-			bindings, _, err := topo.Bind(ModeExclusive, locs)
+			bindings, _, err := topo.BindAll(inMode(ModeExclusive), locs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +95,7 @@ func TestBindModes(t *testing.T) {
 			{parseList(t, "0-1,8-9"), []int{0}, 2}, {parseList(t, "2-3,10-11"), []int{0}, 2}, {parseList(t, "4-7,12-15"), []int{1}, 4},
 		}},
 	} {
-		got, warnings, err := topo.Bind(test.mode, locs)
+		got, warnings, err := topo.BindAll(inMode(test.mode), locs)
 		if err != nil || len(warnings) > 0 {
 			t.Errorf("%s: warnings %q, error %v", test.mode, warnings, err)
 		}
@@ -102,7 +105,7 @@ func TestBindModes(t *testing.T) {
 	}
 }
 
-func TestBindCPUOnly(t *testing.T) {
+func TestSpreadAllInMode(t *testing.T) {
 	topo := mustRead(t, grid(2, 2, 2, 2).write(t)) // node n has the cores 2n and 2n+1
 	for _, test := range []struct {
 		mode    Mode
@@ -119,7 +122,7 @@ func TestBindCPUOnly(t *testing.T) {
 		{ModeExclusive, 9, "0,8 0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15", 1,
 			"9 workers cannot all be exclusive: of the 8 cores that they use, 1 is shared; start fewer workers"},
 	} {
-		bindings, warnings, err := topo.BindCPUOnly(test.mode, test.workers)
+		bindings, warnings, err := topo.SpreadAll(inMode(test.mode), test.workers)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,16 +137,16 @@ func TestBindCPUOnly(t *testing.T) {
 
 func TestBindErrors(t *testing.T) {
 	topo := mustRead(t, grid(1, 1, 2, 1).write(t))
-	if _, _, err := topo.Bind("sideways", nil); err == nil || !strings.Contains(err.Error(), `"sideways"; it is one of none, node, socket, exclusive, core-complex, single`) {
+	if _, _, err := topo.BindAll(inMode("sideways"), nil); err == nil || !strings.Contains(err.Error(), `"sideways"; it is one of none, node, socket, exclusive, core-complex, single`) {
 		t.Errorf("unknown mode: %v", err)
 	}
-	if _, _, err := topo.BindCPUOnly(ModeNode, 0); err == nil {
+	if _, _, err := topo.SpreadAll(inMode(ModeNode), 0); err == nil {
 		t.Error("bound no worker")
 	}
-	if _, _, err := (&Topology{}).Bind(ModeNode, []Locality{{}}); err == nil || !strings.Contains(err.Error(), "no CPU is allowed") {
+	if _, _, err := (&Topology{}).BindAll(inMode(ModeNode), []Locality{{}}); err == nil || !strings.Contains(err.Error(), "no CPU is allowed") {
 		t.Errorf("no CPU: %v", err)
 	}
-	if bindings, warnings, err := topo.Bind(ModeExclusive, nil); len(bindings) != 0 || len(warnings) != 0 || err != nil {
+	if bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), nil); len(bindings) != 0 || len(warnings) != 0 || err != nil {
 		t.Errorf("no device: %v, %v, %v", bindings, warnings, err)
 	}
 	if nodes := (&Topology{}).UsableNodes(); len(nodes) != 1 || nodes[0] != 0 {

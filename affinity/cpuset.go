@@ -29,15 +29,6 @@ func CPUs(cpus ...int) CPUSet {
 	return trimmed(words)
 }
 
-// CPUSetFromWords returns the set whose CPU n is bit n%64 of words[n/64], which is how nvmlDeviceGetCpuAffinity fills its
-// array. The words are copied; bits at 2^20 and above are left out.
-func CPUSetFromWords(words []uint64) CPUSet {
-	if len(words) > maxCPUs/wordBits {
-		words = words[:maxCPUs/wordBits]
-	}
-	return trimmed(slices.Clone(words))
-}
-
 func setBit(words []uint64, cpu int) []uint64 {
 	for len(words) <= cpu/wordBits {
 		words = append(words, 0)

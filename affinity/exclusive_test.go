@@ -26,7 +26,7 @@ func TestExclusiveOverlap(t *testing.T) {
 		{"an unknown too many", []Locality{zero, zero, zero, zero, one, one, one, one, unknown}, "0 1 2 3 4 5 6 7 0-7", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bindings, warnings, err := topo.Bind(ModeExclusive, test.locs)
+			bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), test.locs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,7 +51,7 @@ func TestSlicesProperties(t *testing.T) {
 		for i := range locs {
 			locs[i].NUMANode = -1
 		}
-		bindings, warnings, err := topo.Bind(ModeExclusive, locs)
+		bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), locs)
 		if err != nil || len(warnings) > 0 {
 			t.Fatalf("%d workers on %v: %q, %v", k, topo.Cores, warnings, err)
 		}
@@ -87,7 +87,7 @@ func TestOverlapProperties(t *testing.T) {
 				locs[i] = locs[i-1]
 			}
 		}
-		bindings, warnings, err := topo.Bind(ModeExclusive, locs)
+		bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), locs)
 		if err != nil {
 			t.Fatal(err)
 		}

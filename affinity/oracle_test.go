@@ -62,7 +62,7 @@ func bindFlat(t *testing.T, topo *Topology, cpus CPUSet, k int) []string {
 	for i := range locs {
 		locs[i] = Locality{NUMANode: -1, CPUs: cpus}
 	}
-	bindings, _, err := topo.Bind(ModeExclusive, locs)
+	bindings, _, err := topo.BindAll(inMode(ModeExclusive), locs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func bindTree(t *testing.T, topo *Topology, cpus CPUSet, k int) []string {
 	t.Helper()
 	restricted := *topo
 	restricted.Allowed = cpus
-	bindings, _, err := restricted.BindCPUOnly(ModeExclusive, k)
+	bindings, _, err := restricted.SpreadAll(inMode(ModeExclusive), k)
 	if err != nil {
 		t.Fatal(err)
 	}

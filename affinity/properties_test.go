@@ -160,7 +160,7 @@ func TestEnoughCores(t *testing.T) {
 					locs[i] = Locality{NUMANode: -1, CPUs: near}
 				}
 				for _, mode := range []Mode{ModeExclusive, ModeSingle} {
-					bindings, warnings, err := topo.Bind(mode, locs)
+					bindings, warnings, err := topo.BindAll(inMode(mode), locs)
 					if err != nil || len(warnings) > 0 {
 						t.Fatalf("%s, %d workers on node %d: %q, %v", mode, workers, node.ID, warnings, err)
 					}

@@ -49,7 +49,7 @@ func TestResolve(t *testing.T) {
 			topo := mustRead(t, test.machine.write(t))
 			topo.Allowed = parseList(t, test.allowed)
 			test.loc.Name = "GPU 0"
-			bindings, warnings, err := topo.Bind(ModeNode, []Locality{test.loc})
+			bindings, warnings, err := topo.BindAll(inMode(ModeNode), []Locality{test.loc})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestResolve(t *testing.T) {
 // TestResolveNotAllowedNode is the cgroup capture: the device's node and socket have no allowed CPU.
 func TestResolveNotAllowedNode(t *testing.T) {
 	topo := mustRead(t, capture(t, "hwloc-32amd64-4s2n4c-cgroup2"))
-	bindings, warnings, err := topo.Bind(ModeExclusive, []Locality{{Name: "GPU 0", NUMANode: 2}})
+	bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), []Locality{{Name: "GPU 0", NUMANode: 2}})
 	if err != nil || bindings[0].CPUs.String() != "0-5" {
 		t.Errorf("%+v, %v, want CPUs 0-5", bindings, err)
 	}

@@ -202,11 +202,11 @@ func checkBindings(t *testing.T, topo *Topology, k int) {
 		locs[i].NUMANode = i%3 - 1
 	}
 	for _, mode := range Modes() {
-		devices, _, err := topo.Bind(mode, locs)
+		devices, _, err := topo.BindAll(inMode(mode), locs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		plain, _, err := topo.BindCPUOnly(mode, k)
+		plain, _, err := topo.SpreadAll(inMode(mode), k)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,7 +57,7 @@ func TestTorchrunAgrees(t *testing.T) {
 					if want == nil {
 						continue
 					}
-					bindings, _, err := topo.Bind(mode, onNodes(nodes...))
+					bindings, _, err := topo.BindAll(inMode(mode), onNodes(nodes...))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -168,7 +168,7 @@ func torchrunCoreComplex(topo *Topology, node CPUSet, gpus int) []CPUSet {
 // TestTorchrunUnknownNode is where ours differ on purpose: torchrun takes node -1 for node 0.
 func TestTorchrunUnknownNode(t *testing.T) {
 	topo := mustRead(t, grid(2, 1, 4, 1).write(t))
-	bindings, _, err := topo.Bind(ModeNode, onNodes(-1))
+	bindings, _, err := topo.BindAll(inMode(ModeNode), onNodes(-1))
 	if err != nil || bindings[0].CPUs.String() != "0-7" {
 		t.Errorf("%v, %v, want 0-7", cpuLists(bindings), err)
 	}
