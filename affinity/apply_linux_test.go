@@ -25,16 +25,15 @@ func allowedInStatus(file string) (string, error) {
 	return "", fmt.Errorf("no Cpus_allowed_list in %s", file)
 }
 
-// childJobs are what the re-executed test binary can do, by the value of childVariable.
-var childJobs = map[string]func() error{
-	"cpus": func() error {
+func init() {
+	childJobs["cpus"] = func() error {
 		list, err := allowedInStatus("/proc/self/status")
 		fmt.Print(list)
 		return err
-	},
-	"memory":  printMemory,
-	"threads": func() error { return runThreads("") },
-	"stray":   func() error { return runThreads(os.Getenv(strayVariable)) },
+	}
+	childJobs["memory"] = printMemory
+	childJobs["threads"] = func() error { return runThreads("") }
+	childJobs["stray"] = func() error { return runThreads(os.Getenv(strayVariable)) }
 }
 
 // childOutput starts a child from the calling thread and returns what it prints.

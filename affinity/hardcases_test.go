@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 // TestHardCases binds workers to devices of captured machines that others get wrong.
@@ -42,7 +44,7 @@ func TestHardCases(t *testing.T) {
 		{"clusters with an L3 each", "hwloc-nvidia-dgx-gb10", "core-complex", "all all all", "0-9 10-19 0-9", ""},
 	} {
 		t.Run(test.name+", "+test.mode, func(t *testing.T) {
-			root := capture(t, test.capture)
+			root := affinitytest.Root(t, test.capture)
 			topo := mustRead(t, root)
 			var locs []Locality
 			for i, device := range strings.Fields(test.devices) {
@@ -99,7 +101,7 @@ func checkMemoryNodes(t *testing.T, topo *Topology, bindings []Binding) {
 
 // TestStrictOnCapture is the device whose socket has no allowed CPU, where nothing but the device's own will do.
 func TestStrictOnCapture(t *testing.T) {
-	topo := mustRead(t, capture(t, "hwloc-32amd64-4s2n4c-cgroup2"))
+	topo := mustRead(t, affinitytest.Root(t, "hwloc-32amd64-4s2n4c-cgroup2"))
 	_, _, err := topo.BindAll(Request{Policy: Policy{Mode: ModeExclusive}, Strict: true}, onNodes(0, 2))
 	if err == nil || !strings.Contains(err.Error(), "GPU 1: none of its local CPUs 8-11 is allowed (allowed: 0-5)") {
 		t.Errorf("strict: %v", err)
@@ -115,14 +117,14 @@ func TestDeviceMemoryNodes(t *testing.T) {
 		"hwloc-nvidiagpunumanodes":              "250-255",
 		"hwloc-fakememinitiators-1np2c+1npp+gi": "7,10",
 	}
-	for name := range captureFiles(t) {
-		topo := mustRead(t, capture(t, name))
+	for name := range affinitytest.Captures(t) {
+		topo := mustRead(t, affinitytest.Root(t, name))
 		if got := deviceMemory(topo); got != want[name] {
 			t.Errorf("%s: %q, want %q", name, got, want[name])
 		}
 	}
 	// The same machine again with links to all but one of the two sources.
-	source := capture(t, "hwloc-nvidiagpunumanodes")
+	source := affinitytest.Root(t, "hwloc-nvidiagpunumanodes")
 	for without, want := range map[string]string{
 		"/sys/devices/system/node/has_normal_memory": "250-255", // the driver remains
 		"/proc/driver": "250-255", // the kernel remains

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 func TestReadLocality(t *testing.T) {
@@ -64,7 +66,7 @@ func TestCapturedLocalities(t *testing.T) {
 		{"hwloc-32intel64-2p8co2t+8ve", "0000:1b:00.0", 0, "0-7,16-23"},
 		{"hwloc-nvidiagpunumanodes", "0004:05:00.0", -1, "0-15"},
 	} {
-		loc, err := ReadLocality(capture(t, test.capture), test.pci)
+		loc, err := ReadLocality(affinitytest.Root(t, test.capture), test.pci)
 		if err != nil {
 			t.Errorf("%s: %v", test.capture, err)
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 func TestMemoryNodes(t *testing.T) {
@@ -94,7 +96,7 @@ func TestCapturedAllowedMems(t *testing.T) {
 		"hwloc-fakememinitiators-1np2c+1npp+gi": "5-10",
 		"ghw-accel-nvidia":                      "",
 	} {
-		topo := mustRead(t, capture(t, name))
+		topo := mustRead(t, affinitytest.Root(t, name))
 		if got := CPUs(topo.AllowedMems...).String(); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
@@ -103,7 +105,7 @@ func TestCapturedAllowedMems(t *testing.T) {
 
 // TestCapturedMemoryNodes has CPUs whose nodes have no memory: it is in the nodes that the distances show.
 func TestCapturedMemoryNodes(t *testing.T) {
-	topo := mustRead(t, capture(t, "hwloc-fakememinitiators-1np2c+1npp+gi"))
+	topo := mustRead(t, affinitytest.Root(t, "hwloc-fakememinitiators-1np2c+1npp+gi"))
 	for node, want := range map[int]string{0: "[5]", 1: "[8]", 2: "[6]", 3: "[9]"} {
 		n, _ := topo.node(node)
 		if nodes, warning := topo.MemoryNodes(n.CPUs); fmt.Sprint(nodes) != want || warning == "" {

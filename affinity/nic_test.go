@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 // pciTree is a machine's PCI devices and RDMA devices, as sysfs has them: real folders and links to these.
@@ -139,7 +141,7 @@ func TestClosestNICs(t *testing.T) {
 // TestCapturedNICs has eight accelerators and two InfiniBand adapters, half of them on each of two switches. The capture
 // has no /sys/class/infiniband; the adapters' PCI addresses are of class 0x0207.
 func TestCapturedNICs(t *testing.T) {
-	root := capture(t, "hwloc-32intel64-2p8co2t+8ve")
+	root := affinitytest.Root(t, "hwloc-32intel64-2p8co2t+8ve")
 	var nics []NIC
 	for _, adapter := range []struct{ name, addr string }{{"mlx5_0", "0000:1a:00.0"}, {"mlx5_1", "0000:3e:00.0"}} {
 		loc, err := ReadLocality(root, adapter.addr)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 var workerCounts = []int{1, 2, 3, 4, 8}
@@ -16,10 +18,10 @@ var workerCounts = []int{1, 2, 3, 4, 8}
 // for each NUMA node with CPUs.
 func TestHwlocAgrees(t *testing.T) {
 	needHwloc(t)
-	for name := range captureFiles(t) {
+	for name := range affinitytest.Captures(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			root := capture(t, name)
+			root := affinitytest.Root(t, name)
 			compareWithHwloc(t, mustRead(t, root), hwloc{root: root})
 		})
 	}

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 // forEachMachine runs a test on every captured machine, and on some that are made up.
@@ -14,8 +16,8 @@ func forEachMachine(t *testing.T, test func(t *testing.T, topo *Topology)) {
 		t.Run(name, func(t *testing.T) { test(t, mustRead(t, m.write(t))) })
 	}
 	t.Run("captures", func(t *testing.T) {
-		for name := range captureFiles(t) {
-			t.Run(name, func(t *testing.T) { test(t, mustRead(t, capture(t, name))) })
+		for name := range affinitytest.Captures(t) {
+			t.Run(name, func(t *testing.T) { test(t, mustRead(t, affinitytest.Root(t, name))) })
 		}
 	})
 }

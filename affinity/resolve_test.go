@@ -3,6 +3,8 @@ package affinity
 import (
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 func TestResolve(t *testing.T) {
@@ -65,7 +67,7 @@ func TestResolve(t *testing.T) {
 
 // TestResolveNotAllowedNode is the cgroup capture: the device's node and socket have no allowed CPU.
 func TestResolveNotAllowedNode(t *testing.T) {
-	topo := mustRead(t, capture(t, "hwloc-32amd64-4s2n4c-cgroup2"))
+	topo := mustRead(t, affinitytest.Root(t, "hwloc-32amd64-4s2n4c-cgroup2"))
 	bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), []Locality{{Name: "GPU 0", NUMANode: 2}})
 	if err != nil || bindings[0].CPUs.String() != "0-5" {
 		t.Errorf("%+v, %v, want CPUs 0-5", bindings, err)

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 // TestCaptureCounts checks what is read of each captured machine: packages, nodes, L3s, and the allowed cores and
@@ -28,7 +30,7 @@ func TestCaptureCounts(t *testing.T) {
 		"hwloc-fakememinitiators-1np2c+1npp+gi": {2, 11, 0, 8, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
-			topo := mustRead(t, capture(t, name))
+			topo := mustRead(t, affinitytest.Root(t, name))
 			got := counts{len(topo.Packages), len(topo.Nodes), len(topo.L3s), 0, topo.Allowed.Len()}
 			for _, core := range topo.Cores {
 				if core.CPUs.intersects(topo.Allowed) {

@@ -15,12 +15,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
 // tar(1) is the judge of what an archive holds.
 func TestOpenReadsCapturesAsTarDoes(t *testing.T) {
-	for name, file := range captureFiles(t) {
+	for name, file := range affinitytest.Captures(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			unpackWithTar(t, file, dir)
@@ -64,7 +65,7 @@ func unpackWithTar(t *testing.T, file, dir string) {
 }
 
 func TestWriteThenOpenGivesTheSameMachine(t *testing.T) {
-	for name, file := range captureFiles(t) {
+	for name, file := range affinitytest.Captures(t) {
 		t.Run(name, func(t *testing.T) {
 			source := openCapture(t, name, file)
 			archive := write(t, source.Root, []byte(`{"devices":[]}`))

@@ -8,18 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
-// TestMain unpacks into memory where it can: captures have thousands of files.
 func TestMain(m *testing.M) {
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() && os.Getenv("TMPDIR") == "" {
-		os.Setenv("TMPDIR", "/dev/shm")
-	}
-	code := m.Run()
+	code := affinitytest.Main(m)
 	for _, machine := range opened {
 		machine.Close()
 	}
@@ -28,27 +24,6 @@ func TestMain(m *testing.M) {
 
 // opened remembers the captures that are open, by name.
 var opened = map[string]*Machine{}
-
-const capturesDir = "../../../shared/topologies"
-
-// captureFiles returns the captured machines by name, and skips the test when there are none.
-func captureFiles(t *testing.T) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	for _, suffix := range []string{".tar.gz", ".tar.bz2"} {
-		matches, err := filepath.Glob(filepath.Join(capturesDir, "*"+suffix))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range matches {
-			files[strings.TrimSuffix(filepath.Base(file), suffix)] = file
-		}
-	}
-	if len(files) == 0 {
-		t.Skipf("no captured machines (*.tar.gz, *.tar.bz2) in %s", capturesDir)
-	}
-	return files
-}
 
 // openCapture opens one of the captured machines, once for all tests.
 func openCapture(t *testing.T, name, file string) *Machine {
