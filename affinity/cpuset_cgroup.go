@@ -1,7 +1,7 @@
 package affinity
 
 import (
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 )
@@ -29,7 +29,7 @@ func readCpuset(s *sysfs, file func(cpusetFS) string) (CPUSet, bool) {
 		return CPUSet{}, false
 	}
 	// Join cleans the path from the root down, so that ".." in a capture does not lead out of it.
-	set, err := s.readParsed(filepath.Join("/", mount.dir, group, file(mount)), ParseCPUList)
+	set, err := s.readParsed(path.Join("/", mount.dir, group, file(mount)), ParseCPUList)
 	return set, err == nil
 }
 
@@ -57,7 +57,7 @@ func cpusetMount(s *sysfs) (cpusetFS, bool) {
 }
 
 func hasCpusetController(s *sysfs, dir string) bool {
-	controllers, _ := s.read(filepath.Join("/", dir, "cgroup.controllers"))
+	controllers, _ := s.read(path.Join("/", dir, "cgroup.controllers"))
 	return slices.Contains(strings.Fields(controllers), "cpuset")
 }
 

@@ -25,7 +25,11 @@ func TestCapturedAllowed(t *testing.T) {
 		for name, content := range test.files {
 			writeFile(t, root+name, content+"\n")
 		}
-		if got := capturedAllowed(newSysfs(root), parseList(t, "0-7")); got.String() != test.want {
+		s, err := openSysfs(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := capturedAllowed(s, parseList(t, "0-7")); got.String() != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 )
 
 const pciDir = "/sys/bus/pci/devices/"
@@ -36,9 +35,18 @@ func ReadLocality(root, pciAddress string) (Locality, error) {
 		return loc, err
 	}
 	loc.Name = addr
-	s := newSysfs(root)
-	dir := pciDir + addr
-	if _, err := os.Stat(s.root + dir); err != nil {
+	s, err := openSysfs(root)
+	if err != nil {
+		return loc, fmt.Errorf("cannot read where PCI device %s sits: %w", addr, err)
+	}
+	defer s.close()
+	return s.readLocality(loc)
+}
+
+// readLocality adds to a locality what the files of the device with its name say.
+func (s *sysfs) readLocality(loc Locality) (Locality, error) {
+	addr, dir := loc.Name, pciDir+loc.Name
+	if err := s.stat(dir); err != nil {
 		return loc, fmt.Errorf("cannot read where PCI device %s sits: %w", addr, err)
 	}
 	loc.PCIPath = s.pciPath(addr)

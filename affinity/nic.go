@@ -2,8 +2,8 @@ package affinity
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -34,7 +34,15 @@ const infinibandDir = "/sys/class/infiniband"
 // ReadNICs reads the RDMA devices in root/sys/class/infiniband (Documentation/ABI/stable/sysfs-class-infiniband), by
 // name. None is no error.
 func ReadNICs(root string) ([]NIC, error) {
-	s := newSysfs(root)
+	s, err := openSysfs(root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the RDMA devices: %w", err)
+	}
+	defer s.close()
+	return s.readNICs()
+}
+
+func (s *sysfs) readNICs() ([]NIC, error) {
 	names, err := s.names(infinibandDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -76,7 +84,7 @@ func readNIC(s *sysfs, name string) NIC {
 // (scalable functions are on the auxiliary bus) have it further up in the folder's own link.
 func pciAddressOf(s *sysfs, dir string) string {
 	for _, link := range []string{dir + "/device", dir} {
-		target, _ := os.Readlink(s.root + link)
+		target, _ := s.readlink(link)
 		names := strings.Split(target, "/")
 		for _, name := range slices.Backward(names) {
 			if addr, err := CanonicalPCI(name); err == nil {
@@ -89,7 +97,7 @@ func pciAddressOf(s *sysfs, dir string) string {
 
 // pciPath returns the real folder of a PCI device, which has its bridges in it from the root down; "" when unknown.
 func (s *sysfs) pciPath(addr string) string {
-	target, _ := os.Readlink(s.root + pciDir + addr)
+	target, _ := s.readlink(pciDir + addr)
 	if real := path.Join(pciDir, target); strings.HasPrefix(real, "/sys/devices/") {
 		return real
 	}

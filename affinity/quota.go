@@ -17,7 +17,15 @@ import (
 //
 // It fails when a file is there and cannot be read or understood.
 func ReadQuota(root string) (cpus float64, limited bool, err error) {
-	s := newSysfs(root)
+	s, err := openSysfs(root)
+	if err != nil {
+		return 0, false, fmt.Errorf("cannot read the CPU quota: %w", err)
+	}
+	defer s.close()
+	return s.readQuota()
+}
+
+func (s *sysfs) readQuota() (cpus float64, limited bool, err error) {
 	for _, group := range cpuGroups(s) {
 		for dir := path.Join(group.mount, group.path); ; dir = path.Dir(dir) {
 			limit, isLimit, err := group.read(s, dir)

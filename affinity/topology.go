@@ -77,7 +77,15 @@ type Group struct {
 //
 // It fails when there is no CPU below root/sys/devices/system/cpu. The caller may go on without binding anything.
 func ReadTopology(root string) (*Topology, error) {
-	s := newSysfs(root)
+	s, err := openSysfs(root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the machine's CPUs: %w", err)
+	}
+	defer s.close()
+	return s.readTopology()
+}
+
+func (s *sysfs) readTopology() (*Topology, error) {
 	online, err := readOnline(s)
 	if err != nil {
 		return nil, err

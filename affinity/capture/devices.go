@@ -1,8 +1,8 @@
 package capture
 
 import (
+	"cmp"
 	"path"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -66,7 +66,7 @@ func (d *devices) add() {
 // resolve returns the folder that a name in a bus or class folder stands for: what it links to, or itself in captures
 // without links. It goes by the link's text, as sysfs has no link on the way to a device.
 func (d *devices) resolve(name string) (string, bool) {
-	target, err := d.from.root.Readlink(name)
+	target, err := d.from.root.ReadLink(name)
 	if err != nil {
 		return name, d.from.isFolder(name)
 	}
@@ -112,9 +112,17 @@ func (d *devices) link(name, to string) {
 	if name == to {
 		return
 	}
-	if dir, err := filepath.Rel(path.Dir(name), path.Dir(to)); err == nil {
-		d.to.addLink(name, dir+"/"+path.Base(to))
+	d.to.addLink(name, relative(path.Dir(name), path.Dir(to))+"/"+path.Base(to))
+}
+
+// relative returns the way from one folder to another, both by their clean paths in the archive. On Windows
+// filepath.Rel would give a path of that system.
+func relative(from, to string) string {
+	steps, target := strings.Split(from, "/"), strings.Split(to, "/")
+	for len(steps) > 0 && len(target) > 0 && steps[0] == target[0] {
+		steps, target = steps[1:], target[1:]
 	}
+	return cmp.Or(path.Join(strings.Repeat("../", len(steps)), path.Join(target...)), ".")
 }
 
 // plainPath returns where the folder of a device goes in the archive.

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // fuzzLimits are small, so that a round is fast.
@@ -34,7 +36,13 @@ func FuzzUnpack(f *testing.F) {
 }
 
 func fuzzUnpack(t *testing.T, archive []byte) {
-	root, unchanged := guarded(t)
+	for _, layout := range layouts {
+		fuzzUnpackTo(t, archive, layout)
+	}
+}
+
+func fuzzUnpackTo(t *testing.T, archive []byte, layout rootfs.Layout) {
+	root, unchanged := guarded(t, layout)
 	in, err := decompress(bytes.NewReader(archive))
 	if err == nil {
 		err = unpack(in, root, fuzzLimits)
@@ -44,7 +52,7 @@ func fuzzUnpack(t *testing.T, archive []byte) {
 		t.Errorf("an error of more than a line: %q", err)
 	}
 	entries := 0
-	walkErr := fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, walkErr error) error {
+	walkErr := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, walkErr error) error {
 		if walkErr != nil {
 			return walkErr
 		}

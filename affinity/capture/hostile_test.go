@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // online is what makes an archive one of a machine.
@@ -106,6 +107,21 @@ func refuse(t *testing.T, archive []byte, why string) {
 	if left := tree(t, dir); len(left) != 1 || left["sentinel"] != "whole" {
 		t.Errorf("beside the archive there is %q", left)
 	}
+	refuseEncoded(t, archive, why)
+}
+
+// refuseEncoded does so in the layout for Windows.
+func refuseEncoded(t *testing.T, archive []byte, why string) {
+	t.Helper()
+	root, unchanged := guarded(t, rootfs.Encoded)
+	plain, err := decompress(bytes.NewReader(archive))
+	if err == nil {
+		_, err = openUnpacked(plain, root.Dir(), rootfs.Encoded)
+	}
+	if err == nil || !strings.Contains(err.Error(), why) || strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("for Windows: error %v, want one line with %s", err, why)
+	}
+	unchanged()
 }
 
 func TestOpenRefusesWhatIsDamaged(t *testing.T) {
@@ -173,7 +189,7 @@ func TestUnpackIsBounded(t *testing.T) {
 		"sparse":          {bytes.NewReader(sparse(t, 9999, 4)), "more than 11000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			root, err := os.OpenRoot(t.TempDir())
+			root, err := rootfs.Open(t.TempDir(), rootfs.Plain)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,13 +198,13 @@ func TestUnpackIsBounded(t *testing.T) {
 				t.Errorf("error %v, want %s", err, test.why)
 			}
 			// It stops at the limit, but for what one entry implies.
-			if made := len(tree(t, root.Name())); made > limit.entries+limit.depth {
+			if made := len(tree(t, root.Dir())); made > limit.entries+limit.depth {
 				t.Errorf("%d entries before the refusal", made)
 			}
 		})
 	}
 	t.Run("as much as may be", func(t *testing.T) {
-		root, err := os.OpenRoot(t.TempDir())
+		root, err := rootfs.Open(t.TempDir(), rootfs.Plain)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,9 +275,7 @@ func TestOpenTakesWhatTarMakes(t *testing.T) {
 func TestOpenRefusesOtherPaths(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	makePipe(t, pipe)
 	for name, why := range map[string]string{
 		filepath.Join(dir, "missing"): "there is no such file",
 		pipe:                          "neither a file nor a folder",
@@ -310,36 +324,41 @@ func TestOpenRefusesFolderWithLinksOut(t *testing.T) {
 	}
 }
 
+// layouts are the ways to keep files in a folder: for Linux and macOS, and for Windows.
+var layouts = []rootfs.Layout{rootfs.Plain, rootfs.Encoded}
+
 // Whatever the checks let pass, nothing is made outside of the root.
 func TestRootHoldsWithoutTheChecks(t *testing.T) {
-	for name, make := range map[string]func(root *os.Root) error{
-		"file ..":           func(root *os.Root) error { return makeFile(root, "../sentinel", strings.NewReader("broken")) },
-		"new file ..":       func(root *os.Root) error { return makeFile(root, "../new", strings.NewReader("broken")) },
-		"absolute file":     func(root *os.Root) error { return makeFile(root, root.Name()+"/../new", strings.NewReader("broken")) },
-		"folder ..":         func(root *os.Root) error { return makeFolder(root, "a/../../new") },
-		"link ..":           func(root *os.Root) error { return makeLink(root, "../new", "x") },
-		"file over a link":  throughLink("../sentinel", func(root *os.Root) error { return makeFile(root, "link", strings.NewReader("broken")) }),
-		"file below a link": throughLink("..", func(root *os.Root) error { return makeFile(root, "link/new", strings.NewReader("broken")) }),
-		"file below an absolute link": func(root *os.Root) error {
-			return throughLink(filepath.Dir(root.Name()), func(root *os.Root) error {
+	for name, make := range map[string]func(root *rootfs.FS) error{
+		"file ..":           func(root *rootfs.FS) error { return makeFile(root, "../sentinel", strings.NewReader("broken")) },
+		"new file ..":       func(root *rootfs.FS) error { return makeFile(root, "../new", strings.NewReader("broken")) },
+		"absolute file":     func(root *rootfs.FS) error { return makeFile(root, root.Dir()+"/../new", strings.NewReader("broken")) },
+		"folder ..":         func(root *rootfs.FS) error { return makeFolder(root, "a/../../new") },
+		"link ..":           func(root *rootfs.FS) error { return makeLink(root, "../new", "x") },
+		"file over a link":  throughLink("../sentinel", func(root *rootfs.FS) error { return makeFile(root, "link", strings.NewReader("broken")) }),
+		"file below a link": throughLink("..", func(root *rootfs.FS) error { return makeFile(root, "link/new", strings.NewReader("broken")) }),
+		"file below an absolute link": func(root *rootfs.FS) error {
+			return throughLink(filepath.Dir(root.Dir()), func(root *rootfs.FS) error {
 				return makeFile(root, "link/new", strings.NewReader("broken"))
 			})(root)
 		},
-		"folder below a link": throughLink("..", func(root *os.Root) error { return makeFolder(root, "link/new/new") }),
-		"link below a link":   throughLink("..", func(root *os.Root) error { return makeLink(root, "link/new", "x") }),
+		"folder below a link": throughLink("..", func(root *rootfs.FS) error { return makeFolder(root, "link/new/new") }),
+		"link below a link":   throughLink("..", func(root *rootfs.FS) error { return makeLink(root, "link/new", "x") }),
 	} {
-		t.Run(name, func(t *testing.T) {
-			root, unchanged := guarded(t)
-			if err := make(root); err == nil {
-				t.Error("no error")
-			}
-			unchanged()
-		})
+		for _, layout := range layouts {
+			t.Run(name, func(t *testing.T) {
+				root, unchanged := guarded(t, layout)
+				if err := make(root); err == nil {
+					t.Error("no error")
+				}
+				unchanged()
+			})
+		}
 	}
 }
 
-func throughLink(target string, then func(*os.Root) error) func(*os.Root) error {
-	return func(root *os.Root) error {
+func throughLink(target string, then func(*rootfs.FS) error) func(*rootfs.FS) error {
+	return func(root *rootfs.FS) error {
 		if err := makeLink(root, "link", target); err != nil {
 			return nil // which fails the test
 		}
@@ -348,7 +367,7 @@ func throughLink(target string, then func(*os.Root) error) func(*os.Root) error 
 }
 
 // guarded makes a root with a sentinel beside it, and a function that looks whether anything beside it has changed.
-func guarded(t testing.TB) (*os.Root, func()) {
+func guarded(t testing.TB, layout rootfs.Layout) (*rootfs.FS, func()) {
 	t.Helper()
 	top := t.TempDir()
 	dir := filepath.Join(top, "root")
@@ -358,7 +377,7 @@ func guarded(t testing.TB) (*os.Root, func()) {
 	if err := os.WriteFile(filepath.Join(top, "sentinel"), []byte("whole"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := rootfs.Open(dir, layout)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"syscall"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // checkLinks refuses a folder in which a symbolic link leads out of it, straight or through others. Links to nothing
 // are fine, as a capture leaves much out.
-func checkLinks(root *os.Root, entries int) error {
+func checkLinks(root *rootfs.FS, entries int) error {
 	seen := 0
-	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+	return fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return fmt.Errorf("its folder %s cannot be read (%w); make it readable", quoted(name), cmp.Or(cause(err), err))
 		}
@@ -24,7 +25,7 @@ func checkLinks(root *os.Root, entries int) error {
 			return nil
 		}
 		if _, err := root.Stat(name); !harmless(err) {
-			target, _ := root.Readlink(name)
+			target, _ := root.ReadLink(name)
 			return fmt.Errorf("it has the link %s to %s, which leads out of it; remove the link", quoted(name), quoted(target))
 		}
 		return nil

@@ -3,7 +3,6 @@ package capture
 import (
 	"archive/tar"
 	"bytes"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 func TestMain(m *testing.M) {
@@ -76,25 +76,34 @@ func saved(t *testing.T, archive []byte) string {
 	return file
 }
 
-// tree lists what is below a folder: for each path the content of a file, the target of a link, or "/" for a folder.
+// tree lists what is below a folder: for each path the content of a file, the target of a link, or
+// "/" for a folder.
 func tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
+	files, err := rootfs.Open(dir, rootfs.Plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	return treeOf(t, files)
+}
+
+func treeOf(t testing.TB, files *rootfs.FS) map[string]string {
+	t.Helper()
 	found := map[string]string{}
-	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || name == dir {
-			return err
-		}
-		relative, _ := filepath.Rel(dir, name)
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
+		case err != nil || name == ".":
+			return err
 		case entry.IsDir():
-			found[relative] = "/"
+			found[name] = "/"
 		case entry.Type() == fs.ModeSymlink:
-			target, err := os.Readlink(name)
-			found[relative] = "→ " + target
+			target, err := files.ReadLink(name)
+			found[name] = "→ " + target
 			return err
 		default:
-			content, err := os.ReadFile(name)
-			found[relative] = string(content)
+			content, err := files.ReadRegular(name, 1<<30)
+			found[name] = string(content)
 			return err
 		}
 		return nil
@@ -133,21 +142,4 @@ func tarOf(t testing.TB, headers ...tar.Header) []byte {
 		t.Fatal(err)
 	}
 	return archive.Bytes()
-}
-
-// entriesOf reads a gzip'ed tar archive with nothing of this package.
-func entriesOf(t *testing.T, archive []byte) []tar.Header {
-	t.Helper()
-	r := tar.NewReader(bytes.NewReader(unzipped(t, archive)))
-	var headers []tar.Header
-	for {
-		header, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return headers
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		headers = append(headers, *header)
-	}
 }

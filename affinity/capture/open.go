@@ -9,6 +9,8 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // Machine is a captured machine, ready to be read.
@@ -74,7 +76,7 @@ func openArchive(name string) (*Machine, error) {
 		return nil, err
 	}
 	remove := func() { os.RemoveAll(dir) }
-	m, err := openUnpacked(archive, dir)
+	m, err := openUnpacked(archive, dir, rootfs.Native())
 	if err != nil {
 		remove()
 		return nil, err
@@ -83,8 +85,8 @@ func openArchive(name string) (*Machine, error) {
 	return m, nil
 }
 
-func openUnpacked(archive io.Reader, dir string) (*Machine, error) {
-	root, err := os.OpenRoot(dir)
+func openUnpacked(archive io.Reader, dir string, layout rootfs.Layout) (*Machine, error) {
+	root, err := rootfs.Open(dir, layout)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +105,7 @@ func openFolder(name string) (*Machine, error) {
 	if real, err := filepath.EvalSymlinks(dir); err == nil && real == "/" {
 		return nil, errors.New("it is the machine that this runs on; leave the option out to plan for that one")
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := rootfs.Open(dir, rootfs.Native())
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +115,7 @@ func openFolder(name string) (*Machine, error) {
 		return nil, err
 	}
 	// The links count from the machine's own folder, which may be below the given one.
-	own, err := os.OpenRoot(m.Root)
+	own, err := rootfs.Open(m.Root, rootfs.Native())
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +128,7 @@ func openFolder(name string) (*Machine, error) {
 }
 
 // findMachine finds the sys tree in a folder and the inventory beside it.
-func findMachine(root *os.Root) (*Machine, error) {
+func findMachine(root *rootfs.FS) (*Machine, error) {
 	dir, err := findSys(root)
 	if err != nil {
 		return nil, err
@@ -135,11 +137,11 @@ func findMachine(root *os.Root) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	top, err := filepath.Abs(root.Name())
+	absolute, err := filepath.Abs(root.Path(dir))
 	if err != nil {
 		return nil, err
 	}
-	return &Machine{Root: filepath.Join(top, dir), Inventory: inventory}, nil
+	return &Machine{Root: absolute, Inventory: inventory}, nil
 }
 
 const (
@@ -148,7 +150,7 @@ const (
 )
 
 // findSys returns the one folder that holds a sys tree with CPUs, of those nearest to the top.
-func findSys(root *os.Root) (string, error) {
+func findSys(root *rootfs.FS) (string, error) {
 	from := machine{root}
 	level := []string{"."}
 	seen := 0
@@ -178,7 +180,7 @@ func findSys(root *os.Root) (string, error) {
 
 // folders returns the paths of the folders in a folder, without those that are links.
 func (m machine) folders(dir string) []string {
-	entries, err := fs.ReadDir(m.root.FS(), dir)
+	entries, err := m.root.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
@@ -192,7 +194,7 @@ func (m machine) folders(dir string) []string {
 }
 
 // readInventory returns the inventory document, nil when there is none.
-func readInventory(root *os.Root, name string) ([]byte, error) {
+func readInventory(root *rootfs.FS, name string) ([]byte, error) {
 	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -203,10 +205,5 @@ func readInventory(root *os.Root, name string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Size() > maximum.file {
 		return nil, fmt.Errorf("its %s is not a file of at most %d MiB; remove it", inventoryName, maximum.file>>20)
 	}
-	f, err := root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maximum.file))
+	return root.ReadRegular(name, maximum.file)
 }

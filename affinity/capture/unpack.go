@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // limits bound what is unpacked.
@@ -54,7 +56,7 @@ func quoted(text string) string {
 // unpacker writes an archive below a folder. The checks see to it that the user is told what is wrong; that nothing is
 // written outside is the root's work, and does not depend on them.
 type unpacker struct {
-	root  *os.Root
+	root  *rootfs.FS
 	limit limits
 	total int64
 	kinds map[string]byte // what is there, by clean name: the type as in tar
@@ -66,7 +68,7 @@ const endZeros = 1024
 
 // unpack reads a tar archive to its end and writes its folders, files and symbolic links below root, which must be empty.
 // What it has written before an error stays there.
-func unpack(in io.Reader, root *os.Root, limit limits) error {
+func unpack(in io.Reader, root *rootfs.FS, limit limits) error {
 	whole := &bounded{in: in, left: limit.total, most: limit.total}
 	archive := tar.NewReader(whole)
 	u := unpacker{root: root, limit: limit, kinds: map[string]byte{".": tar.TypeDir}}
@@ -235,21 +237,20 @@ func kindName(kind byte) string {
 
 // The archive's modes are not used: nobody else is to read what is unpacked, and nothing of it is to be executed.
 
-func makeFolder(root *os.Root, name string) error { return root.MkdirAll(name, 0o700) }
+func makeFolder(root *rootfs.FS, name string) error { return root.MkdirAll(name) }
 
-func makeLink(root *os.Root, name, target string) error {
+func makeLink(root *rootfs.FS, name, target string) error {
 	if err := makeFolder(root, path.Dir(name)); err != nil {
 		return err
 	}
 	return root.Symlink(target, name)
 }
 
-// makeFile never writes to what is there already: O_EXCL does not follow links either.
-func makeFile(root *os.Root, name string, content io.Reader) error {
+func makeFile(root *rootfs.FS, name string, content io.Reader) error {
 	if err := makeFolder(root, path.Dir(name)); err != nil {
 		return err
 	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := root.Create(name)
 	if err != nil {
 		return err
 	}

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // inventoryName is the file of the archive, beside sys, that holds the GPUs.
@@ -30,7 +30,7 @@ func Write(w io.Writer, root string, inventory []byte) error {
 	if err != nil {
 		return err
 	}
-	folder, err := os.OpenRoot(cmp.Or(root, "/"))
+	folder, err := rootfs.Open(cmp.Or(root, "/"), rootfs.Native())
 	if err != nil {
 		return err
 	}

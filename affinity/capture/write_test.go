@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -272,9 +271,10 @@ func TestWriteStaysInsideItsRoot(t *testing.T) {
 	}
 	topology := filepath.Join(root, cpuDir, "cpu0/topology")
 	if err := errors.Join(os.Remove(topology+"/core_id"), os.Symlink(outside, topology+"/core_id"),
-		os.Remove(topology+"/physical_package_id"), syscall.Mkfifo(topology+"/physical_package_id", 0o600)); err != nil {
+		os.Remove(topology+"/physical_package_id")); err != nil {
 		t.Fatal(err)
 	}
+	makePipe(t, topology+"/physical_package_id")
 	content := unzipped(t, write(t, root, nil))
 	if bytes.Contains(content, []byte("host-r12n07")) {
 		t.Error("a file outside of the root is in the archive")
