@@ -36,12 +36,14 @@ func TestCPUSetQuestions(t *testing.T) {
 	}
 	var empty CPUSet
 	if empty.Min() != -1 || empty.Max() != -1 || empty.Len() != 0 || !empty.IsEmpty() {
-		t.Errorf("empty: Min %d, Max %d, Len %d, IsEmpty %v", empty.Min(), empty.Max(), empty.Len(), empty.IsEmpty())
+		t.Errorf("empty: Min %d, Max %d, Len %d, IsEmpty %v",
+			empty.Min(), empty.Max(), empty.Len(), empty.IsEmpty())
 	}
 	if s.Contains(-1) || s.Contains(4) || s.Contains(1<<40) || !s.Contains(1030) {
 		t.Error("Contains is wrong")
 	}
-	if !s.SubsetOf(s) || !empty.SubsetOf(s) || s.SubsetOf(empty) || !CPUs(70).SubsetOf(s) || CPUs(71).SubsetOf(s) {
+	if !s.SubsetOf(s) || !empty.SubsetOf(s) || s.SubsetOf(empty) || !CPUs(70).SubsetOf(s) ||
+		CPUs(71).SubsetOf(s) {
 		t.Error("SubsetOf is wrong")
 	}
 	if !s.Subtract(CPUs(1030)).Equal(CPUs(3, 70)) || s.Equal(empty) {

@@ -9,7 +9,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
-// errNeedsLinux says why what concerns the live machine does not work.
+// errNeedsLinux is why everything that concerns the live machine fails.
 var errNeedsLinux = fmt.Errorf("this needs Linux (%w)", errors.ErrUnsupported)
 
 func newReader(root string) (reader, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
-// everything is all that can be read of a machine, with the errors.
+// everything is all that can be read of a machine, and the errors.
 type everything struct {
 	Topology   *Topology
 	NICs       []NIC
@@ -27,7 +27,8 @@ type everything struct {
 func readEverything(s *sysfs) (all everything) {
 	note := func(what string, err error) {
 		if err != nil {
-			all.Errors = append(all.Errors, fmt.Sprintf("%s: missing %v", what, errors.Is(err, fs.ErrNotExist)))
+			missing := errors.Is(err, fs.ErrNotExist)
+			all.Errors = append(all.Errors, fmt.Sprintf("%s: missing %v", what, missing))
 		}
 	}
 	var err error
@@ -52,7 +53,9 @@ func readEverything(s *sysfs) (all everything) {
 // TestPortableReaderAgrees reads every machine as other systems do: from a folder that keeps names
 // and links as they are, and from one that keeps them for Windows.
 func TestPortableReaderAgrees(t *testing.T) {
-	roots := map[string]string{"cgroup": cgroup2().write(t), "chiplets": chiplets().write(t), "devices": deviceTree(t)}
+	roots := map[string]string{
+		"cgroup": cgroup2().write(t), "chiplets": chiplets().write(t), "devices": deviceTree(t),
+	}
 	for name := range affinitytest.Captures(t) {
 		roots[name] = affinitytest.Root(t, name)
 	}
@@ -67,7 +70,9 @@ func TestPortableReaderAgrees(t *testing.T) {
 			devices += len(want.Localities) - 1
 			encoded := t.TempDir()
 			copyMachine(t, roots[name], encoded)
-			for layout, root := range map[rootfs.Layout]string{rootfs.Plain: roots[name], rootfs.Encoded: encoded} {
+			for layout, root := range map[rootfs.Layout]string{
+				rootfs.Plain: roots[name], rootfs.Encoded: encoded,
+			} {
 				reader, err := newPortableReader(root, layout)
 				if err != nil {
 					t.Fatal(err)
@@ -85,7 +90,7 @@ func TestPortableReaderAgrees(t *testing.T) {
 	}
 }
 
-// deviceTree is a machine with RDMA devices behind links, and a quota.
+// deviceTree writes a machine that has RDMA devices behind links, and a quota.
 func deviceTree(t *testing.T) string {
 	m := grid(1, 2, 2, 1)
 	m.files = map[string]string{

@@ -1,5 +1,5 @@
-// Package affinitytest gives tests the captured machines: the sys trees of machines that nobody here
-// owns, in ../shared/topologies beside the repository.
+// Package affinitytest gives tests the captured machines: the sys trees of machines that nobody
+// here owns, in ../shared/topologies beside the repository.
 //
 //	func TestMain(m *testing.M) { os.Exit(affinitytest.Main(m)) }
 //
@@ -8,8 +8,8 @@
 //			topology, err := affinity.ReadTopology(affinitytest.Root(t, name))
 //			…
 //
-// The package does not import affinity, so affinity's own tests can use it. Its unpacking trusts the
-// archives; package capture has the one that does not.
+// The package does not import affinity, so affinity's own tests can use it. Its unpacking trusts
+// the archives; package capture has the one that does not.
 package affinitytest
 
 import (
@@ -46,7 +46,8 @@ func Captures(tb testing.TB) map[string]string {
 }
 
 // Root returns the root folder of a captured machine: the one that holds its sys tree. It skips the
-// test when there is no such capture. Tests of one package share the folder and must not write to it.
+// test when there is no such capture. Tests of one package share the folder and must not write to
+// it.
 func Root(tb testing.TB, name string) string {
 	tb.Helper()
 	archive, ok := Captures(tb)[name]

@@ -17,9 +17,10 @@ import (
 
 const (
 	privateUse = 0xf000
-	linkMark   = string(rune(privateUse + '/')) // no name has a slash, so no name is encoded to this
-	maxLink    = 4096                           // bytes in a link's text: Linux's PATH_MAX
-	maxLinks   = 40                             // on one path, as in Linux (path_resolution(7))
+	// no name has a slash, so no name is encoded to this
+	linkMark = string(rune(privateUse + '/'))
+	maxLink  = 4096 // bytes in a link's text: Linux's PATH_MAX
+	maxLinks = 40   // on one path, as in Linux (path_resolution(7))
 )
 
 var errEscapes = errors.New("the path leads out of its root folder")
@@ -76,7 +77,8 @@ func (f *FS) followLinkFiles(name string, last bool) (string, error) {
 			return "", errEscapes
 		}
 		next := path.Join(place, encodePart(part))
-		if part == "" || part == "." || part == ".." || !f.isLink(next) || len(parts) == 0 && !last {
+		if part == "" || part == "." || part == ".." || !f.isLink(next) || len(parts) == 0 &&
+			!last {
 			place = next
 			continue
 		}

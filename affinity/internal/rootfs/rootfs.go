@@ -24,8 +24,8 @@ type Layout int
 const (
 	// Plain keeps every file under its own name, and links as symbolic links.
 	Plain Layout = iota
-	// Encoded is for Windows. No file name there may hold a colon, which every PCI address does, and
-	// making a symbolic link takes a privilege. See encoded.go for what takes their place.
+	// Encoded is for Windows. No file name there may hold a colon, which every PCI address does,
+	// and making a symbolic link takes a privilege. See encoded.go for what takes their place.
 	Encoded
 )
 
@@ -39,8 +39,8 @@ func Native() Layout {
 
 // FS is the files of a machine in a folder. It is not safe for concurrent use.
 //
-// [fs.WalkDir] can walk it. Unlike other implementations of [fs.FS] it accepts names with "..", as long
-// as they do not lead out of the folder.
+// [fs.WalkDir] can walk it. Unlike other implementations of [fs.FS] it accepts names with "..", as
+// long as they do not lead out of the folder.
 type FS struct {
 	root   *os.Root
 	layout Layout

@@ -90,7 +90,8 @@ func TestLinks(t *testing.T) {
 			_, statErr := files.Stat(name)
 			for _, err := range []error{err, statErr} {
 				known := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP)
-				if want == leadsOut && (err == nil || known) || want != leadsOut && !errors.Is(err, want) {
+				if want == leadsOut && (err == nil || known) || want != leadsOut &&
+					!errors.Is(err, want) {
 					t.Errorf("%s: %v, want %v", name, err, want)
 				}
 			}
@@ -105,7 +106,8 @@ func TestLinks(t *testing.T) {
 				t.Errorf("the link %s is %q, %v, want %q", name, target, err, want)
 			}
 			info, err := files.Lstat(name)
-			if err != nil || info.Name() != path.Base(name) || (info.Mode().Type() == fs.ModeSymlink) != isLink {
+			if err != nil || info.Name() != path.Base(name) ||
+				(info.Mode().Type() == fs.ModeSymlink) != isLink {
 				t.Errorf("%s: %v, %v", name, info, err)
 			}
 		}
@@ -113,10 +115,12 @@ func TestLinks(t *testing.T) {
 }
 
 func TestWalk(t *testing.T) {
-	want := []string{".", "proc", "proc/c", "sys", "sys/a", "sys/b.", "sys/devices", "sys/devices/0000:16:01.0",
+	want := []string{".", "proc", "proc/c", "sys", "sys/a", "sys/b.", "sys/devices",
+		"sys/devices/0000:16:01.0",
 		"sys/devices/0000:16:01.0/class", "sys/link"}
 	eachLayout(t, func(t *testing.T, files *FS) {
-		for _, name := range []string{"sys/devices/0000:16:01.0/class", "sys/a", "sys/b.", "proc/c"} {
+		for _, name := range []string{"sys/devices/0000:16:01.0/class", "sys/a", "sys/b.",
+			"proc/c"} {
 			add(t, files, name, "x")
 		}
 		add(t, files, "sys/link", "→a")
@@ -199,17 +203,20 @@ func TestPath(t *testing.T) {
 // FuzzEncode checks that a name has one form on Windows, which Windows takes, and that this stands
 // for the name.
 func FuzzEncode(f *testing.F) {
-	for _, name := range []string{"0000:1b:00.0", "a.", "a ", ". .", "...", `<>:"|?*\`, "a>", "a\n", "ä", ""} {
+	for _, name := range []string{"0000:1b:00.0", "a.", "a ", ". .", "...", `<>:"|?*\`, "a>", "a\n",
+		"ä", ""} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		private := func(r rune) bool { return r >= privateUse && r < privateUse+0x80 }
-		if name == "." || name == ".." || strings.Contains(name, "/") || strings.ContainsFunc(name, private) ||
+		if name == "." || name == ".." || strings.Contains(name, "/") ||
+			strings.ContainsFunc(name, private) ||
 			strings.ToValidUTF8(name, "") != name {
 			return
 		}
 		kept := encode(name)
-		if strings.ContainsAny(kept, `<>:"|?*\`+"\n") || strings.HasSuffix(kept, ".") || strings.HasSuffix(kept, " ") {
+		if strings.ContainsAny(kept, `<>:"|?*\`+"\n") || strings.HasSuffix(kept, ".") ||
+			strings.HasSuffix(kept, " ") {
 			t.Errorf("%q is kept as %q", name, kept)
 		}
 		if back, isLink := decode(kept); back != name || isLink {
