@@ -19,7 +19,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// tar(1) is the judge of what an archive holds.
+// TestOpenReadsCapturesAsTarDoes compares what Open unpacks with what tar(1) does.
 func TestOpenReadsCapturesAsTarDoes(t *testing.T) {
 	for name, file := range affinitytest.Captures(t) {
 		t.Run(name, func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestOpenReadsCapturesAsTarDoes(t *testing.T) {
 			}
 			want := readTopology(t, folder.Root)
 			if want.Online.Len() < 4 {
-				t.Fatalf("a capture of %d CPUs proves nothing", want.Online.Len())
+				t.Fatalf("a capture of only %d CPUs proves nothing", want.Online.Len())
 			}
 			archive := openCapture(t, name, file)
 			if diff := cmp.Diff(want, readTopology(t, archive.Root)); diff != "" {
@@ -47,7 +47,7 @@ func TestOpenReadsCapturesAsTarDoes(t *testing.T) {
 			}
 			folder.Close()
 			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
-				t.Errorf("Open or Close has changed a folder of the user's:\n%s", diff)
+				t.Errorf("Open or Close changed a user's folder:\n%s", diff)
 			}
 		})
 	}
@@ -75,12 +75,13 @@ func TestOpenForWindows(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer encoded.Close()
-			if diff := cmp.Diff(tree(t, openCapture(t, name, file).Root), treeOf(t, encoded)); diff != "" {
+			want := tree(t, openCapture(t, name, file).Root)
+			if diff := cmp.Diff(want, treeOf(t, encoded)); diff != "" {
 				t.Errorf("on this system -, as on Windows +:\n%s", diff)
 			}
 			for kept := range tree(t, machine.Root) {
 				if strings.ContainsAny(kept, `<>:"|?*\`) {
-					t.Errorf("%s is no file name on Windows", kept)
+					t.Errorf("%s is not a valid file name on Windows", kept)
 				}
 			}
 		})
@@ -94,7 +95,8 @@ func unpackWithTar(t *testing.T, file, dir string) {
 		nvmltest.Unavailable(t, "no tar: install the packages tar and bzip2")
 	}
 	if out, err := exec.Command(command, "-xf", file, "-C", dir).CombinedOutput(); err != nil {
-		nvmltest.Unavailable(t, "tar cannot unpack "+file+" ("+string(out)+"): install the packages tar and bzip2")
+		nvmltest.Unavailable(t,
+			"tar cannot unpack "+file+" ("+string(out)+"): install the packages tar and bzip2")
 	}
 }
 
@@ -104,7 +106,8 @@ func TestWriteThenOpenGivesTheSameMachine(t *testing.T) {
 			source := openCapture(t, name, file)
 			archive := write(t, source.Root, []byte(`{"devices":[]}`))
 			machine := openBytes(t, archive)
-			if diff := cmp.Diff(readTopology(t, source.Root), readTopology(t, machine.Root)); diff != "" {
+			want := readTopology(t, source.Root)
+			if diff := cmp.Diff(want, readTopology(t, machine.Root)); diff != "" {
 				t.Errorf("source -, capture +:\n%s", diff)
 			}
 			if got := string(machine.Inventory); got != `{"devices":[]}` {
@@ -121,7 +124,8 @@ func TestWriteThenOpenGivesTheSameMachine(t *testing.T) {
 	}
 }
 
-// compareLocalities compares all devices of the classes that are kept, by their class files in the source.
+// compareLocalities compares all devices. Those of the classes that are kept, by their class files
+// in the source, must be equal, and the others must not be in the capture.
 func compareLocalities(t *testing.T, source, captured string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(source, pciDir, "*", "class"))
@@ -133,7 +137,8 @@ func compareLocalities(t *testing.T, source, captured string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kept := slices.Contains([]string{"0x02", "0x03", "0x12"}, string(class[:4])) || string(class[:6]) == "0x0b40"
+		kept := slices.Contains([]string{"0x02", "0x03", "0x12"}, string(class[:4])) ||
+			string(class[:6]) == "0x0b40"
 		address := filepath.Base(filepath.Dir(file))
 		want, err := affinity.ReadLocality(source, address)
 		if err != nil {

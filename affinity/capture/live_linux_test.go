@@ -30,7 +30,8 @@ func TestWriteLiveMachine(t *testing.T) {
 		t.Errorf("the host's name, %s, is in the capture", host)
 	}
 	for _, header := range entriesOf(t, archive) {
-		if !header.ModTime.Equal(time.Unix(0, 0)) || header.Uid != 0 || header.Gid != 0 || header.Uname != "" || header.Gname != "" {
+		if !header.ModTime.Equal(time.Unix(0, 0)) || header.Uid != 0 || header.Gid != 0 ||
+			header.Uname != "" || header.Gname != "" {
 			t.Fatalf("%s has a time or an owner: %+v", header.Name, header)
 		}
 		if header.Typeflag == tar.TypeSymlink && filepath.IsAbs(header.Linkname) {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// opened remembers the captures that are open, by name.
+// opened has the captures that are open, by name.
 var opened = map[string]*Machine{}
 
 // openCapture opens one of the captured machines, once for all tests.
@@ -114,7 +114,8 @@ func treeOf(t testing.TB, files *rootfs.FS) map[string]string {
 	return found
 }
 
-// tarOf makes a plain tar archive. An entry without a type is a file, and its content is its Linkname.
+// tarOf returns an uncompressed tar archive. An entry without a type is a file whose content is its
+// Linkname.
 func tarOf(t testing.TB, headers ...tar.Header) []byte {
 	t.Helper()
 	var archive bytes.Buffer

@@ -11,9 +11,10 @@ import (
 	"syscall"
 )
 
-// The layout Encoded replaces each character that Windows does not take in a file name by one of
-// Unicode's private use area, 0xf000 above it, as Cygwin and the Linux subsystem of Windows do. A
-// link is a small file that holds the link's text; its name is the link's, followed by linkMark.
+// The layout Encoded replaces each character that Windows does not accept in a file name with one
+// in Unicode's private use area, 0xf000 above it, as Cygwin and the Linux subsystem of Windows do.
+// A link is a small file that holds the link's text. Its name is that of the link, followed by
+// linkMark. Names that Windows reserves for devices, such as NUL, cannot be used.
 
 const (
 	privateUse = 0xf000
@@ -25,7 +26,7 @@ const (
 
 var errEscapes = errors.New("the path leads out of its root folder")
 
-// encode returns a name as it is kept. Slashes stay.
+// encode returns the form in which a name is kept. It does not change slashes.
 func encode(name string) string {
 	parts := strings.Split(name, "/")
 	for i, part := range parts {
