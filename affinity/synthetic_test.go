@@ -12,15 +12,15 @@ import (
 type synthetic struct {
 	noOnlineFile bool
 	cores        []string
-	packages     []string // with the IDs 0, 1, …
+	packages     []string // their IDs are 0, 1, …
 	l3s          []string
 	l2s          []string
 	nodes        map[int]string
 	distances    map[int]string
-	files        map[string]string // more files, or others in place of the above
+	files        map[string]string // more files, or other content for the above
 }
 
-// write makes the tree and returns its root.
+// write writes the tree and returns its root.
 func (m synthetic) write(t testing.TB) string {
 	t.Helper()
 	root := t.TempDir()
@@ -44,7 +44,8 @@ func (m synthetic) write(t testing.TB) string {
 	for id, list := range m.nodes {
 		files[nodePath(id)+"/cpumap"] = maskOf(parseList(t, list))
 		files[nodePath(id)+"/cpulist"] = list
-		files[nodePath(id)+"/meminfo"] = fmt.Sprintf("Node %d MemTotal:       1048576 kB\nNode %d MemFree: 5 kB", id, id)
+		files[nodePath(id)+"/meminfo"] = fmt.Sprintf(
+			"Node %d MemTotal:       1048576 kB\nNode %d MemFree: 5 kB", id, id)
 	}
 	for id, distances := range m.distances {
 		files[nodePath(id)+"/distance"] = distances
@@ -87,6 +88,18 @@ func writeFile(t testing.TB, path, content string) {
 	}
 }
 
+// wantError checks that err is one line with these words or, if there are none, that it is nil.
+func wantError(t testing.TB, what string, err error, words string) {
+	t.Helper()
+	switch {
+	case words == "" && err != nil:
+		t.Errorf("%s: %v", what, err)
+	case words == "":
+	case err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "\n"):
+		t.Errorf("%s: error %v, want one line with %q", what, err, words)
+	}
+}
+
 func parseList(t testing.TB, list string) CPUSet {
 	t.Helper()
 	set, err := ParseCPUList(list)
@@ -96,7 +109,7 @@ func parseList(t testing.TB, list string) CPUSet {
 	return set
 }
 
-// maskOf writes a set as the kernel writes masks.
+// maskOf returns a set in the kernel's mask format.
 func maskOf(set CPUSet) string {
 	var groups []string
 	for group := max(0, set.Max()) / 32; group >= 0; group-- {
@@ -111,8 +124,8 @@ func maskOf(set CPUSet) string {
 	return strings.Join(groups, ",")
 }
 
-// grid is a machine of equal parts, with one L3 per node. The second threads of the cores are numbered after all first
-// ones, as on x86.
+// grid returns a machine of equal parts, with one L3 per node. The second threads of all cores are
+// numbered after all first threads, as on x86.
 func grid(packages, nodesPerPackage, coresPerNode, threads int) synthetic {
 	m := synthetic{nodes: map[int]string{}, distances: map[int]string{}}
 	nodes := packages * nodesPerPackage
@@ -130,7 +143,8 @@ func grid(packages, nodesPerPackage, coresPerNode, threads int) synthetic {
 		m.l2s = append(m.l2s, lists(core, 1))
 	}
 	for p := range packages {
-		m.packages = append(m.packages, lists(p*nodesPerPackage*coresPerNode, nodesPerPackage*coresPerNode))
+		size := nodesPerPackage * coresPerNode
+		m.packages = append(m.packages, lists(p*size, size))
 	}
 	for n := range nodes {
 		m.nodes[n] = lists(n*coresPerNode, coresPerNode)
@@ -155,7 +169,7 @@ func gridDistances(node, nodes, perPackage int) string {
 	return strings.Join(row, " ")
 }
 
-// addDevices puts n PCI devices on the machine, evenly over its nodes.
+// addDevices adds n PCI devices to the machine, evenly spread over its nodes.
 func (m *synthetic) addDevices(t testing.TB, n int) (addresses []string) {
 	if m.files == nil {
 		m.files = map[string]string{}

@@ -226,7 +226,8 @@ func TestCaptures(t *testing.T) {
 				p := occupy(topo, workers)
 				check(t, p, 40, 80, 132)
 			}
-			bindings, _, err := topo.BindCPUOnly(affinity.ModeExclusive, 5)
+			bindings, _, err := topo.SpreadAll(
+				affinity.Request{Policy: affinity.Policy{Mode: affinity.ModeExclusive}}, 5)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -10,12 +11,14 @@ const (
 	nodeDir = "sys/devices/system/node"
 )
 
-// listed are the files of a machine that go into an archive as they are: numbers, lists and masks. A # stands for a
-// decimal number. Folders that match are kept even when they are empty, because a node exists by its folder.
-// Package affinity says what it reads them for; a file that it comes to read has to be listed here.
+// copiedFiles are the files that go into an archive as they are: numbers, lists and masks. A #
+// stands for a decimal number. Matching folders are kept even if they are empty, because a node
+// exists if its folder does.
 //
-// Beside them stand what must not go in: topology/ppin is a serial number, meminfo changes all the time.
-var listed = []struct {
+// Package affinity says what it reads these files for. If it reads another one, that file has to be
+// added here. Files beside them must not be in an archive: topology/ppin is a serial number, and
+// meminfo changes all the time.
+var copiedFiles = []struct {
 	dir   string
 	files []string
 }{
@@ -27,17 +30,25 @@ var listed = []struct {
 		"package_cpus", "package_cpus_list", "core_siblings", "core_siblings_list",
 		"book_siblings", "book_siblings_list", "drawer_siblings", "drawer_siblings_list",
 	}},
-	{cpuDir + "/cpu#/cache/index#", []string{"level", "type", "size", "shared_cpu_map", "shared_cpu_list"}},
-	{nodeDir, []string{"online", "possible", "has_cpu", "has_memory", "has_normal_memory", "has_generic_initiator"}},
+	{cpuDir + "/cpu#/cache/index#", []string{
+		"level", "type", "size", "shared_cpu_map", "shared_cpu_list",
+	}},
+	{nodeDir, []string{
+		"online", "possible", "has_cpu", "has_memory", "has_normal_memory", "has_generic_initiator",
+	}},
 	{nodeDir + "/node#", []string{"cpumap", "cpulist", "distance"}},
-	{nodeDir + "/node#/access#/initiators", []string{"read_bandwidth", "read_latency", "write_bandwidth", "write_latency"}},
+	{nodeDir + "/node#/access#/initiators", []string{
+		"read_bandwidth", "read_latency", "write_bandwidth", "write_latency",
+	}},
 }
 
-// neighbours are the folders whose links, or folders, of these names say which nodes are near to which.
-var neighbours = []string{nodeDir + "/node#/access#/initiators", nodeDir + "/node#/access#/targets"}
+// nodeLinks are the folders with links, or folders, that are named after nodes and say which nodes
+// are near to which.
+var nodeLinks = []string{nodeDir + "/node#/access#/initiators", nodeDir + "/node#/access#/targets"}
 
-// cut are the files of which single lines go into an archive, by the word before the colon.
-var cut = []struct {
+// cutFiles are the files of which some lines go into an archive: those with one of the keys before
+// the colon.
+var cutFiles = []struct {
 	file string
 	keys []string
 }{
@@ -46,13 +57,13 @@ var cut = []struct {
 }
 
 func (a archive) addListed(from machine) {
-	for _, l := range listed {
+	for _, l := range copiedFiles {
 		for _, dir := range from.match(l.dir) {
 			a.addFolder(dir)
 			a.addFiles(from, dir, dir, l.files)
 		}
 	}
-	for _, pattern := range neighbours {
+	for _, pattern := range nodeLinks {
 		for _, name := range from.match(pattern + "/node#") {
 			a.addLink(name, "../../../"+path.Base(name))
 		}
@@ -60,7 +71,7 @@ func (a archive) addListed(from machine) {
 			a.addFolder(dir)
 		}
 	}
-	for _, c := range cut {
+	for _, c := range cutFiles {
 		for _, name := range from.match(c.file) {
 			text, _ := from.read(name)
 			if lines := linesOf(text, c.keys); lines != "" {
@@ -70,7 +81,8 @@ func (a archive) addListed(from machine) {
 	}
 }
 
-// addFiles adds those of the files in dir that can be read, in the archive's folder to.
+// addFiles adds those files in the folder dir that can be read. They go into the archive's folder
+// to.
 func (a archive) addFiles(from machine, dir, to string, files []string) {
 	for _, name := range files {
 		if content, ok := from.read(dir + "/" + name); ok {
@@ -79,7 +91,7 @@ func (a archive) addFiles(from machine, dir, to string, files []string) {
 	}
 }
 
-// match returns the paths that there are of a pattern.
+// match returns the existing paths that match a pattern, in which # stands for a decimal number.
 func (m machine) match(pattern string) []string {
 	found := []string{"."}
 	for part := range strings.SplitSeq(pattern, "/") {
@@ -98,21 +110,18 @@ func (m machine) match(pattern string) []string {
 		}
 		found = next
 	}
-	var there []string
-	for _, name := range found {
-		if _, err := m.root.Lstat(name); err == nil {
-			there = append(there, name)
-		}
-	}
-	return there
+	return slices.DeleteFunc(found, func(name string) bool {
+		_, err := m.root.Lstat(name)
+		return err != nil
+	})
 }
 
 func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// linesOf returns the lines of text whose last word before the colon is one of keys: "MemTotal: 1 kB" and, as nodes
-// have it, "Node 0 MemTotal: 1 kB".
+// linesOf returns the lines of text that have one of the keys before the colon, alone or as the
+// last word: both "MemTotal: 1 kB" and "Node 0 MemTotal: 1 kB" have the key "MemTotal".
 func linesOf(text string, keys []string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(text) {
