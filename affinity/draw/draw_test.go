@@ -228,6 +228,7 @@ func FuzzPicture(f *testing.F) {
 	f.Add("GPU 0", "", "", uint64(0), uint8(80))
 	f.Add("\x1b]0;\a</text><script>\u202e\xff\ufffe", "a\r\nb\x00", "0: [0 0]", uint64(7), uint8(0))
 	f.Add("日本 a· · ·,,,,", "\n\n", "]]>&#0;", uint64(1<<40), uint8(255))
+	f.Add("\x1b]0;\a</text><script>\u202e\xff\ufffe", "\xfa\x00\x00\xfa[", "0: [F 0]", uint64(82), uint8(0)) // a wide panel
 	f.Fuzz(func(t *testing.T, name, note, label string, seed uint64, width uint8) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		topo := randomMachine(r)

@@ -72,7 +72,7 @@ func layOut(v *view) *block {
 		outer = append(outer, s.box(b, boxWidth, "outer"))
 	}
 	page.stack(flow(outer, inner))
-	page.stack(flow(s.panels(boxWidth), inner))
+	page.stack(flow(s.panels(boxWidth-2*padding), inner))
 	width := max(page.w, minWidthPx)
 	page.stack(s.legend(width))
 	for _, paragraph := range v.note {
