@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // failed is the exit code of a launcher that could not do its work, after
@@ -57,7 +58,7 @@ func complain(err error) int {
 	if err == nil {
 		return 0
 	}
-	if text := oneLine(err.Error()); text != "" {
+	if text := terminal.OneLine(err.Error()); text != "" {
 		fmt.Fprintf(os.Stderr, "gpulaunch: %s\n", text)
 	}
 	return exitCode(err)
@@ -77,10 +78,6 @@ func exitCode(err error) int {
 		return start.ExitCode()
 	}
 	return failed
-}
-
-func oneLine(s string) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", " ")), " ")
 }
 
 func newRoot(keeper *launcher.KeeperLink) *cobra.Command {

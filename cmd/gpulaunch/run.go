@@ -102,7 +102,7 @@ func (f *runFlags) run(args []string, keeper *launcher.KeeperLink) error {
 	}
 	rep.Launcher = "gpulaunch " + version()
 	if rep.Started.IsZero() { // nothing was started
-		rep.Started, rep.Ended, rep.ExitCode, rep.Error = f.started, time.Now(), exitCode(err), oneLine(err.Error())
+		rep.Started, rep.Ended, rep.ExitCode, rep.Error = f.started, time.Now(), exitCode(err), strings.Join(strings.Fields(err.Error()), " ")
 	}
 	if e := file.Write(rep); e != nil && err == nil {
 		return e
