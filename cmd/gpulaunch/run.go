@@ -19,6 +19,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
 
@@ -316,7 +317,7 @@ func devices(p launcher.Plan) string {
 func (f *runFlags) finish(r launcher.Result, rep report.Report, out *console) error {
 	if r.ExitCode != 0 {
 		var table strings.Builder
-		_ = rep.Table(&table, report.StyleOf(os.Stderr, os.Getenv)) // a Builder takes all
+		_ = rep.Table(&table, terminal.StyleOf(os.Stderr, os.Getenv)) // a Builder takes all
 		out.print(table.String())
 	}
 	for _, line := range r.Summary() {
