@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // check looks at everything that holds for each drawing.
@@ -31,21 +32,24 @@ var sgr = regexp.MustCompile("\x1b\\[[0-9;]+m")
 
 func checkText(t *testing.T, p Picture, width int) {
 	t.Helper()
-	got := text(t, p, Style{Width: width})
+	got := text(t, p, terminal.Style{Width: width})
 	if width == 0 {
 		width = 80
 	}
 	for l := range strings.Lines(got) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); n > max(width, 40) {
+		if n := terminal.Width(strings.TrimSuffix(l, "\n")); n > max(width, 40) {
 			t.Errorf("at width %d a line has %d cells: %q", width, n, l)
 		}
 	}
+	if !utf8.ValidString(got) {
+		t.Errorf("not UTF-8: %q", got)
+	}
 	for _, r := range got {
-		if r != '\n' && !unicode.IsPrint(r) || r == utf8.RuneError {
+		if r != '\n' && !unicode.IsPrint(r) {
 			t.Errorf("%q is in the text", r)
 		}
 	}
-	if colored := text(t, p, Style{Width: width, Color: true}); sgr.ReplaceAllString(colored, "") != got {
+	if colored := text(t, p, terminal.Style{Width: width, Color: true}); sgr.ReplaceAllString(colored, "") != got {
 		t.Error("the text in colour says something else")
 	}
 	// What a device is called could look like a row of cores.
@@ -55,7 +59,7 @@ func checkText(t *testing.T, p Picture, width int) {
 	for i := range named.Workers {
 		named.Workers[i].Label = ""
 	}
-	if diff := cmp.Diff(wantMarks(p), countMarks(text(t, named, Style{Width: width}))); diff != "" {
+	if diff := cmp.Diff(wantMarks(p), countMarks(text(t, named, terminal.Style{Width: width}))); diff != "" {
 		t.Errorf("marks at width %d (-want +got):\n%s", width, diff)
 	}
 }
@@ -77,8 +81,8 @@ func countMarks(text string) map[string]int {
 	return counts
 }
 
-// wantMarks says which marks a picture has, from the topology's cores. All workers are taken to have different ranks
-// below 62.
+// wantMarks says which marks a picture has, from the topology's cores. All workers are taken to
+// have different ranks below 62.
 func wantMarks(p Picture) map[string]int {
 	counts := map[string]int{}
 	for _, core := range coresIn(p.Topology) {
@@ -125,11 +129,13 @@ func wantMark(p Picture, core affinity.CPUSet) string {
 	return mark
 }
 
-// checkSVG reads the document to its end. Every core must be in it once, by its CPUs, with its mark.
+// checkSVG reads the document to its end. Every core must be in it once, by its CPUs, with its
+// mark.
 func checkSVG(t *testing.T, p Picture) {
 	t.Helper()
 	doc := svg(t, p)
-	if strings.Contains(doc, "href") || strings.Contains(doc, "url(") || strings.Contains(doc, "<script") {
+	if strings.Contains(doc, "href") || strings.Contains(doc, "url(") ||
+		strings.Contains(doc, "<script") {
 		t.Error("the SVG refers to something or runs it")
 	}
 	page, cores, err := readSVG(doc)
@@ -139,7 +145,8 @@ func checkSVG(t *testing.T, p Picture) {
 	got, want := map[string]string{}, map[string]string{}
 	for i, core := range cores {
 		got[core.cpus()] += core.Text
-		if !core.Rect.inside(page) || slices.ContainsFunc(cores[:i], func(o svgCore) bool { return core.Rect.overlaps(o.Rect) }) {
+		if !core.Rect.inside(page) ||
+			slices.ContainsFunc(cores[:i], func(o svgCore) bool { return core.Rect.overlaps(o.Rect) }) {
 			t.Errorf("core %s is drawn over another one or outside: %+v", core.cpus(), core.Rect)
 		}
 	}

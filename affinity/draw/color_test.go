@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// sights are simulations of dichromatic sight in linear RGB, for severity 1 (Machado, Oliveira and Fernandes, "A
-// Physiologically-based Model for Simulation of Color Vision Deficiency", 2009).
+// sights are simulations of dichromatic sight in linear RGB, for severity 1 (Machado, Oliveira and
+// Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009).
 var sights = map[string][3][3]float64{
 	"normal": {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}},
 	"protanopia": {

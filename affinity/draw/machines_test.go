@@ -16,7 +16,8 @@ func cpus(t testing.TB, list string) affinity.CPUSet {
 	return set
 }
 
-// spanOf returns the CPUs of count cores from first on, of which each has threads numbered a whole machine apart.
+// spanOf returns the CPUs of count cores from first on, of which each has threads numbered a whole
+// machine apart.
 func spanOf(first, count, cores, threads int) affinity.CPUSet {
 	var all []int
 	for thread := range threads {
@@ -67,8 +68,8 @@ func occupy(topo *affinity.Topology, workers int) Picture {
 	return p
 }
 
-// odd is a machine whose parts fit badly: an L3 and a node that cross packages, cores that are in no package, a node
-// that only has memory, CPUs that are in no core, threads that are not allowed.
+// odd is a machine whose parts fit badly: an L3 and a node that cross packages, cores that are in
+// no package, a node that only has memory, CPUs that are in no core, threads that are not allowed.
 func odd(t testing.TB) Picture {
 	topo := &affinity.Topology{
 		Online:  cpus(t, "0-19"),

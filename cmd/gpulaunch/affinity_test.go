@@ -176,7 +176,7 @@ func TestPlanMistakes(t *testing.T) {
 		`"single" is unknown: use node or socket`: {"--numa-binding=single"},
 		"4000":                                   {"--affinity=map=4000"},
 		"cannot write the picture":               {"--svg=/no/such/folder/plan.svg"},
-		`"far" is no choice of a network device`: {"--nic=far"},
+		`"far" is not a choice of a network device`: {"--nic=far"},
 		"0-5":                                    {"--from=" + limited, "--localities=2", "--strict-affinity"},
 	} {
 		j := launchertest.Start(t, nil, append([]string{"plan"}, args...)...)

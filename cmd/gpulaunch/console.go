@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // flushLimit is how long the launcher's last words may take. A terminal that is
@@ -68,7 +69,7 @@ func (c *console) lost(err error) {
 }
 
 // say prints one line of the launcher's own.
-func (c *console) say(line string) { c.print(fmt.Sprintf("gpulaunch: %s\n", oneLine(line))) }
+func (c *console) say(line string) { c.print(fmt.Sprintf("gpulaunch: %s\n", terminal.OneLine(line))) }
 
 // print prints text as it is.
 func (c *console) print(text string) {

@@ -14,7 +14,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 func newDevices() *cobra.Command {
@@ -22,14 +22,14 @@ func newDevices() *cobra.Command {
 	var asJSON, wide bool
 	c := &cobra.Command{
 		Use:   "devices",
-		Short: "List the machine's GPUs, who uses them and how they are",
-		Long: `Devices lists all GPUs of the machine in PCI order, whether or not the inherited
-CUDA_VISIBLE_DEVICES admits them, and says where the list comes from: NVML, the
-driver's files, or nowhere. Below a GPU stand its MIG instances, the processes that
-compute on it, and what is wrong with it and what to do.
+		Short: "List the machine's GPUs, their health and who uses them",
+		Long: `Devices lists all GPUs of the machine in PCI order, even those that the inherited
+CUDA_VISIBLE_DEVICES hides, and says where the list comes from: NVML, the driver's
+files, or nowhere. Below each GPU it shows what is wrong with it and what to do, the
+processes that compute on it, and its MIG instances.
 
-Names, UUIDs and PCI addresses are shortened to what tells them apart; --wide and
---json have them in full.`,
+Names, UUIDs and PCI addresses are shortened as far as they can still be told apart.
+Use --wide or --json to see them in full.`,
 		Example: `  gpulaunch devices
   gpulaunch devices --json | jq -r '.devices[].uuid'`,
 		Args: cobra.NoArgs,
@@ -43,23 +43,23 @@ Names, UUIDs and PCI addresses are shortened to what tells them apart; --wide an
 			if asJSON {
 				return printJSON(c.OutOrStdout(), inv)
 			}
-			t := deviceTable{inv: inv, wide: wide, style: report.StyleOf(os.Stdout, os.Getenv)}
+			t := deviceTable{inv: inv, wide: wide, style: terminal.StyleOf(os.Stdout, os.Getenv)}
 			t.used = memoryInUse(client, inv, f.gpuTimeout)
-			t.topology, _ = affinity.ReadTopology("") // without it there are no NUMA nodes to show
+			t.topology, _ = affinity.ReadTopology("") // without it, NUMA nodes may be missing
 			return printDevices(c.OutOrStdout(), t)
 		},
 	}
 	f.registerGPU(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON for programs")
-	c.Flags().BoolVar(&wide, "wide", false, "shorten nothing")
+	c.Flags().BoolVar(&wide, "wide", false, "print names, UUIDs and PCI addresses in full")
 	return c
 }
 
 func printDevices(w io.Writer, t deviceTable) error {
 	inv := t.inv
-	fmt.Fprintf(w, "source  %s (%s)\n", inv.Source, escaped(inv.Reason))
+	fmt.Fprintf(w, "source  %s (%s)\n", inv.Source, terminal.Sanitize(inv.Reason))
 	if inv.DriverVersion != "" {
-		fmt.Fprintf(w, "driver  %s\n", escaped(inv.DriverVersion))
+		fmt.Fprintf(w, "driver  %s\n", terminal.Sanitize(inv.DriverVersion))
 	}
 	if v := visible(inv); v.Set && len(inv.Devices) > 0 {
 		fmt.Fprintf(w, "visible %d of them, by CUDA_VISIBLE_DEVICES=%q\n", len(v.Units), v.Value)
@@ -71,7 +71,8 @@ func printDevices(w io.Writer, t deviceTable) error {
 	return err
 }
 
-// memoryInUse asks for the bytes in use of each GPU and MIG instance, by UUID. What nobody tells is not in it.
+// memoryInUse returns the bytes in use of each GPU and MIG instance by UUID, as far as NVML reports
+// them.
 func memoryInUse(c *probe.Client, inv gpu.Inventory, limit seconds) map[string]uint64 {
 	used := map[string]uint64{}
 	if inv.Source != gpu.SourceNVML {
@@ -81,7 +82,7 @@ func memoryInUse(c *probe.Client, inv gpu.Inventory, limit seconds) map[string]u
 	defer cancel()
 	sample, err := c.Sample(ctx)
 	if err != nil {
-		return used // the list is as good without
+		return used // the list can be printed without them
 	}
 	for _, d := range sample.Devices {
 		if d.MemoryUsedBytes != nil && d.UUID != "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/doctor"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // diagnosis is what doctor --json prints, and its exit code.
@@ -112,7 +112,8 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// TestDoctorLimits: the Go runtime raises the soft limit of its own process, which is not what workers get.
+// TestDoctorLimits: the Go runtime raises the soft limit of its own process, which is not what
+// workers get.
 func TestDoctorLimits(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -149,7 +150,8 @@ func TestDoctorText(t *testing.T) {
 	}
 	lines := strings.Split(stdout, "\n")
 	at := slices.IndexFunc(lines, func(s string) bool { return strings.HasPrefix(s, "  FAIL  health           GPU 3: ") })
-	if at < 0 || !strings.HasPrefix(lines[at+1], strings.Repeat(" ", 22)+"→  look for XID 79") || !strings.Contains(stdout, "\na job would not start well: ") {
+	if at < 0 || !strings.HasPrefix(lines[at+1], strings.Repeat(" ", 22)+"→  look for XID 79") ||
+		!strings.Contains(stdout, "\na job would not start well: ") {
 		t.Errorf("%s", stdout)
 	}
 	if strings.Contains(stdout, "\x1b") {
@@ -164,18 +166,20 @@ func TestDiagnosisIsSafeAndFits(t *testing.T) {
 		{Area: "gpus", Check: "health", Status: doctor.Fail, Found: "bad", Remedy: "good"},
 	}
 	var b strings.Builder
-	if err := printDiagnosis(&b, results, report.Style{Width: 60, Color: true}); err != nil {
+	if err := printDiagnosis(&b, results, terminal.Style{Width: 60, Color: true}); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()
+	const red, yellow, plain = "\x1b[31m", "\x1b[33m", "\x1b[0m" // ECMA-48, 8.3.117 (SGR)
 	for _, want := range []string{"  " + yellow + "warn" + plain + "  busy", "  " + yellow + "?   " + plain + "  mig", "  " + red + "FAIL" + plain + "  health"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
 	}
-	bare := strings.NewReplacer(red, "", green, "", yellow, "", plain, "").Replace(text)
+	bare := strings.NewReplacer(red, "", yellow, "", plain, "").Replace(text)
 	for line := range strings.Lines(bare) {
-		if n := cells(strings.TrimSuffix(line, "\n")); n > 60 && !strings.HasPrefix(line, "a job") {
+		if n := terminal.Width(strings.TrimSuffix(line, "\n")); n > 60 &&
+			!strings.HasPrefix(line, "a job") {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}

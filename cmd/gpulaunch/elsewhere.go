@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/affinity/capture"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // machineFrom is a machine that is planned for elsewhere: a capture, or a sys tree
@@ -63,17 +63,8 @@ func distrusted(inv gpu.Inventory) gpu.Inventory {
 	return inv
 }
 
-// printable leaves out what moves a terminal's cursor or hides text, and more than
-// anybody reads.
-func printable(s string) string {
-	kept := 0
-	return strings.Map(func(r rune) rune {
-		if kept++; !unicode.IsPrint(r) || kept > 200 {
-			return -1
-		}
-		return r
-	}, s)
-}
+// printable returns text from a capture as it can be shown: sanitized, and at most 200 cells.
+func printable(s string) string { return terminal.Truncate(terminal.Sanitize(s), 200) }
 
 // place is where a GPU would be: at a PCI address, at a NUMA node, or somewhere.
 type place struct {

@@ -3,16 +3,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // planFlags are those of plan beyond a job's.
@@ -111,37 +113,62 @@ func (f *planFlags) machine() (plan.Machine, error) {
 	return readMachine(context.Background(), client, &f.jobFlags)
 }
 
+// printJSON prints v as JSON for programs, in which nothing would be obeyed by a terminal.
 func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(terminal.EscapeJSON(b.Bytes()))
+	return err
 }
 
+// printPlan prints a plan as text.
 func printPlan(w io.Writer, p plan.Plan, argv []string) error {
-	fmt.Fprintf(w, "mode      %s (%s)\n", p.Mode, p.Reason)
-	fmt.Fprintf(w, "affinity  %s\n", p.Affinity)
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-8s  %s\n", name, terminal.Sanitize(fmt.Sprintf(format, args...)))
+	}
+	line("mode", "%s (%s)", p.Mode, p.Reason)
+	line("affinity", "%s", p.Affinity)
 	if p.Memory != affinity.MemoryNone {
-		fmt.Fprintf(w, "memory    %s\n", p.Memory)
+		line("memory", "%s", p.Memory)
 	}
 	port := fmt.Sprint(p.MasterPort)
 	if p.FreePort {
 		port = "a free port"
 	}
-	fmt.Fprintf(w, "master    %s, %s\n", p.MasterAddr, port)
+	line("master", "%s, %s", p.MasterAddr, port)
 	if p.Cgroup.Parent != "" {
-		fmt.Fprintf(w, "cgroup    below %s\n", p.Cgroup.Parent)
+		line("cgroup", "below %s", p.Cgroup.Parent)
 	} else {
-		fmt.Fprintf(w, "cgroup    none: %s\n", p.Cgroup.Reason)
+		line("cgroup", "none: %s", p.Cgroup.Reason)
 	}
 	if len(argv) > 0 {
-		fmt.Fprintf(w, "program   %q\n", argv)
+		line("program", "%q", argv)
 	}
 	for _, text := range p.Warnings {
-		fmt.Fprintf(w, "warning   %s\n", text)
+		line("warning", "%s", text)
 	}
-	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RANK\tLOCAL_RANK\tDEVICE\tPCI\tNUMA\tCPUS\tTHREADS")
+	b.WriteByte('\n')
+	for _, row := range terminal.Table(planColumns, planRows(p)) {
+		b.WriteString(strings.TrimRight(row, " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// planColumns holds the columns of the table of workers.
+var planColumns = []terminal.Column{
+	{Name: "RANK"}, {Name: "LOCAL_RANK"}, {Name: "DEVICE"}, {Name: "PCI"}, {Name: "NUMA"},
+	{Name: "CPUS"}, {Name: "THREADS"},
+}
+
+// planRows returns a row for each worker.
+func planRows(p plan.Plan) [][]string {
+	var rows [][]string
 	for _, worker := range p.Workers {
 		device, pci := "-", "-"
 		if d := worker.Device; d != nil {
@@ -154,8 +181,14 @@ func printPlan(w io.Writer, p plan.Plan, argv []string) error {
 		if threads == "" {
 			threads = "inherited"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", worker.Rank, worker.Env["LOCAL_RANK"], device, pci,
-			worker.Env["GPULAUNCH_NUMA_NODES"], worker.CPUs, threads)
+		row := []string{
+			fmt.Sprint(worker.Rank), worker.Env["LOCAL_RANK"], device, pci,
+			worker.Env["GPULAUNCH_NUMA_NODES"], worker.CPUs.String(), threads,
+		}
+		for i, cell := range row {
+			row[i] = terminal.Sanitize(cell)
+		}
+		rows = append(rows, row)
 	}
-	return t.Flush()
+	return rows
 }

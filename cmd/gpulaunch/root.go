@@ -13,6 +13,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // failed is the exit code of a launcher that could not do its work, after
@@ -58,7 +59,7 @@ func complain(err error) int {
 	if err == nil {
 		return 0
 	}
-	if text := oneLine(err.Error()); text != "" {
+	if text := terminal.OneLine(err.Error()); text != "" {
 		fmt.Fprintf(os.Stderr, "gpulaunch: %s\n", text)
 	}
 	return exitCode(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 	"github.com/gpulaunch/gpulaunch/metrics"
 )
 
@@ -105,7 +106,7 @@ func (f *runFlags) run(args []string, sup *supervisor.Supervisor) error {
 	}
 	rep.Launcher = "gpulaunch " + version()
 	if rep.Started.IsZero() { // nothing was started
-		rep.Started, rep.Ended, rep.ExitCode, rep.Error = f.started, time.Now(), exitCode(err), oneLine(err.Error())
+		rep.Started, rep.Ended, rep.ExitCode, rep.Error = f.started, time.Now(), exitCode(err), strings.Join(strings.Fields(err.Error()), " ")
 	}
 	if e := file.Write(rep); e != nil && err == nil {
 		return e
@@ -337,7 +338,7 @@ func devices(p plan.Plan) string {
 func (f *runFlags) finish(r launcher.Result, rep report.Report, out *console) error {
 	if r.ExitCode != 0 {
 		var table strings.Builder
-		_ = rep.Table(&table, report.StyleOf(os.Stderr, os.Getenv)) // a Builder takes all
+		_ = rep.Table(&table, terminal.StyleOf(os.Stderr, os.Getenv)) // a Builder takes all
 		out.print(table.String())
 	}
 	for _, line := range r.Summary() {

@@ -93,10 +93,12 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, data, full())
-	if !bytes.HasSuffix(data, []byte("\n}\n")) || !bytes.Contains(data, []byte("\n  \"host\": \"node17\",\n")) {
+	if !bytes.HasSuffix(data, []byte("\n}\n")) ||
+		!bytes.Contains(data, []byte("\n  \"host\": \"node17\",\n")) {
 		t.Errorf("not indented, or without a last newline:\n%s", data)
 	}
-	if !bytes.Contains(data, []byte(`"loader <1>"`)) || !bytes.Contains(data, []byte(`"\u009bstuck\u007f\u202e\u2028"`)) {
+	if !bytes.Contains(data, []byte(`"loader <1>"`)) ||
+		!bytes.Contains(data, []byte(`"\u009bstuck\u007f\u202e\u2028"`)) {
 		t.Errorf("names are not escaped as they should:\n%s", data)
 	}
 	golden := filepath.Join("testdata", "report.json")
@@ -220,7 +222,8 @@ func TestCreateFailsAtOnce(t *testing.T) {
 			t.Errorf("%q: %v instead of %v", path, err, want)
 			continue
 		}
-		if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, fmt.Sprintf("%q", path)) || !strings.Contains(text, "): ") {
+		if text := err.Error(); strings.Contains(text, "\n") ||
+			!strings.Contains(text, fmt.Sprintf("%q", path)) || !strings.Contains(text, "): ") {
 			t.Errorf("it does not name the path and what to do in one line: %s", text)
 		}
 	}
@@ -298,7 +301,8 @@ func TestFIFO(t *testing.T) {
 	}
 	f = create(t, path)
 	reader.Close()
-	if err := f.Write(r); !errors.Is(err, unix.EPIPE) || !strings.HasSuffix(err.Error(), "its reader is gone") {
+	if err := f.Write(r); !errors.Is(err, unix.EPIPE) ||
+		!strings.HasSuffix(err.Error(), "its reader is gone") {
 		t.Error(err)
 	}
 }
@@ -334,7 +338,8 @@ func TestOwnDescriptors(t *testing.T) {
 		reader := os.NewFile(uintptr(ends[0]), "reader")
 		defer reader.Close()
 		write(t, fmt.Sprintf("/proc/self/fd/%d", ends[1]), full())
-		if flags, err := unix.FcntlInt(uintptr(ends[1]), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
+		if flags, err := unix.FcntlInt(uintptr(ends[1]), unix.F_GETFL, 0); err != nil ||
+			flags&unix.O_NONBLOCK != 0 {
 			t.Errorf("%v: a descriptor that others use has become non-blocking", err)
 		}
 		unix.Close(ends[1])
@@ -348,10 +353,12 @@ func TestOwnDescriptors(t *testing.T) {
 
 func TestDevices(t *testing.T) {
 	write(t, os.DevNull, full())
-	if err := create(t, "/dev/full").Write(full()); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "make room") {
+	if err := create(t, "/dev/full").Write(full()); !errors.Is(err, unix.ENOSPC) ||
+		!strings.Contains(err.Error(), "make room") {
 		t.Errorf("a full disk: %v", err)
 	}
-	if _, err := openSpecial("/dev/sda", fs.ModeDevice); err == nil || err.Error() != "it is a block device" {
+	if _, err := openSpecial("/dev/sda", fs.ModeDevice); err == nil ||
+		err.Error() != "it is a block device" {
 		t.Errorf("a disk would be overwritten: %v", err)
 	}
 }
@@ -403,9 +410,10 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 	f := &File{path: "x", direct: os.NewFile(uintptr(pipe[1]), "x")}
 	r := full()
 	r.Error = strings.Repeat("more than a pipe holds ", 1<<14)
-	defer func(usual time.Duration) { patience = usual }(patience)
-	patience = time.Millisecond
-	if err := f.Write(r); !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "has not read it") {
+	defer func(usual time.Duration) { readerTimeout = usual }(readerTimeout)
+	readerTimeout = time.Millisecond
+	if err := f.Write(r); !errors.Is(err, os.ErrDeadlineExceeded) ||
+		!strings.Contains(err.Error(), "has not read it") {
 		t.Error(err)
 	}
 }

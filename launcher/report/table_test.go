@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 var update = flag.Bool("update", false, "write what is printed to testdata")
@@ -78,7 +80,7 @@ func root(r *Report) *Worker {
 	panic("no root cause")
 }
 
-func print(t testing.TB, r Report, style Style) string {
+func print(t testing.TB, r Report, style terminal.Style) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := r.Table(&b, style); err != nil {
@@ -93,10 +95,11 @@ func golden(t *testing.T, name string, r Report) {
 	t.Helper()
 	var got strings.Builder
 	for _, width := range []int{40, 80, 120} {
-		text := print(t, r, Style{Width: width})
+		text := print(t, r, terminal.Style{Width: width})
 		for line := range strings.Lines(text) {
-			if line = strings.TrimSuffix(line, "\n"); cells(line) > width && !strings.HasPrefix(line, bar) {
-				t.Errorf("%d cells are used of %d: %q", cells(line), width, line)
+			if line = strings.TrimSuffix(line, "\n"); terminal.Width(line) > width &&
+				!strings.HasPrefix(line, bar) {
+				t.Errorf("%d cells are used of %d: %q", terminal.Width(line), width, line)
 			}
 		}
 		fmt.Fprintf(&got, "%d columns\n%s\n", width, text)
@@ -172,19 +175,19 @@ func TestNoTableWithoutAFailure(t *testing.T) {
 	}
 	r.Workers[2].How, r.Workers[2].ExitCode = Success, 0
 	for _, r := range []Report{{}, r} {
-		if text := print(t, r, Style{}); text != "" {
+		if text := print(t, r, terminal.Style{}); text != "" {
 			t.Errorf("there is nothing to tell, yet it says\n%s", text)
 		}
 	}
 	r.Workers[1].How = FromOutside
-	if print(t, r, Style{}) == "" {
+	if print(t, r, terminal.Style{}) == "" {
 		t.Error("a worker was killed from outside, and nothing is said")
 	}
 }
 
 func TestTableLeavesTheReportAlone(t *testing.T) {
 	r, same := job(4, true), job(4, true)
-	print(t, r, Style{})
+	print(t, r, terminal.Style{})
 	if diff := cmp.Diff(same, r); diff != "" {
 		t.Error(diff)
 	}
@@ -195,15 +198,17 @@ func TestManyEarlierAttempts(t *testing.T) {
 	for range 40 {
 		r.Earlier = append(r.Earlier, r.Workers[0])
 	}
-	text := print(t, r, Style{})
-	if strings.Count(text, "attempt ") != maxRows || !strings.Contains(text, "  and 8 more; --report FILE has all of them\n") {
+	text := print(t, r, terminal.Style{})
+	if strings.Count(text, "attempt ") != maxRows ||
+		!strings.Contains(text, "  and 8 more; --report FILE has all of them\n") {
 		t.Error(text)
 	}
 }
 
 func TestColours(t *testing.T) {
+	const boldRed, dim, reset = "\x1b[1;31m", "\x1b[2m", "\x1b[0m" // ECMA-48, 8.3.117 (SGR)
 	r := job(4, true)
-	plain, coloured := print(t, r, Style{Width: 80}), print(t, r, Style{Width: 80, Color: true})
+	plain, coloured := print(t, r, terminal.Style{Width: 80}), print(t, r, terminal.Style{Width: 80, Color: true})
 	if strings.Contains(plain, "\x1b") {
 		t.Errorf("there is colour without being asked for:\n%q", plain)
 	}
@@ -220,12 +225,13 @@ func TestColours(t *testing.T) {
 		t.Errorf("only the headline is bold and red, and nobody was stopped:\n%q", coloured)
 	}
 	r.Workers[3].How, r.Workers[3].ExitCode, r.Workers[3].Signal = ByLauncher, 143, "SIGTERM"
-	coloured = print(t, r, Style{Width: 80, Color: true})
-	if strings.Count(coloured, dim) != 1 || !strings.Contains(coloured, dim+"     3      3  GPU 3") {
+	coloured = print(t, r, terminal.Style{Width: 80, Color: true})
+	if strings.Count(coloured, dim) != 1 ||
+		!strings.Contains(coloured, dim+"     3      3  GPU 3") {
 		t.Errorf("the row of rank 3 is not dim:\n%q", coloured)
 	}
 	strip := strings.NewReplacer(boldRed, "", dim, "", reset, "")
-	if diff := cmp.Diff(print(t, r, Style{Width: 80}), strip.Replace(coloured)); diff != "" {
+	if diff := cmp.Diff(print(t, r, terminal.Style{Width: 80}), strip.Replace(coloured)); diff != "" {
 		t.Errorf("colour changes more than colour: %s", diff)
 	}
 }

@@ -1,4 +1,4 @@
-package report
+package terminal
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// openTerminal gives a pseudo terminal of some columns.
+// openTerminal returns a pseudo terminal that is so many columns wide.
 func openTerminal(t *testing.T, columns uint16) *os.File {
 	t.Helper()
 	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
@@ -55,7 +55,7 @@ func TestStyleOfTerminal(t *testing.T) {
 	} {
 		environ := func(name string) string { return test.environ[name] }
 		if got := StyleOf(openTerminal(t, test.columns), environ); got != test.want {
-			t.Errorf("%d columns and %v give %+v, not %+v", test.columns, test.environ, got, test.want)
+			t.Errorf("%d columns, %v: %+v, want %+v", test.columns, test.environ, got, test.want)
 		}
 	}
 }

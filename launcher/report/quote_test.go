@@ -3,29 +3,13 @@ package report
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
-)
 
-func TestVisible(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain é 数 🚀":                   "plain é 数 🚀",
-		"\x1b]0;title\a\x1b[31mred\x00": `\x1b]0;title\x07\x1b[31mred\x00`,
-		"\u009b31m\x7f":                 `\x9b31m\x7f`,
-		"one\ntwo\rthree\u2028four":     `one\x0atwo\x0dthree\u2028four`,
-		"gnp.\u202eexe\u2066\u200f":     `gnp.\u202eexe\u2066\u200f`,
-		"\xff\xfe\xc3":                  "\ufffd\ufffd\ufffd",
-		"a\tb":                          "a       b",
-		"数据集数\tb":                       "数据集数        b",
-	} {
-		if got := visible(in); got != want {
-			t.Errorf("%q is shown as %q instead of %q", in, got, want)
-		}
-	}
-}
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
+)
 
 func TestLongLinesAreCutInBytes(t *testing.T) {
 	for in, want := range map[string]string{
@@ -48,14 +32,15 @@ func TestLongTextsKeepTheirEnds(t *testing.T) {
 		}
 		w := root(&r)
 		w.Raised, w.LastStderr = nil, lines
-		text := print(t, r, Style{})
+		text := print(t, r, terminal.Style{})
 		out := max(0, n-headLines-tailLines)
 		// The gist comes first, and once more at its place.
 		if got := strings.Count(text, bar+"line "); got != n-out+1 {
 			t.Errorf("%d of %d lines are shown", got, n)
 		}
 		marker := fmt.Sprintf("%sline 9\n  … %d lines left out; --report FILE has all\n%sline %d\n", bar, out, bar, 10+out)
-		if strings.Contains(text, "left out") != (out > 0) || out > 0 && !strings.Contains(text, marker) {
+		if strings.Contains(text, "left out") != (out > 0) || out > 0 &&
+			!strings.Contains(text, marker) {
 			t.Errorf("of %d lines it shows\n%s", n, text)
 		}
 	}
@@ -64,7 +49,7 @@ func TestLongTextsKeepTheirEnds(t *testing.T) {
 func TestLinesOfOtherSystems(t *testing.T) {
 	r := job(1, false)
 	root(&r).Raised = &Raised{Traceback: "\r\nfirst\r\n  second\r\n\r\n"}
-	if text := print(t, r, Style{}); !strings.Contains(text, "  traceback:\n"+bar+"first\n"+bar+"  second\n─") {
+	if text := print(t, r, terminal.Style{}); !strings.Contains(text, "  traceback:\n"+bar+"first\n"+bar+"  second\n─") {
 		t.Error(text)
 	}
 }
@@ -119,7 +104,8 @@ func checkHarmless(t *testing.T, text string) {
 		t.Errorf("not UTF-8: %q", text)
 	}
 	for _, r := range text {
-		if unicode.IsControl(r) && r != '\n' || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+		if unicode.IsControl(r) && r != '\n' || unicode.Is(unicode.Bidi_Control, r) ||
+			r == '\u2028' || r == '\u2029' {
 			t.Errorf("%U is printed:\n%q", r, text)
 		}
 	}
@@ -142,14 +128,14 @@ func TestHostileTexts(t *testing.T) {
 	for _, text := range hostile {
 		for kind := range 5 {
 			for _, width := range []int{0, 1, 40} {
-				checkHarmless(t, print(t, tellTale(text, kind), Style{Width: width}))
+				checkHarmless(t, print(t, tellTale(text, kind), terminal.Style{Width: width}))
 			}
 		}
 	}
 	r := job(2, true)
 	w := root(&r)
 	w.Host, w.CPUs, w.Device.Name, w.Device.UUID = "\x1b[1m", "0\n1", "\u009b", "\u202e"
-	text := print(t, r, Style{})
+	text := print(t, r, terminal.Style{})
 	if strings.ContainsAny(text, "\x1b\u009b\u202e") || !strings.Contains(text, `0\x0a1`) {
 		t.Errorf("%q", text)
 	}
@@ -162,40 +148,10 @@ func FuzzTable(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string, kind int, narrow bool) {
-		style := Style{Width: 100}
+		style := terminal.Style{Width: 100}
 		if narrow {
 			style.Width = 40
 		}
 		checkHarmless(t, print(t, tellTale(text, max(kind, 0)%5), style))
 	})
-}
-
-func FuzzCells(f *testing.F) {
-	f.Add("a few words, 数据集数据集数据集 and 🚀 and a_very_long_word_that_does_not_fit", 7)
-	f.Add("e\u0301\u0301 \xff", 2)
-	f.Fuzz(func(t *testing.T, s string, width int) {
-		if width < 2 || width > 1000 {
-			t.Skip()
-		}
-		s = visible(s)
-		if got := shorten(s, width); cells(got) > width {
-			t.Errorf("%q shortened to %d cells is %q", s, width, got)
-		}
-		lines := wrap(s, width)
-		if i := slices.IndexFunc(lines, func(line string) bool { return cells(line) > width }); i >= 0 {
-			t.Errorf("%q wrapped at %d has %q", s, width, lines[i])
-		}
-		spaceless := func(s string) string { return strings.Join(strings.Fields(s), "") }
-		if spaceless(strings.Join(lines, "")) != spaceless(s) {
-			t.Errorf("%q wrapped at %d has become %q", s, width, lines)
-		}
-	})
-}
-
-func TestCells(t *testing.T) {
-	for s, want := range map[string]int{"": 0, "abc": 3, "é": 1, "e\u0301": 1, "数据": 4, "🚀": 2, "…│─": 3} {
-		if got := cells(s); got != want {
-			t.Errorf("%q takes %d cells, not %d", s, want, got)
-		}
-	}
 }
