@@ -94,15 +94,12 @@ type Config struct {
 	// Log is told what a user should read, one line each, without the newline. It must not
 	// block. nil for nobody.
 	Log func(line string)
-	// Debug is told each event and each change of state, one line each, with the time
-	// since the start of the job. nil for nobody.
+	// Debug is told each event and each change of state, one line each. nil for nobody.
 	Debug func(line string)
-	begun time.Time
 }
 
 // complete fills in what was left out.
 func (c *Config) complete(workers int) {
-	c.begun = time.Now()
 	if c.Environ == nil {
 		c.Environ = os.Environ()
 	}
@@ -142,6 +139,6 @@ func (c *Config) outputLost(err error) {
 // debug reports what happens inside.
 func (c *Config) debug(format string, args ...any) {
 	if c.Debug != nil {
-		c.Debug(fmt.Sprintf("+%.6fs ", time.Since(c.begun).Seconds()) + fmt.Sprintf(format, args...))
+		c.Debug(fmt.Sprintf(format, args...))
 	}
 }

@@ -12,13 +12,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 func newDevices() *cobra.Command {
-	f := &jobFlags{}
+	f := &cli.GPUFlags{}
 	var asJSON, wide bool
 	c := &cobra.Command{
 		Use:   "devices",
@@ -34,22 +36,22 @@ Use --wide or --json to see them in full.`,
   gpulaunch devices --json | jq -r '.devices[].uuid'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := environment(c.Flags()); err != nil {
+			if err := cli.FromEnvironment(c.Flags()); err != nil {
 				return err
 			}
-			client, closeClient := newClient(f.library)
+			client, closeClient := run.NewClient(f.Library)
 			defer closeClient()
-			inv := discover(context.Background(), client, f.library, f.gpuTimeout)
+			inv := run.Discover(context.Background(), client, *f)
 			if asJSON {
 				return printJSON(c.OutOrStdout(), inv)
 			}
 			t := deviceTable{inv: inv, wide: wide, style: terminal.StyleOf(os.Stdout, os.Getenv)}
-			t.used = memoryInUse(client, inv, f.gpuTimeout)
+			t.used = memoryInUse(client, inv, f.Timeout)
 			t.topology, _ = affinity.ReadTopology("") // without it, NUMA nodes may be missing
 			return printDevices(c.OutOrStdout(), t)
 		},
 	}
-	f.registerGPU(c.Flags())
+	f.RegisterGPU(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON for programs")
 	c.Flags().BoolVar(&wide, "wide", false, "print names, UUIDs and PCI addresses in full")
 	return c
@@ -61,7 +63,7 @@ func printDevices(w io.Writer, t deviceTable) error {
 	if inv.DriverVersion != "" {
 		fmt.Fprintf(w, "driver  %s\n", terminal.Sanitize(inv.DriverVersion))
 	}
-	if v := visible(inv); v.Set && len(inv.Devices) > 0 {
+	if v := run.Visible(inv); v.Set && len(inv.Devices) > 0 {
 		fmt.Fprintf(w, "visible %d of them, by CUDA_VISIBLE_DEVICES=%q\n", len(v.Units), v.Value)
 	}
 	if len(inv.Devices) == 0 {
@@ -73,7 +75,7 @@ func printDevices(w io.Writer, t deviceTable) error {
 
 // memoryInUse returns the bytes in use of each GPU and MIG instance by UUID, as far as NVML reports
 // them.
-func memoryInUse(c *probe.Client, inv gpu.Inventory, limit seconds) map[string]uint64 {
+func memoryInUse(c *probe.Client, inv gpu.Inventory, limit cli.Seconds) map[string]uint64 {
 	used := map[string]uint64{}
 	if inv.Source != gpu.SourceNVML {
 		return used

@@ -15,16 +15,17 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher/doctor"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
-	"github.com/gpulaunch/gpulaunch/metrics"
 )
 
 func newDoctor() *cobra.Command {
-	f := &jobFlags{}
+	f := &cli.GPUFlags{}
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -43,55 +44,55 @@ code is 1 if there is a FAIL, and otherwise 0.`,
   gpulaunch doctor --json | jq -r '.checks[] | select(.status == "fail") | .remedy'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := environment(c.Flags()); err != nil {
+			if err := cli.FromEnvironment(c.Flags()); err != nil {
 				return err
 			}
 			return diagnose(c.OutOrStdout(), examine(f), asJSON)
 		},
 	}
-	f.registerGPU(c.Flags())
+	f.RegisterGPU(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON for programs")
 	return c
 }
 
 // examine gathers what only this package knows, and has everything checked.
-func examine(f *jobFlags) []doctor.Result {
-	client, closeClient := newClient(f.library)
+func examine(f *cli.GPUFlags) []doctor.Result {
+	client, closeClient := run.NewClient(f.Library)
 	defer closeClient()
 	begin := time.Now()
-	inv := discover(context.Background(), client, f.library, f.gpuTimeout)
+	inv := run.Discover(context.Background(), client, *f)
 	g := doctor.Given{
-		Environ: os.Environ(), Inventory: inv, Visible: visible(inv), Library: f.library,
+		Environ: os.Environ(), Inventory: inv, Visible: run.Visible(inv), Library: f.Library,
 		NoNVML: noNVML, Metrics: tryMetrics(),
 	}
-	g.Hung = inv.Source != gpu.SourceNVML && time.Since(begin) >= time.Duration(f.gpuTimeout)
+	g.Hung = inv.Source != gpu.SourceNVML && time.Since(begin) >= time.Duration(f.Timeout)
 	g.Plan, g.PlanErr = ordinaryPlan(g)
 	return doctor.Examine(doctor.Gather(g))
 }
 
 // ordinaryPlan is what run would do without any flags, by the variables that stand for them.
 func ordinaryPlan(g doctor.Given) (plan.Plan, error) {
-	var f jobFlags
+	var f cli.PlanFlags
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
-	f.register(fs)
-	if err := environment(fs); err != nil {
+	f.Register(fs)
+	if err := cli.FromEnvironment(fs); err != nil {
 		return plan.Plan{}, err
 	}
-	if err := f.complete(nil); err != nil {
+	if err := f.Complete(g.Environ); err != nil {
 		return plan.Plan{}, err
 	}
-	m, err := machine.Read("", g.Inventory, g.Visible, f.options)
+	m, err := machine.Read("", g.Inventory, g.Visible, f.Options)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return plan.New(m, f.options)
+	return plan.New(m, f.Options)
 }
 
 // tryMetrics listens where run would, for a moment.
 func tryMetrics() doctor.Metrics {
 	chosen := os.Getenv("GPULAUNCH_METRICS_ADDRESS")
-	m := doctor.Metrics{Address: cmp.Or(chosen, metrics.DefaultAddress), Chosen: chosen != ""}
-	if m.Address == metrics.Off {
+	m := doctor.Metrics{Address: cmp.Or(chosen, run.DefaultMetricsAddress), Chosen: chosen != ""}
+	if m.Address == run.NoMetrics {
 		return doctor.Metrics{}
 	}
 	l, err := net.Listen("tcp", m.Address)
@@ -115,7 +116,7 @@ func diagnose(w io.Writer, results []doctor.Result, asJSON bool) error {
 		err = printDiagnosis(w, results, terminal.StyleOf(os.Stdout, os.Getenv))
 	}
 	if err == nil && !ready {
-		return &exitError{code: 1}
+		return &cli.ExitError{Code: 1}
 	}
 	return err
 }

@@ -1,25 +1,24 @@
-//go:build linux
-
 package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // planFlags are those of plan beyond a job's.
 type planFlags struct {
-	jobFlags
+	cli.PlanFlags
 	asJSON           bool
 	svg              string
 	from, localities string
@@ -43,16 +42,16 @@ GPUs would be: at PCI addresses, at NUMA nodes, or at -1, nobody knows where.`,
   gpulaunch plan --from machine.tar.gz --affinity=core-complex
   gpulaunch plan --from sysfs.tar.bz2 --localities=0,0,1,1`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := environment(c.Flags()); err != nil {
+			if err := cli.FromEnvironment(c.Flags()); err != nil {
 				return err
 			}
-			if err := f.complete(args); err != nil {
+			if err := f.Complete(os.Environ()); err != nil {
 				return err
 			}
 			var argv []string
 			if len(args) > 0 {
 				var err error
-				if argv, err = f.command.Resolve(); err != nil {
+				if argv, err = resolve(&f.PlanFlags, args); err != nil {
 					return err
 				}
 			}
@@ -61,7 +60,7 @@ GPUs would be: at PCI addresses, at NUMA nodes, or at -1, nobody knows where.`,
 	}
 	fs := c.Flags()
 	fs.SetInterspersed(false)
-	f.register(fs)
+	f.Register(fs)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON for programs")
 	fs.StringVar(&f.svg, "svg", "", "`file` for a picture of the machine and the plan")
 	fs.StringVar(&f.from, "from", "", "`file` or folder of the machine to plan for, see gpulaunch capture")
@@ -75,7 +74,7 @@ func (f *planFlags) plan(w io.Writer, argv []string) error {
 	if err != nil {
 		return err
 	}
-	p, err := plan.New(m, f.options)
+	p, err := plan.New(m, f.Options)
 	if err != nil {
 		return err
 	}
@@ -103,14 +102,12 @@ func (f *planFlags) plan(w io.Writer, argv []string) error {
 func (f *planFlags) machine() (plan.Machine, error) {
 	switch {
 	case f.from != "":
-		f.options.Environ = nil // the variables of this machine are not the other's
+		f.Options.Environ = nil // the variables of this machine are not the other's
 		return machineFrom(f.from, f.localities)
 	case f.localities != "":
 		return plan.Machine{}, fmt.Errorf("--localities=%s needs --from: on this machine the GPUs are where they are", f.localities)
 	}
-	client, closeClient := newClient(f.library)
-	defer closeClient()
-	return readMachine(context.Background(), client, &f.jobFlags)
+	return liveMachine(&f.PlanFlags)
 }
 
 // printJSON prints v as JSON for programs, in which nothing would be obeyed by a terminal.

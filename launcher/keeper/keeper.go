@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +38,7 @@ const settling = 20 * time.Millisecond
 // It reads no configuration and opens no library, so that it has nothing to fail
 // at.
 func Keep(args []string) int {
-	k := &keeper{signals: make(chan os.Signal, 256), stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1), messages: make(chan message, 16)}
+	k := &keeper{started: time.Now(), signals: make(chan os.Signal, 256), stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1), messages: make(chan message, 16)}
 	// At once, because Go answers it with a trace otherwise.
 	signal.Notify(k.stops, unix.SIGQUIT)
 	k.inherited = children()
@@ -77,6 +76,7 @@ type keeper struct {
 	reaped     bool // the supervisor
 	killed     bool // likewise, by us
 
+	started  time.Time
 	requests stopRequests
 	// The workers are being stopped, and then we stop; suspensions counts how often
 	// that was asked for and has not been answered.
@@ -121,7 +121,7 @@ func (k *keeper) start(args []string) error {
 	// hands down from 3 up keep theirs.
 	unix.CloseOnExec(fds[0])
 	defer unix.Close(fds[1])
-	argv := append([]string{os.Args[0], "supervise", strconv.Itoa(fds[1])}, args...)
+	argv := supervisorArgv(fds[1], k.started, args)
 	k.pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2},
 		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM},

@@ -9,7 +9,6 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
@@ -68,11 +67,4 @@ func readLocality(root string, d gpu.Device) affinity.Locality {
 		loc.Reported = reported
 	}
 	return loc
-}
-
-// FindCgroup looks for the place where control groups of jobs can be made, and changes
-// nothing.
-func FindCgroup() plan.CgroupPlace {
-	parent, reason := cgroup.Find()
-	return plan.CgroupPlace{Parent: parent, Reason: reason}
 }

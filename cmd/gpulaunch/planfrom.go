@@ -1,5 +1,3 @@
-//go:build linux
-
 package main
 
 import (
@@ -118,4 +116,10 @@ func hasNode(t *affinity.Topology, id int) bool {
 		}
 	}
 	return false
+}
+
+// madeUpUUID is that of a GPU, the same that package capture writes into the
+// driver's files, or of an instance of one.
+func madeUpUUID(kind string, index, instance int) string {
+	return fmt.Sprintf("%s-00000000-0000-0000-%04d-%012d", kind, instance, index)
 }

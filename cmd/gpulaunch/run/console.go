@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package run
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
@@ -63,7 +64,7 @@ func (c *console) lost(err error) {
 	}
 	r := supervisor.Request{Signal: unix.SIGPIPE, Direct: true, Reason: fmt.Sprintf("the workers' output cannot be written (%v)", err)}
 	if !errors.Is(err, unix.EPIPE) {
-		r.Code = failed
+		r.Code = cli.Failed
 	}
 	c.sup.Request(r)
 }
