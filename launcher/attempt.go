@@ -41,10 +41,11 @@ type Attempt struct {
 	signalled map[int]bool
 	stopSent  time.Time
 	// leftBehind says that the workers' descendants have been asked to end.
-	leftBehind bool
-	oomKills   int   // what the kernel had counted when this was last looked at
-	startErr   error // why not all workers could be started, once begun is closed
-	result     Result
+	leftBehind         bool
+	oomKills           int   // what the kernel had counted when this was last looked at
+	startErr           error // why not all workers could be started, once begun is closed
+	killed, unkillable []process.Descendant
+	result             Result
 }
 
 // worker is a planned worker and its process.

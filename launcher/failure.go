@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // WorkerFailure says which worker failed, when, and with what. It is plain data that
@@ -60,13 +62,13 @@ func (e *StoppedError) Error() string { return "the job was stopped with " + Sig
 func (f WorkerFailure) who() string { return fmt.Sprintf("rank %d (pid %d)", f.Rank, f.PID) }
 
 // failure gives the error for a worker that did not end well.
-func (r WorkerResult) failure(host string) error {
+func failure(w report.Worker) error {
 	f := WorkerFailure{
-		Rank: r.Worker.Rank, LocalRank: r.Worker.LocalRank, PID: r.PID, Host: host,
-		Time: r.Ended.Round(0).UTC(), ExitCode: r.Exit.Code, Signal: r.Exit.Signal,
+		Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Host: w.Host,
+		Time: w.Ended.UTC(), ExitCode: w.Code, Signal: w.Signal,
 	}
-	if r.Raised != nil {
-		return &RaisedError{WorkerFailure: f, Message: r.Raised.Message, Traceback: r.Raised.Traceback, Raised: r.Raised.Time.UTC()}
+	if w.Raised != nil {
+		return &RaisedError{WorkerFailure: f, Message: w.Raised.Message, Traceback: w.Raised.Traceback, Raised: w.Raised.Time.UTC()}
 	}
 	return &ExitedError{WorkerFailure: f}
 }

@@ -24,7 +24,7 @@ func Example() {
 	}
 	r.Sort()
 	if w := r.Workers[0]; w.RootCause {
-		fmt.Printf("rank %d on %s %s\n", w.Rank, terminal.Sanitize(w.Host), w.Exit())
+		fmt.Printf("rank %d on %s %s\n", w.Rank, terminal.Sanitize(w.Host), w.ExitStatus.String())
 		if w.Raised != nil {
 			fmt.Println(terminal.OneLine(w.Raised.Message))
 		}
@@ -41,11 +41,11 @@ func ExampleReport_Table() {
 		Workers: []report.Worker{
 			{
 				Rank: 0, PID: 4711, Started: start, Ended: start.Add(14 * time.Second),
-				ExitCode: 143, Signal: "SIGTERM", How: report.ByLauncher,
+				ExitStatus: report.ExitStatus{Code: 143, Signal: "SIGTERM"}, How: report.ByLauncher,
 			},
 			{
 				Rank: 1, LocalRank: 1, PID: 4712, Started: start, Ended: start.Add(12 * time.Second),
-				ExitCode: 1, How: report.ByItself, RootCause: true,
+				ExitStatus: report.ExitStatus{Code: 1}, How: report.ByItself, RootCause: true,
 				LastStderr: []string{"cannot open data.bin: no such file"},
 			},
 		},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
@@ -57,7 +58,7 @@ func check(t *testing.T, data []byte, want Report) {
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatalf("%v in\n%s", err, data)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Process{})); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -19,10 +19,15 @@ package report
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/errorfile"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // Report says how a job ended on one machine.
@@ -85,13 +90,9 @@ type Worker struct {
 	CPUs    string    `json:"cpus"`
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
-	// ExitCode is 0 to 255, as a shell shows it: 128 plus the number of the signal for a
-	// worker that was terminated by one.
-	ExitCode int `json:"exit_code"`
-	// Signal is the name of that signal, such as "SIGABRT".
-	Signal     string `json:"signal,omitempty"`
-	CoreDumped bool   `json:"core_dumped"`
-	How        How    `json:"how"`
+	// ExitStatus says how the worker ended.
+	ExitStatus
+	How How `json:"how"`
 	// Raised is the exception that the worker wrote to its error file.
 	Raised *Raised `json:"raised,omitempty"`
 	// ErrorFile says why the worker's error file could not be used.
@@ -121,23 +122,36 @@ const (
 	FromOutside How = "killed from outside"
 )
 
-// Device is a GPU, or a MIG instance of one.
-type Device struct {
-	// Index is the GPU's number in the order of PCI addresses.
+// ExitStatus says how a process ended.
+type ExitStatus = process.ExitStatus
+
+// Device is the GPU, or the MIG instance of one, of a worker. In JSON it has index, name,
+// uuid and pci (the address, such as "0000:4a:00.0").
+type Device plan.Device
+
+// deviceJSON is a Device in JSON.
+type deviceJSON struct {
 	Index int    `json:"index"`
 	Name  string `json:"name"`
 	UUID  string `json:"uuid"`
-	// PCI is the address, such as "0000:4a:00.0".
-	PCI string `json:"pci"`
+	PCI   string `json:"pci"`
 }
 
-// Raised is the exception that ended a worker.
-type Raised struct {
-	Message   string `json:"message"`
-	Traceback string `json:"traceback"`
-	// Time is when the exception was raised, or zero if that is unknown.
-	Time time.Time `json:"time,omitzero"`
+// MarshalJSON writes the device as reports have it.
+func (d Device) MarshalJSON() ([]byte, error) {
+	return json.Marshal(deviceJSON{d.Index, d.Name, d.UUID, d.PCIBusID})
 }
+
+// UnmarshalJSON reads a device as reports have it.
+func (d *Device) UnmarshalJSON(data []byte) error {
+	var j deviceJSON
+	err := json.Unmarshal(data, &j)
+	*d = Device{Index: j.Index, Name: j.Name, UUID: j.UUID, PCIBusID: j.PCI}
+	return err
+}
+
+// Raised is the exception that ended a worker, as it wrote it to its error file.
+type Raised = errorfile.Record
 
 // XID is an error of a GPU, with the driver's number for it.
 type XID struct {
@@ -185,10 +199,7 @@ type GPUProcess struct {
 }
 
 // Process is a process other than a worker.
-type Process struct {
-	PID  int    `json:"pid"`
-	Name string `json:"name"`
-}
+type Process = process.Descendant
 
 // Template describes the process that workers were forked from.
 type Template struct {
@@ -201,23 +212,53 @@ type Template struct {
 	SharedBytes int64 `json:"shared_bytes"`
 }
 
-// Exit returns how the worker ended in words: "exited with code 3", or "terminated with signal
-// SIGSEGV (core dumped)".
-func (w Worker) Exit() string {
-	if w.Signal == "" {
-		return fmt.Sprintf("exited with code %d", w.ExitCode)
+// String returns one phrase: "imported torch in 1.9s; workers share 180 MiB of memory".
+func (t Template) String() string {
+	text := "the template is ready"
+	if len(t.Modules) > 0 {
+		took := time.Duration(t.ImportSeconds * float64(time.Second)).Round(10 * time.Millisecond)
+		text = fmt.Sprintf("imported %s in %s", strings.Join(t.Modules, ", "), took)
 	}
-	// Signals without a name are called "signal 40".
-	phrase := "terminated with signal " + strings.TrimPrefix(w.Signal, "signal ")
-	if w.CoreDumped {
-		phrase += " (core dumped)"
+	if t.SharedBytes > 0 {
+		text += fmt.Sprintf("; workers share %d MiB of memory", t.SharedBytes>>20)
 	}
-	return phrase
+	return text
 }
 
-// failed reports whether the worker failed, rather than having been stopped by the launcher.
-func (w Worker) failed() bool {
-	return w.RootCause || w.ExitCode != 0 && w.How != ByLauncher
+// Failed reports whether the worker failed by itself, rather than having been stopped by the
+// launcher.
+func (w Worker) Failed() bool {
+	return w.RootCause || !w.OK() && w.How != ByLauncher
+}
+
+// Stopped reports whether the launcher ended the worker, which is then no failure of its own.
+func (w Worker) Stopped() bool { return w.How == ByLauncher }
+
+// Label names the worker and its process: "rank 1 (pid 4711, GPU 1)".
+func (w Worker) Label() string {
+	return plan.Worker{Rank: w.Rank, Device: (*plan.Device)(w.Device)}.Label(w.PID)
+}
+
+// String returns one phrase: "rank 1 (pid 4711, GPU 1) exited with code 3 after 1.2s".
+func (w Worker) String() string {
+	lived := w.Ended.Sub(w.Started)
+	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
+		if lived > 60*unit {
+			lived = lived.Round(unit)
+			break
+		}
+	}
+	return fmt.Sprintf("%s %s after %s", w.Label(), w.ExitStatus, lived)
+}
+
+// Root returns the root cause, nil if no worker failed by itself.
+func (r *Report) Root() *Worker {
+	for i := range r.Workers {
+		if r.Workers[i].RootCause {
+			return &r.Workers[i]
+		}
+	}
+	return nil
 }
 
 // Sort puts the most interesting workers first: the root cause, other workers that failed,
@@ -234,7 +275,7 @@ func (w Worker) sortGroup() int {
 	switch {
 	case w.RootCause:
 		return 0
-	case w.failed():
+	case w.Failed():
 		return 1
 	case w.How != ByLauncher:
 		return 2

@@ -53,7 +53,7 @@ func exitCell(w Worker) string {
 	if w.Signal != "" {
 		return terminal.Sanitize(w.Signal)
 	}
-	return fmt.Sprint(w.ExitCode)
+	return fmt.Sprint(w.Code)
 }
 
 // offset returns a duration as "+0.012s" or "-1h2m3s".
@@ -121,7 +121,7 @@ func (p *printer) table(workers []Worker, since time.Time) {
 			line, note = line+note, ""
 		}
 		p.line(p.style.Paint(color, strings.TrimRight(line, " ")))
-		if note != "" && w.failed() {
+		if note != "" && w.Failed() {
 			p.line(terminal.Truncate(note, p.width))
 		}
 	}
@@ -134,7 +134,7 @@ func (p *printer) table(workers []Worker, since time.Time) {
 // nothing about a failure, so it is left out.
 func (p *printer) note(w Worker) string {
 	summary := w.summary()
-	if summary == "" || !w.failed() && w.Raised == nil {
+	if summary == "" || !w.Failed() && w.Raised == nil {
 		return ""
 	}
 	if rank, ok := p.printed[summary]; ok {

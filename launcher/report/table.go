@@ -28,7 +28,7 @@ const (
 func (r Report) Table(w io.Writer, style terminal.Style) error {
 	r.Workers = slices.Clone(r.Workers)
 	r.Sort()
-	if len(r.Workers) == 0 || !r.Workers[0].failed() {
+	if len(r.Workers) == 0 || !r.Workers[0].Failed() {
 		return nil
 	}
 	if style.Width == 0 {
@@ -88,7 +88,7 @@ func (p *printer) field(label, s string) {
 const fieldIndent = 12
 
 func (p *printer) rootCause(r Report, w Worker) {
-	headline := fmt.Sprintf("Root cause: %s %s", rankOf(w, r.WorldSize), w.Exit())
+	headline := fmt.Sprintf("Root cause: %s %s", rankOf(w, r.WorldSize), w.ExitStatus.String())
 	if w.How != "" {
 		headline += ", " + string(w.How)
 	}
@@ -163,7 +163,7 @@ func (p *printer) details(r Report, w Worker) {
 	p.field("where", terminal.Sanitize(where))
 	if d := w.Device; d != nil {
 		known := []string{fmt.Sprintf("GPU %d", d.Index)}
-		for _, s := range []string{d.Name, d.PCI, d.UUID} {
+		for _, s := range []string{d.Name, d.PCIBusID, d.UUID} {
 			if s != "" {
 				known = append(known, terminal.Sanitize(s))
 			}
@@ -188,7 +188,7 @@ func (p *printer) earlier(attempts []Worker) {
 	p.line("")
 	p.line("Earlier attempts:")
 	for i, w := range attempts[:min(len(attempts), maxRows)] {
-		cause := fmt.Sprintf("attempt %d: rank %d %s", i, w.Rank, w.Exit())
+		cause := fmt.Sprintf("attempt %d: rank %d %s", i, w.Rank, w.ExitStatus.String())
 		if d, ok := runTime(w); ok {
 			cause += fmt.Sprintf(" after %s", d)
 		}

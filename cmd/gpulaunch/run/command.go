@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +36,6 @@ type flags struct {
 	address string
 	quiet   bool
 	debug   bool
-	started time.Time
 	// named says that the user chose the metrics' address.
 	named bool
 }

@@ -107,8 +107,7 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 	j.announce(p)
 	j.watchGPUs(&config, gpus, m, p)
 	r := launcher.Run(context.Background(), p, config)
-	rep = r.Report(p, config)
-	return rep, j.finish(r, rep)
+	return r.Report, j.finish(r)
 }
 
 // config says how the job is run.

@@ -12,7 +12,6 @@ import (
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
@@ -63,10 +62,10 @@ func (j *Job) observe(e launcher.Event) {
 
 // finish says how the job ended and turns it into an exit code. The line that matters most
 // comes last, where a terminal shows it.
-func (j *Job) finish(r launcher.Result, rep report.Report) error {
+func (j *Job) finish(r launcher.Result) error {
 	if r.ExitCode != 0 {
 		var table strings.Builder
-		_ = rep.Table(&table, terminal.StyleOf(os.Stderr, os.Getenv)) // a Builder takes all
+		_ = r.Table(&table, terminal.StyleOf(os.Stderr, os.Getenv)) // a Builder takes all
 		j.out.print(table.String())
 	}
 	for _, line := range r.Summary() {

@@ -20,10 +20,14 @@ import (
 // Record is what a worker says about its end. Its texts are valid UTF-8 but may hold
 // control characters: whoever prints them has to make them harmless.
 type Record struct {
-	Message   string    // never blank
-	Traceback string    // empty if the worker left none
-	Time      time.Time // in whole seconds; zero if unknown
-	Code      int       // errorCode: an exit code, or a signal's number negated; 0 if absent
+	// Message is never blank.
+	Message string `json:"message"`
+	// Traceback is empty if the worker left none.
+	Traceback string `json:"traceback"`
+	// Time is in whole seconds, zero if unknown.
+	Time time.Time `json:"time,omitzero"`
+	// Code is PyTorch's errorCode: an exit code, or a signal's number negated; 0 if absent.
+	Code int `json:"-"`
 }
 
 // Parse understands both forms that PyTorch's ErrorHandler knows, that of an exception
