@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )

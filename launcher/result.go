@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )

@@ -32,7 +32,7 @@ var sgr = regexp.MustCompile("\x1b\\[[0-9;]+m")
 
 func checkText(t *testing.T, p Picture, width int) {
 	t.Helper()
-	got := text(t, p, terminal.Style{Width: width})
+	got := asText(t, p, terminal.Style{Width: width})
 	if width == 0 {
 		width = 80
 	}
@@ -49,7 +49,7 @@ func checkText(t *testing.T, p Picture, width int) {
 			t.Errorf("%q is in the text", r)
 		}
 	}
-	if colored := text(t, p, terminal.Style{Width: width, Color: true}); sgr.ReplaceAllString(colored, "") != got {
+	if colored := asText(t, p, terminal.Style{Width: width, Color: true}); sgr.ReplaceAllString(colored, "") != got {
 		t.Error("the text in colour says something else")
 	}
 	// What a device is called could look like a row of cores.
@@ -59,7 +59,7 @@ func checkText(t *testing.T, p Picture, width int) {
 	for i := range named.Workers {
 		named.Workers[i].Label = ""
 	}
-	if diff := cmp.Diff(wantMarks(p), countMarks(text(t, named, terminal.Style{Width: width}))); diff != "" {
+	if diff := cmp.Diff(wantMarks(p), countMarks(asText(t, named, terminal.Style{Width: width}))); diff != "" {
 		t.Errorf("marks at width %d (-want +got):\n%s", width, diff)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write the files in testdata anew")
 
-func text(t testing.TB, p Picture, s terminal.Style) string {
+func asText(t testing.TB, p Picture, s terminal.Style) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := p.Text(&out, s); err != nil {
@@ -60,13 +60,13 @@ func everyone() Picture {
 
 func TestGolden(t *testing.T) {
 	for name, got := range map[string]string{
-		"laptop.txt":       text(t, laptop(), terminal.Style{}),
-		"laptop-color.txt": text(t, laptop(), terminal.Style{Color: true}),
+		"laptop.txt":       asText(t, laptop(), terminal.Style{}),
+		"laptop-color.txt": asText(t, laptop(), terminal.Style{Color: true}),
 		"laptop.svg":       svg(t, laptop()),
-		"server.txt":       text(t, occupy(server(2, 4, 16, 8, 2), 8), terminal.Style{}),
-		"shared.txt":       text(t, everyone(), terminal.Style{Width: 60}),
-		"flat.txt":         text(t, flat(), terminal.Style{Width: 1}),
-		"odd.txt":          text(t, odd(t), terminal.Style{}),
+		"server.txt":       asText(t, occupy(server(2, 4, 16, 8, 2), 8), terminal.Style{}),
+		"shared.txt":       asText(t, everyone(), terminal.Style{Width: 60}),
+		"flat.txt":         asText(t, flat(), terminal.Style{Width: 1}),
+		"odd.txt":          asText(t, odd(t), terminal.Style{}),
 		"odd.svg":          svg(t, odd(t)),
 	} {
 		t.Run(name, func(t *testing.T) {

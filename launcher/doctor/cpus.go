@@ -4,7 +4,7 @@ import (
 	"strconv"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
-	"github.com/gpulaunch/gpulaunch/launcher/terminal"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 )
 
 func topology(f Facts) []Result {
@@ -14,9 +14,9 @@ func topology(f Facts) []Result {
 			"mount /sys (read-only, as in a container, is enough), or run with --affinity=none",
 			"cannot read the CPUs: %v", f.TopologyErr)
 	}
-	return ok("%s, %s, %s", terminal.Plural(len(t.Nodes), "%d NUMA node", "%d NUMA nodes"),
-		terminal.Plural(len(t.Cores), "%d core", "%d cores"),
-		terminal.Plural(t.Online.Len(), "%d CPU", "%d CPUs"))
+	return ok("%s, %s, %s", text.Plural(len(t.Nodes), "%d NUMA node", "%d NUMA nodes"),
+		text.Plural(len(t.Cores), "%d core", "%d cores"),
+		text.Plural(t.Online.Len(), "%d CPU", "%d CPUs"))
 }
 
 func allowedCPUs(f Facts) []Result {
@@ -29,7 +29,7 @@ func allowedCPUs(f Facts) []Result {
 			"if the job should have more, start it without taskset or with a larger cpuset "+
 				"(docker --cpuset-cpus, Slurm's --cpus-per-task)",
 			"only %s of %d may be used: %s",
-			terminal.Plural(t.Allowed.Len(), "%d CPU", "%d CPUs"), t.Online.Len(), t.Allowed)
+			text.Plural(t.Allowed.Len(), "%d CPU", "%d CPUs"), t.Online.Len(), t.Allowed)
 	}
 	return ok("all %d CPUs may be used: %s", t.Online.Len(), t.Allowed)
 }

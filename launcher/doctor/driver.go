@@ -8,12 +8,12 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/terminal"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 )
 
 // discovery checks how the GPUs were found, or why none were found.
 func discovery(f Facts) []Result {
-	gpus := terminal.Plural(len(f.Inventory.Devices), "%d GPU", "%d GPUs")
+	gpus := text.Plural(len(f.Inventory.Devices), "%d GPU", "%d GPUs")
 	switch {
 	case f.Hung:
 		return problem(Fail,
@@ -44,7 +44,7 @@ func withoutDriver(f Facts) []Result {
 		return unknown("%s; cannot tell whether there are GPUs without a driver: %v",
 			f.Inventory.Reason, f.OnBusErr)
 	case len(f.OnBus) > 0:
-		gpus := terminal.Plural(len(f.OnBus), "there is an NVIDIA GPU", "there are %d NVIDIA GPUs")
+		gpus := text.Plural(len(f.OnBus), "there is an NVIDIA GPU", "there are %d NVIDIA GPUs")
 		return problem(Fail,
 			"install NVIDIA's driver and load it (modprobe nvidia); if this is a container, "+
 				"start it with the GPUs (docker --gpus all)",
@@ -132,7 +132,7 @@ func deviceFiles(f Facts) []Result {
 			"%s: not there", strings.Join(missing, ", "))...)
 	}
 	if n := f.withoutMinor(); n > 0 {
-		results = append(results, unknown("%s", terminal.Plural(n,
+		results = append(results, unknown("%s", text.Plural(n,
 			"which device file belongs to %d GPU is not known",
 			"which device files belong to %d GPUs is not known"))...)
 	}

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gpulaunch/gpulaunch/launcher/terminal"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 )
 
 // maxValue is how many bytes of a variable's value are shown.
@@ -50,7 +50,7 @@ func visibleDevices(f Facts) []Result {
 	case hidden > 0:
 		return problem(Warn, remedy+"; leave it if a scheduler has set it",
 			"CUDA_VISIBLE_DEVICES=%s hides %d of %s", quoted(v.Value), hidden,
-			terminal.Plural(len(f.Inventory.Devices), "%d GPU", "%d GPUs"))
+			text.Plural(len(f.Inventory.Devices), "%d GPU", "%d GPUs"))
 	}
 	return ok("CUDA_VISIBLE_DEVICES=%s hides no GPU", quoted(v.Value))
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
@@ -49,7 +50,7 @@ func health(f Facts) []Result {
 		}
 	}
 	if results == nil {
-		return ok("%s", terminal.Plural(len(f.Inventory.Devices),
+		return ok("%s", text.Plural(len(f.Inventory.Devices),
 			"the GPU reports no problem", "the %d GPUs report no problem"))
 	}
 	return results
@@ -111,8 +112,8 @@ func mig(f Facts) []Result {
 	}
 	if gpus > 0 {
 		results = append(results, ok("%s on %s",
-			terminal.Plural(instances, "%d instance", "%d instances"),
-			terminal.Plural(gpus, "%d GPU", "%d GPUs"))...)
+			text.Plural(instances, "%d instance", "%d instances"),
+			text.Plural(gpus, "%d GPU", "%d GPUs"))...)
 	}
 	return results
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/gpulaunch/gpulaunch/internal/text"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
@@ -126,6 +127,6 @@ func plannedJob(f Facts) []Result {
 	if len(f.Plan.Workers) == 0 {
 		return unknown("what would be started is not known")
 	}
-	workers := terminal.Plural(len(f.Plan.Workers), "%d worker", "%d workers")
+	workers := text.Plural(len(f.Plan.Workers), "%d worker", "%d workers")
 	return ok("gpulaunch run would start %s (mode %s)", workers, f.Plan.Mode)
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 )
 
 // The modes of a Plan.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
@@ -24,7 +25,7 @@ func (j *Job) announce(p plan.Plan) {
 	if j.quiet {
 		return
 	}
-	workers := terminal.Plural(len(p.Workers), "%d worker", "%d workers")
+	workers := text.Plural(len(p.Workers), "%d worker", "%d workers")
 	if p.Mode == plan.ModeCPU {
 		j.out.say(fmt.Sprintf("%s on CPUs, no GPU: %s", workers, p.Reason))
 		return

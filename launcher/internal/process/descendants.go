@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/internal/text"
 )
 
 // Descendant is a process below this one.
