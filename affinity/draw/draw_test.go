@@ -27,7 +27,7 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-// The palette has sixteen colours, and each has a style.
+// TestSVGColors checks that each of the sixteen colours has a style.
 func TestSVGColors(t *testing.T) {
 	doc := svg(t, occupy(server(2, 1, 32, 16, 1), 16))
 	_, cores, err := readSVG(doc)
@@ -52,7 +52,7 @@ func TestSVGStaysSmall(t *testing.T) {
 	}
 }
 
-// With more workers than digits the marks are whole ranks.
+// TestManyWorkers has more workers than there are digits, so that marks are whole ranks.
 func TestManyWorkers(t *testing.T) {
 	p := occupy(server(2, 1, 64, 16, 1), 128)
 	counts := countMarks(asText(t, p, terminal.Style{}))
@@ -96,8 +96,8 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// A piece of a node that crosses packages says that it is one, and the node's devices are drawn
-// once.
+// TestCrossing has a node that crosses packages: its pieces are called that, and its devices are
+// drawn once.
 func TestCrossing(t *testing.T) {
 	got := asText(t, odd(t), terminal.Style{})
 	for pattern, want := range map[string]int{
@@ -109,7 +109,8 @@ func TestCrossing(t *testing.T) {
 	}
 }
 
-// A core belongs where its first CPU does.
+// TestCutCore has a package that cuts through a core. The core belongs to the package of its first
+// CPU.
 func TestCutCore(t *testing.T) {
 	topo := server(1, 1, 4, 0, 2)
 	topo.Packages = []affinity.Package{{ID: 0, CPUs: cpus(t, "0-1,4")}, {ID: 1, CPUs: cpus(t, "2-3,5-7")}}
@@ -178,7 +179,7 @@ func TestWriterFails(t *testing.T) {
 	}
 }
 
-// randomMachine has sets that overlap in any way.
+// randomMachine returns a machine whose sets of CPUs overlap in any way.
 func randomMachine(r *rand.Rand) *affinity.Topology {
 	count := 1 + r.IntN(80)
 	some := func() affinity.CPUSet {
