@@ -7,9 +7,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
-	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // preload is the phase in which the template imports modules. It returns when workers can
@@ -97,7 +97,7 @@ func (p *attemptPhase) Hurry(r supervisor.Request) {
 
 // announce says that the job is being stopped, and what can be done about it.
 func (p *attemptPhase) announce(r supervisor.Request, how string) {
-	workers := terminal.Plural(len(p.job.plan.Workers), "%d worker", "%d workers")
+	workers := plural.Of(len(p.job.plan.Workers), "%d worker", "%d workers")
 	p.job.cfg.Log(fmt.Sprintf("%s: stopping %s%s", r.Why(), workers, how))
 }
 

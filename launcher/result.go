@@ -13,8 +13,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
-	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // ExitStatus says how a process ended.
@@ -221,13 +221,13 @@ func (r Result) failure(root report.Worker) string {
 		line += "; then " + strings.Join(also, ", ")
 	}
 	if stopped > 0 {
-		line += terminal.Plural(stopped, "; the other worker was stopped", "; %d other workers were stopped")
+		line += plural.Of(stopped, "; the other worker was stopped", "; %d other workers were stopped")
 	}
 	if r.NotStarted > 0 {
-		line += terminal.Plural(r.NotStarted, "; %d worker was not started any more", "; %d workers were not started any more")
+		line += plural.Of(r.NotStarted, "; %d worker was not started any more", "; %d workers were not started any more")
 	}
 	if r.Restarts > 0 {
-		line += terminal.Plural(r.Restarts, "; %d restart did not help", "; %d restarts did not help")
+		line += plural.Of(r.Restarts, "; %d restart did not help", "; %d restarts did not help")
 	}
 	return line
 }
@@ -238,7 +238,7 @@ func (r Result) leftoverLines() (lines []string) {
 		lines = append(lines, fmt.Sprintf("still on GPU %d after the job: %s; end it, or its memory stays taken", p.GPU, onGPU(p)))
 	}
 	if more := len(r.GPULeftovers) - mostLeftovers; more > 0 {
-		lines = append(lines, terminal.Plural(more, "and %d more process is still on the job's GPUs", "and %d more processes are still on the job's GPUs"))
+		lines = append(lines, plural.Of(more, "and %d more process is still on the job's GPUs", "and %d more processes are still on the job's GPUs"))
 	}
 	return lines
 }

@@ -27,7 +27,7 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-// The palette has sixteen colours, and each has a style.
+// TestSVGColors checks that each of the sixteen colours has a style.
 func TestSVGColors(t *testing.T) {
 	doc := svg(t, occupy(server(2, 1, 32, 16, 1), 16))
 	_, cores, err := readSVG(doc)
@@ -52,10 +52,10 @@ func TestSVGStaysSmall(t *testing.T) {
 	}
 }
 
-// With more workers than digits the marks are whole ranks.
+// TestManyWorkers has more workers than there are digits, so that marks are whole ranks.
 func TestManyWorkers(t *testing.T) {
 	p := occupy(server(2, 1, 64, 16, 1), 128)
-	counts := countMarks(text(t, p, terminal.Style{}))
+	counts := countMarks(asText(t, p, terminal.Style{}))
 	for rank := range 128 {
 		if n := counts[fmt.Sprint(rank)]; n != 1 {
 			t.Errorf("mark %d is there %d times", rank, n)
@@ -66,7 +66,7 @@ func TestManyWorkers(t *testing.T) {
 
 func checkWidth(t *testing.T, p Picture, width int) {
 	t.Helper()
-	for l := range strings.Lines(text(t, p, terminal.Style{Width: width})) {
+	for l := range strings.Lines(asText(t, p, terminal.Style{Width: width})) {
 		if terminal.Width(strings.TrimSuffix(l, "\n")) > width {
 			t.Errorf("a line is longer than %d: %q", width, l)
 		}
@@ -96,10 +96,10 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// A piece of a node that crosses packages says that it is one, and the node's devices are drawn
-// once.
+// TestCrossing has a node that crosses packages: its pieces are called that, and its devices are
+// drawn once.
 func TestCrossing(t *testing.T) {
-	got := text(t, odd(t), terminal.Style{})
+	got := asText(t, odd(t), terminal.Style{})
 	for pattern, want := range map[string]int{
 		"part of NUMA node 5": 2, "1.0 TiB": 1, `GPU 0 · 0000:01:00.0 → ranks 0-1`: 1, `: \[`: 2, `mlx5_0`: 1,
 	} {
@@ -109,11 +109,12 @@ func TestCrossing(t *testing.T) {
 	}
 }
 
-// A core belongs where its first CPU does.
+// TestCutCore has a package that cuts through a core. The core belongs to the package of its first
+// CPU.
 func TestCutCore(t *testing.T) {
 	topo := server(1, 1, 4, 0, 2)
 	topo.Packages = []affinity.Package{{ID: 0, CPUs: cpus(t, "0-1,4")}, {ID: 1, CPUs: cpus(t, "2-3,5-7")}}
-	got := text(t, Picture{Topology: topo}, terminal.Style{})
+	got := asText(t, Picture{Topology: topo}, terminal.Style{})
 	if strings.Contains(got, "part of") || !strings.Contains(got, "Package 0 · CPUs 0-1,4-5 ") {
 		t.Errorf("core 1,5 is not in package 0 alone:\n%s", got)
 	}
@@ -178,7 +179,7 @@ func TestWriterFails(t *testing.T) {
 	}
 }
 
-// randomMachine has sets that overlap in any way.
+// randomMachine returns a machine whose sets of CPUs overlap in any way.
 func randomMachine(r *rand.Rand) *affinity.Topology {
 	count := 1 + r.IntN(80)
 	some := func() affinity.CPUSet {
@@ -245,7 +246,7 @@ func FuzzPicture(f *testing.F) {
 func BenchmarkText(b *testing.B) {
 	p := occupy(server(4, 1, 128, 64, 2), 16)
 	for b.Loop() {
-		text(b, p, terminal.Style{Color: true})
+		asText(b, p, terminal.Style{Color: true})
 	}
 }
 

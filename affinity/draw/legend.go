@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
-	"github.com/gpulaunch/gpulaunch/launcher/terminal"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 // entry is a line of the legend.
@@ -61,7 +61,7 @@ func (v *view) workerFacts(w Worker) []string {
 	if w.CPUs.IsEmpty() {
 		facts = append(facts, "no CPUs")
 	} else {
-		cores := terminal.Plural(v.coresOf(w.CPUs), "%d core: ", "%d cores: ")
+		cores := plural.Of(v.coresOf(w.CPUs), "%d core: ", "%d cores: ")
 		facts = append(facts, cores+cpuList(w.CPUs))
 	}
 	if without := w.CPUs.Subtract(v.topology.Allowed); !without.IsEmpty() {

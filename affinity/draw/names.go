@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
@@ -79,7 +80,7 @@ func (v *view) title() string {
 		{len(v.cells), "core"}, {all.Len(), "CPU"},
 	} {
 		if count.n > 0 {
-			facts = append(facts, terminal.Plural(count.n, "%d "+count.name, "%d "+count.name+"s"))
+			facts = append(facts, plural.Of(count.n, "%d "+count.name, "%d "+count.name+"s"))
 		}
 	}
 	if n := t.Allowed.Len(); n < all.Len() {

@@ -14,7 +14,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// listed is what gpulaunch devices prints for a fake machine.
+// listed returns what gpulaunch devices prints for a fake machine.
 func listed(t *testing.T, m nvmltest.Machine, args ...string) string {
 	t.Helper()
 	j := launchertest.Start(t, nil, append([]string{"devices", "--nvml-library=" + nvmltest.Install(t, m)}, args...)...)
@@ -30,7 +30,7 @@ func eightGPUs(t *testing.T) nvmltest.Machine {
 	return nvmltest.EightGPUs(words(node0), words(node1))
 }
 
-// row is the line of a table that begins with a GPU's index.
+// row returns the line of a table that begins with a GPU's index.
 func row(t *testing.T, table string, index int) string {
 	t.Helper()
 	for line := range strings.Lines(table) {
@@ -70,8 +70,8 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-// TestDevicesProcesses has this test itself on GPU 1, with a secret in its arguments, and somebody
-// unseen.
+// TestDevicesProcesses has two processes on GPU 1: this test, and one that cannot be seen from here
+// and has a secret in its arguments.
 func TestDevicesProcesses(t *testing.T) {
 	m := eightGPUs(t).WithDevice(1, func(d *nvmltest.Device) {
 		d.Processes = []nvmltest.Process{
@@ -84,8 +84,7 @@ func TestDevicesProcesses(t *testing.T) {
 		!strings.HasSuffix(row(t, table, 0), "0  ok") {
 		t.Errorf("wrong counts:\n%s", table)
 	}
-	// Outside of the first PID namespace, only a process that is seen to have a GPU open is looked
-	// at.
+	// Outside of the first PID namespace, a process is only named if it is seen to have a GPU open.
 	if !strings.Contains(table, fmt.Sprintf("     pid %-7d  ", os.Getpid())) ||
 		!strings.Contains(table, "  1.5 GiB\n") {
 		t.Errorf("this process is not named:\n%s", table)
@@ -136,7 +135,7 @@ func TestDevicesHealth(t *testing.T) {
 	}
 }
 
-// TestDevicesFigures must not be needed for the list.
+// TestDevicesFigures lists a GPU whose memory in use cannot be read.
 func TestDevicesFigures(t *testing.T) {
 	m := eightGPUs(t).With(nvmltest.Behavior{Function: "nvmlDeviceGetUtilizationRates", Device: 0, Action: nvmltest.Hang})
 	table := listed(t, m, "--gpu-timeout=2s")
@@ -145,7 +144,7 @@ func TestDevicesFigures(t *testing.T) {
 	}
 }
 
-// hostile is a machine whose names were made to harm.
+// hostile returns a machine with names that a terminal would obey.
 func hostile() gpu.Inventory {
 	return gpu.Inventory{Source: gpu.SourceNVML, Reason: "a\x1b[2Jb", DriverVersion: "1\n2", Devices: []gpu.Device{{
 		Name: "x\x1b]0;owned\x07\u202e", UUID: "GPU-aaaa\n", PCIBusID: "0001:1b:00.0", Problem: "gone\r",

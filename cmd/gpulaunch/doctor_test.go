@@ -23,12 +23,12 @@ type diagnosis struct {
 	code   int
 }
 
-// unmoved are variables that this machine may have and that would be told of.
-var unmoved = []string{"GPULAUNCH_METRICS_ADDRESS=off", "PYTHON_EXEC=", "CUDA_DEVICE_ORDER=", "LD_PRELOAD=", "NCCL_DEBUG="}
+// neutral holds variables that this machine may have set and that doctor would report.
+var neutral = []string{"GPULAUNCH_METRICS_ADDRESS=off", "PYTHON_EXEC=", "CUDA_DEVICE_ORDER=", "LD_PRELOAD=", "NCCL_DEBUG="}
 
 func consult(t *testing.T, env []string, argv ...string) diagnosis {
 	t.Helper()
-	j := launchertest.StartCommand(t, nil, append(slices.Clone(unmoved), env...), argv...)
+	j := launchertest.StartCommand(t, nil, append(slices.Clone(neutral), env...), argv...)
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	d := diagnosis{code: code}
@@ -46,7 +46,7 @@ func examined(t *testing.T, m nvmltest.Machine, env ...string) diagnosis {
 	return consult(t, env, launchertest.Binary, "doctor", "--json", "--gpu-timeout=3s", "--nvml-library="+nvmltest.Install(t, m))
 }
 
-// has wants a result of a check.
+// has checks that a check has a result.
 func (d diagnosis) has(t *testing.T, check string, status doctor.Status, found string) {
 	t.Helper()
 	for _, r := range d.Checks {
@@ -57,7 +57,7 @@ func (d diagnosis) has(t *testing.T, check string, status doctor.Status, found s
 	t.Errorf("%s is not %s with %q: %+v", check, status, found, d.Checks)
 }
 
-// failures are the checks that failed.
+// failures returns the names of the checks that failed.
 func (d diagnosis) failures() (names []string) {
 	for _, r := range d.Checks {
 		if r.Status == doctor.Fail {
@@ -112,8 +112,8 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// TestDoctorLimits: the Go runtime raises the soft limit of its own process, which is not what
-// workers get.
+// TestDoctorLimits checks that doctor reports the soft limit that workers get, and not the one that
+// the Go runtime has raised for doctor itself.
 func TestDoctorLimits(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -139,10 +139,10 @@ func TestDoctorMetrics(t *testing.T) {
 	d.has(t, "metrics", doctor.OK, taken)
 }
 
-// TestDoctorText has no terminal: a line for each result and each remedy, and no colours.
+// TestDoctorText has no terminal, so each result and each remedy is on one line, without colours.
 func TestDoctorText(t *testing.T) {
 	library := nvmltest.Install(t, eightGPUs(t).LostGPU(3))
-	j := launchertest.Start(t, unmoved, "doctor", "--nvml-library="+library)
+	j := launchertest.Start(t, neutral, "doctor", "--nvml-library="+library)
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	if code != 1 || stderr != "" {

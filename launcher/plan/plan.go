@@ -15,7 +15,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/terminal"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 // The modes of a Plan.
@@ -243,7 +243,7 @@ func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, 
 	}
 	if count > len(units) && !o.Oversubscribe {
 		return nil, 0, "", fmt.Errorf("%d workers were asked for, but there %s usable%s: use --nproc-per-node=%d, or --oversubscribe to share them",
-			count, terminal.Plural(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
+			count, plural.Of(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
 	}
 	isMIG := func(u gpu.Unit) bool { return u.Instance != nil }
 	if o.Visible == VisibleAll && slices.ContainsFunc(units, isMIG) {
@@ -296,7 +296,7 @@ func (m Machine) noGPUReason() string {
 	case len(m.Visible.Unusable) > 0:
 		return strings.TrimPrefix(m.unusable(), ", ")
 	case m.Visible.Set:
-		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, terminal.Plural(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
+		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, plural.Of(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
 	}
 	return "none is left" // not reached: something has emptied the list
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// full is a report with everything in it.
+// full returns a report in which every field is set.
 func full() Report {
 	r := job(4, true)
 	r.Nodes, r.NodeRank, r.Restarts, r.Signal, r.Error = 2, 1, 1, "SIGINT", "no more pipes"
@@ -51,7 +51,7 @@ func write(t *testing.T, path string, r Report) {
 	}
 }
 
-// check reads a report back.
+// check compares a report that was written with what it should be.
 func check(t *testing.T, data []byte, want Report) {
 	t.Helper()
 	var got Report
@@ -72,7 +72,7 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// alone checks that nothing but these files is in a folder.
+// alone checks that a folder has exactly these files.
 func alone(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -174,7 +174,7 @@ func TestSymbolicLinksStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The target is missing at first, and then there.
+	// At first there is no file at the target of the links, the second time there is.
 	for _, path := range []string{"a/link", "a/link", "c/../b/report.json", "c/report.json"} {
 		write(t, dir+"/"+path, full())
 		check(t, read(t, filepath.Join(dir, "b/report.json")), full())
@@ -231,7 +231,7 @@ func TestCreateFailsAtOnce(t *testing.T) {
 	alone(t, dir, "fifo", "socket")
 }
 
-// TestProtectedFile runs itself as a user who is not root.
+// TestProtectedFile runs itself as another user than root.
 func TestProtectedFile(t *testing.T) {
 	if path := os.Getenv("REPORT_TEST_PATH"); path != "" {
 		_, err := Create(path)
@@ -308,7 +308,7 @@ func TestFIFO(t *testing.T) {
 	}
 }
 
-// TestOwnDescriptors writes to what a shell makes of redirections and <(…).
+// TestOwnDescriptors writes to descriptors such as a shell opens for redirections and <(…).
 func TestOwnDescriptors(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	file, err := os.Create(log)
@@ -364,7 +364,7 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-// TestMountedFile runs itself where the report's file is a mount of its own.
+// TestMountedFile runs itself in a mount namespace where the report's file is a mount point.
 func TestMountedFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "termination-log")

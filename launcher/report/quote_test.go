@@ -34,7 +34,7 @@ func TestLongTextsKeepTheirEnds(t *testing.T) {
 		w.Raised, w.LastStderr = nil, lines
 		text := print(t, r, terminal.Style{})
 		out := max(0, n-headLines-tailLines)
-		// The gist comes first, and once more at its place.
+		// The summary comes first, and once more in its place.
 		if got := strings.Count(text, bar+"line "); got != n-out+1 {
 			t.Errorf("%d of %d lines are shown", got, n)
 		}
@@ -54,8 +54,8 @@ func TestLinesOfOtherSystems(t *testing.T) {
 	}
 }
 
-// tellTale is a job whose workers say nothing but text.
-func tellTale(text string, kind int) Report {
+// jobThatWrites returns a job whose workers write text, and nothing else.
+func jobThatWrites(text string, kind int) Report {
 	r := job(4, true)
 	for i := range r.Workers {
 		w := &r.Workers[i]
@@ -80,8 +80,8 @@ func tellTale(text string, kind int) Report {
 	return r
 }
 
-// ours matches the lines that may be there without a bar, whatever workers say;
-// what a bar follows inside of a line is a worker's.
+// ours matches the lines that may be in a table without a bar, whatever workers write. What comes
+// after a bar within a line is a worker's.
 var ours = regexp.MustCompile(`^(` + strings.Join([]string{
 	`─+`, ``,
 	`Root cause: rank 2 of 4 exited with code 1, by itself`, `Root cause: rank 2 of 4 exited with code`, `1, by itself`,
@@ -97,7 +97,7 @@ var ours = regexp.MustCompile(`^(` + strings.Join([]string{
 	`  the same as rank \d`,
 }, "|") + `)$`)
 
-// checkHarmless is what holds of a table whatever workers have said.
+// checkHarmless checks what has to be true of a table whatever workers write.
 func checkHarmless(t *testing.T, text string) {
 	t.Helper()
 	if !utf8.ValidString(text) {
@@ -128,7 +128,7 @@ func TestHostileTexts(t *testing.T) {
 	for _, text := range hostile {
 		for kind := range 5 {
 			for _, width := range []int{0, 1, 40} {
-				checkHarmless(t, print(t, tellTale(text, kind), terminal.Style{Width: width}))
+				checkHarmless(t, print(t, jobThatWrites(text, kind), terminal.Style{Width: width}))
 			}
 		}
 	}
@@ -152,6 +152,6 @@ func FuzzTable(f *testing.F) {
 		if narrow {
 			style.Width = 40
 		}
-		checkHarmless(t, print(t, tellTale(text, max(kind, 0)%5), style))
+		checkHarmless(t, print(t, jobThatWrites(text, max(kind, 0)%5), style))
 	})
 }

@@ -29,7 +29,7 @@ CUDA kernel errors might be asynchronously reported at some other API call, so t
 Compile with ` + "`TORCH_USE_CUDA_DSA`" + ` to enable device-side assertions.
 `
 
-// job is a job of n workers on one machine, of which rank n/2 fails.
+// job returns a job of n workers on one machine in which rank n/2 fails.
 func job(n int, gpus bool) Report {
 	r := Report{
 		RunID: "train", Host: "node17", Launcher: "gpulaunch v1.0.0", StartMethod: "exec", WorldSize: n, Nodes: 1,
@@ -70,7 +70,7 @@ func job(n int, gpus bool) Report {
 	return r
 }
 
-// root is the root cause of such a job.
+// root returns the root cause of such a job.
 func root(r *Report) *Worker {
 	for i := range r.Workers {
 		if r.Workers[i].RootCause {
@@ -89,8 +89,8 @@ func print(t testing.TB, r Report, style terminal.Style) string {
 	return b.String()
 }
 
-// golden compares what is printed at three widths with a file in testdata, and
-// holds each line of ours to the width.
+// golden compares what is printed at three widths with a file in testdata. It also checks that each
+// line without a bar fits into the width.
 func golden(t *testing.T, name string, r Report) {
 	t.Helper()
 	var got strings.Builder

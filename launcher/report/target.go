@@ -43,8 +43,8 @@ func ownDescriptor(path string) (fd int, ok bool) {
 }
 
 // reopen returns a file for a descriptor of this process. Writing to it does not change the
-// descriptor, which others may use: a pipe or a terminal is opened anew, so that it can be made
-// non-blocking. A regular file is duplicated and not opened anew, because it must share the
+// descriptor, which others may use: a pipe or a terminal is opened again, so that it can be made
+// non-blocking. A regular file is duplicated and not opened again, because it must share the
 // offset, or the report would overwrite what the file holds. What cannot be opened (a socket,
 // the terminal of another user) is duplicated as well.
 func reopen(fd int, path string, info fs.FileInfo) (*os.File, error) {

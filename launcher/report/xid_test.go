@@ -8,7 +8,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// withXIDs is the report of a job whose root cause had these.
+// withXIDs returns a job whose root cause had these errors.
 func withXIDs(xids ...XID) Report {
 	r := job(4, true)
 	w := root(&r)
@@ -38,7 +38,7 @@ func TestProbableCause(t *testing.T) {
 	if got := print(t, withXIDs(hostile), terminal.Style{}); strings.Contains(got, "\x1b[2J") {
 		t.Error("a control character is printed")
 	}
-	// One that came after the end, as far as the clocks tell, has no time before it.
+	// An error that has a later time than the worker's end is shown without a time.
 	late := withXIDs(fatal)
 	root(&late).XIDs[0].Time = root(&late).Ended.Add(time.Second)
 	if got := print(t, late, terminal.Style{}); !strings.Contains(got, "(fatal)\n") {

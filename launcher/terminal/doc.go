@@ -7,8 +7,8 @@
 //
 // Use [StyleOf] to find out how wide a terminal is and whether it shows colours, [Style.Paint] to
 // colour, [Width], [Truncate], [Pad], [Wrap], [WrapWords] and [Hang] to fit text into a number of
-// cells, [Table] for columns, and [Plural], [Bytes] and [ShortBytes] for amounts. [EscapeJSON]
-// makes JSON safe to print.
+// cells, [Table] for columns, and [Bytes] and [ShortBytes] for sizes. [EscapeJSON] makes JSON safe
+// to print.
 //
 // # Which libraries do the work
 //

@@ -29,13 +29,11 @@ func Example() {
 	for _, line := range terminal.Table(columns, rows) {
 		fmt.Println(strings.TrimRight(line, " "))
 	}
-	fmt.Println(terminal.Plural(len(files), "%d file", "%d files"))
 	// Output:
 	// FILE                    SIZE
 	// model.safetensors     15 GiB
 	// 数据集.parquet       700 MiB
 	// \x1b[2Jnotes       512 bytes
-	// 3 files
 }
 
 func ExampleHang() {

@@ -252,14 +252,6 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestPlural(t *testing.T) {
-	for n, want := range map[int]string{0: "0 cores", 1: "1 core", 2: "2 cores"} {
-		if got := Plural(n, "%d core", "%d cores"); got != want {
-			t.Errorf("%d: %s, want %s", n, got, want)
-		}
-	}
-}
-
 func TestBytes(t *testing.T) {
 	for n, want := range map[uint64][2]string{
 		0:               {"0 bytes", "0 bytes"},

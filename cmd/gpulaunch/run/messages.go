@@ -12,6 +12,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
@@ -23,7 +24,7 @@ func (j *Job) announce(p plan.Plan) {
 	if j.quiet {
 		return
 	}
-	workers := terminal.Plural(len(p.Workers), "%d worker", "%d workers")
+	workers := plural.Of(len(p.Workers), "%d worker", "%d workers")
 	if p.Mode == plan.ModeCPU {
 		j.out.say(fmt.Sprintf("%s on CPUs, no GPU: %s", workers, p.Reason))
 		return

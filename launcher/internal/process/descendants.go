@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 // Descendant is a process below this one.
@@ -70,10 +72,7 @@ func listed(list []Descendant, what string, name func(Descendant) string) string
 	if len(list) > most {
 		names = append(names, fmt.Sprintf("and %d more", len(list)-most))
 	}
-	head := "1 process"
-	if len(list) != 1 {
-		head = fmt.Sprintf("%d processes", len(list))
-	}
+	head := plural.Of(len(list), "%d process", "%d processes")
 	return head + " " + what + ": " + strings.Join(names, ", ")
 }
 

@@ -1,19 +1,10 @@
 package terminal
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/docker/go-units"
 )
-
-// Plural returns one if n is 1, and many otherwise, with n in place of %d.
-func Plural(n int, one, many string) string {
-	if n != 1 {
-		one = many
-	}
-	return strings.ReplaceAll(one, "%d", strconv.Itoa(n))
-}
 
 // byteUnits are the units of sizes, each 1024 times the one before.
 var byteUnits = []string{"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
