@@ -43,12 +43,13 @@ func TestCapturedAllowed(t *testing.T) {
 	} {
 		root := t.TempDir()
 		for name, content := range test.files {
-			writeFile(t, root+name, content+"\n")
+			writeFile(t, root, name, content+"\n")
 		}
 		s, err := openSysfs(root)
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer s.close()
 		if got := capturedAllowed(s, parseList(t, "0-7")); got.String() != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}

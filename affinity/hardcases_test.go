@@ -2,12 +2,11 @@ package affinity
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // TestHardCases binds workers near devices of captured machines that other programs get wrong.
@@ -143,7 +142,9 @@ func TestDeviceMemoryNodes(t *testing.T) {
 		"/proc/driver": "250-255", // the kernel still says it
 		"/proc/driver /sys/devices/system/node/has_normal_memory": "",
 	} {
-		topo := mustRead(t, mirror(t, source, strings.Fields(without)))
+		root := t.TempDir()
+		copyMachine(t, source, root, rootfs.Native(), strings.Fields(without)...)
+		topo := mustRead(t, root)
 		if got := deviceMemory(topo); got != want {
 			t.Errorf("without %s: %q, want %q", without, got, want)
 		}
@@ -158,39 +159,4 @@ func deviceMemory(topo *Topology) string {
 		}
 	}
 	return set.String()
-}
-
-// mirror returns a root with links to everything in another one, except for some paths.
-func mirror(t *testing.T, source string, without []string) string {
-	t.Helper()
-	root := t.TempDir()
-	var link func(dir string)
-	link = func(dir string) {
-		entries, err := os.ReadDir(source + dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, entry := range entries {
-			name := filepath.Join(dir, entry.Name())
-			leaveOut, isAbove := false, false
-			for _, w := range without {
-				leaveOut = leaveOut || name == w
-				isAbove = isAbove || strings.HasPrefix(w, name+"/")
-			}
-			switch {
-			case leaveOut:
-			case isAbove:
-				if err := os.MkdirAll(root+name, 0o755); err != nil {
-					t.Fatal(err)
-				}
-				link(name)
-			default:
-				if err := os.Symlink(source+name, root+name); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	link("/")
-	return root
 }

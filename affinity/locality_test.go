@@ -25,7 +25,7 @@ func TestReadLocality(t *testing.T) {
 		"0000:04:00.0/numa_node":     "-7",
 		"0000:04:00.0/local_cpus":    "zz",
 	} {
-		writeFile(t, root+pciDir+name, content)
+		writeFile(t, root, pciDir+name, content)
 	}
 	for _, test := range []struct {
 		in   string

@@ -138,16 +138,16 @@ func FuzzMemoryNodes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status, normal, gpu, meminfo, distance string) {
 		root := t.TempDir()
 		for cpu := range 4 {
-			writeFile(t, root+cpuPath(cpu)+"/online", "1")
+			writeFile(t, root, cpuPath(cpu)+"/online", "1")
 		}
-		writeFile(t, root+nodePath(0)+"/cpulist", "0-3")
+		writeFile(t, root, nodePath(0)+"/cpulist", "0-3")
 		for node := range 2 {
-			writeFile(t, root+nodePath(node)+"/meminfo", meminfo)
-			writeFile(t, root+nodePath(node)+"/distance", distance)
+			writeFile(t, root, nodePath(node)+"/meminfo", meminfo)
+			writeFile(t, root, nodePath(node)+"/distance", distance)
 		}
-		writeFile(t, root+"/proc/self/status", status)
-		writeFile(t, root+nodeDir+"/has_normal_memory", normal)
-		writeFile(t, root+gpuStatus(0), gpu)
+		writeFile(t, root, "/proc/self/status", status)
+		writeFile(t, root, nodeDir+"/has_normal_memory", normal)
+		writeFile(t, root, gpuStatus(0), gpu)
 		topo := mustRead(t, root)
 		nodes, warning := topo.MemoryNodes(CPUs(0))
 		wantWarning := !slices.Equal(nodes, []int{0})

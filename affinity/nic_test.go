@@ -1,8 +1,8 @@
 package affinity
 
 import (
-	"os"
-	"path/filepath"
+	"errors"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -16,31 +16,31 @@ import (
 type pciTree struct{ root string }
 
 // device adds the folder of a PCI device and the link to it.
-func (p pciTree) device(t *testing.T, path, node string) {
+func (p pciTree) device(t *testing.T, place, node string) {
 	t.Helper()
-	writeFile(t, p.root+"/sys/devices/"+path+"/numa_node", node+"\n")
-	p.link(t, pciDir+filepath.Base(path), "../../../devices/"+path)
+	writeFile(t, p.root, "/sys/devices/"+place+"/numa_node", node+"\n")
+	p.link(t, pciDir+path.Base(place), "../../../devices/"+place)
 }
 
 // nic adds an RDMA device below a folder of /sys/devices, with ports in these states.
-func (p pciTree) nic(t *testing.T, name, path string, states ...string) {
+func (p pciTree) nic(t *testing.T, name, place string, states ...string) {
 	t.Helper()
-	dir := "/sys/devices/" + path + "/infiniband/" + name
+	dir := "/sys/devices/" + place + "/infiniband/" + name
 	for i, state := range states {
-		port := p.root + dir + "/ports/" + string(rune('1'+i))
-		writeFile(t, port+"/state", state+"\n")
-		writeFile(t, port+"/link_layer", "InfiniBand\n")
+		port := dir + "/ports/" + string(rune('1'+i))
+		writeFile(t, p.root, port+"/state", state+"\n")
+		writeFile(t, p.root, port+"/link_layer", "InfiniBand\n")
 	}
-	p.link(t, dir+"/device", "../../../"+filepath.Base(path))
-	p.link(t, infinibandDir+"/"+name, "../../devices/"+path+"/infiniband/"+name)
+	p.link(t, dir+"/device", "../../../"+path.Base(place))
+	p.link(t, infinibandDir+"/"+name, "../../devices/"+place+"/infiniband/"+name)
 }
 
 func (p pciTree) link(t *testing.T, name, target string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(p.root+name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(target, p.root+name); err != nil {
+	files := openRoot(t, p.root)
+	defer files.Close()
+	err := files.MkdirAll(path.Dir(relative(name)))
+	if err := errors.Join(err, files.Symlink(target, relative(name))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -61,7 +61,7 @@ func TestReadNICs(t *testing.T) {
 	// This one is a folder instead of a link.
 	tree.link(t, infinibandDir+"/copied/device", "../../../0000:3b:00.0")
 	// This one has neither links nor ports.
-	writeFile(t, tree.root+infinibandDir+"/bare/node_guid", "1")
+	writeFile(t, tree.root, infinibandDir+"/bare/node_guid", "1")
 	// This link leads nowhere.
 	tree.link(t, infinibandDir+"/outside", "../../../../../../../0000:99:00.0/../etc")
 	got, err := ReadNICs(tree.root)
@@ -92,7 +92,7 @@ func TestClosestNICs(t *testing.T) {
 	const switch1 = "pci0000:10/0000:10:01.0/0000:21:00.0"
 	const otherRoot, otherNode = "pci0000:30/0000:30:00.0", "pci0000:80/0000:80:00.0"
 	tree := pciTree{t.TempDir()}
-	for path, node := range map[string]string{
+	for place, node := range map[string]string{
 		switch0 + "/0000:12:00.0/0000:13:00.0": "0",  // GPU
 		switch0 + "/0000:12:01.0/0000:14:00.0": "0",  // GPU
 		switch0 + "/0000:12:02.0/0000:15:00.0": "0",  // mlx5_0
@@ -104,7 +104,7 @@ func TestClosestNICs(t *testing.T) {
 		otherNode + "/0000:82:00.0":            "1",  // mlx5_3
 		"pci0000:a0/0000:a1:00.0":              "-1", // GPU
 	} {
-		tree.device(t, path, node)
+		tree.device(t, place, node)
 	}
 	tree.nic(t, "mlx5_0", switch0+"/0000:12:02.0/0000:15:00.0", "4: ACTIVE")
 	tree.nic(t, "mlx5_1", switch1+"/0000:23:00.0", "4: ACTIVE")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"testing"
 
@@ -69,7 +68,7 @@ func TestPortableReaderAgrees(t *testing.T) {
 			want := readEverything(fast)
 			devices += len(want.Localities) - 1
 			encoded := t.TempDir()
-			copyMachine(t, roots[name], encoded)
+			copyMachine(t, roots[name], encoded, rootfs.Encoded)
 			for layout, root := range map[rootfs.Layout]string{
 				rootfs.Plain: roots[name], rootfs.Encoded: encoded,
 			} {
@@ -112,43 +111,4 @@ func deviceTree(t *testing.T) string {
 	tree.link(t, infinibandDir+"/loop", "loop")
 	tree.link(t, infinibandDir+"/outside", "../../../../../etc")
 	return tree.root
-}
-
-// copyMachine copies the files below a root folder to one that keeps them for Windows.
-func copyMachine(t *testing.T, root, encoded string) {
-	t.Helper()
-	from, err := rootfs.Open(root, rootfs.Plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
-	to, err := rootfs.Open(encoded, rootfs.Encoded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer to.Close()
-	err = fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir():
-			return to.MkdirAll(name)
-		case entry.Type() == fs.ModeSymlink:
-			target, err := from.ReadLink(name)
-			return errors.Join(err, to.MkdirAll(path.Dir(name)), to.Symlink(target, name))
-		}
-		content, err := from.ReadRegular(name, 1<<20)
-		if err != nil {
-			return err
-		}
-		file, err := to.Create(name)
-		if err != nil {
-			return err
-		}
-		_, err = file.Write(content)
-		return errors.Join(err, file.Close())
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }

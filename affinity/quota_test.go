@@ -83,9 +83,7 @@ func TestReadQuota(t *testing.T) {
 		}, 0.5, true, ""},
 	} {
 		root := t.TempDir()
-		for name, content := range test.files {
-			writeFile(t, root+name, content)
-		}
+		writeFiles(t, root, test.files)
 		cpus, limited, err := ReadQuota(root)
 		if cpus != test.cpus || limited != test.limited {
 			t.Errorf("%s: %v, %v, want %v, %v", test.name, cpus, limited, test.cpus, test.limited)

@@ -1,11 +1,15 @@
 package affinity
 
 import (
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // synthetic describes a machine whose sys tree a test writes. All sets are CPU lists.
@@ -53,9 +57,10 @@ func (m synthetic) write(t testing.TB) string {
 	for name, content := range m.files {
 		files[name] = content
 	}
-	for name, content := range files {
-		writeFile(t, filepath.Join(root, name), content+"\n")
+	for name := range files {
+		files[name] += "\n"
 	}
+	writeFiles(t, root, files)
 	return root
 }
 
@@ -78,14 +83,85 @@ func (m synthetic) caches(t testing.TB, files map[string]string, index, level in
 	}
 }
 
-func writeFile(t testing.TB, path, content string) {
+// writeFiles writes files of a machine below a root folder, by their paths on that machine.
+func writeFiles(t testing.TB, root string, contents map[string]string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	files := openRoot(t, root)
+	defer files.Close()
+	for name, content := range contents {
+		if err := files.MkdirAll(path.Dir(relative(name))); err != nil {
+			t.Fatal(err)
+		}
+		file, err := files.Create(relative(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = file.WriteString(content)
+		if err := errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func writeFile(t testing.TB, root, name, content string) {
+	t.Helper()
+	writeFiles(t, root, map[string]string{name: content})
+}
+
+func openRoot(t testing.TB, root string) *rootfs.FS {
+	t.Helper()
+	files, err := rootfs.Open(root, rootfs.Native())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+	return files
+}
+
+// copyMachine copies a machine's files to another root folder, except for some paths.
+func copyMachine(t *testing.T, root, copied string, layout rootfs.Layout, without ...string) {
+	t.Helper()
+	from := openRoot(t, root)
+	defer from.Close()
+	to, err := rootfs.Open(copied, layout)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer to.Close()
+	err = fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if slices.Contains(without, "/"+name) {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		return copyEntry(from, to, name, entry)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyEntry(from, to *rootfs.FS, name string, entry fs.DirEntry) error {
+	switch {
+	case entry.IsDir():
+		return to.MkdirAll(name)
+	case entry.Type() == fs.ModeSymlink:
+		target, err := from.ReadLink(name)
+		return errors.Join(err, to.Symlink(target, name))
+	}
+	content, err := from.ReadRegular(name, 1<<20)
+	if err != nil {
+		return err
+	}
+	file, err := to.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	return errors.Join(err, file.Close())
 }
 
 // wantError checks that err is one line with these words or, if there are none, that it is nil.

@@ -149,7 +149,7 @@ func TestReadTopologyNothingThere(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), root+cpuDir) {
 		t.Errorf("no sys: %v", err)
 	}
-	writeFile(t, root+cpuDir+"/online", "0-3")
+	writeFile(t, root, cpuDir+"/online", "0-3")
 	_, err = ReadTopology(root)
 	wantError(t, "no CPU folders", err, "no CPU is online")
 }
@@ -292,15 +292,15 @@ func FuzzTopologyFiles(f *testing.F) {
 	f.Fuzz(func(t *testing.T, online, pkg, core, node, distance, cache string) {
 		root := t.TempDir()
 		for cpu := range 4 {
-			writeFile(t, root+cpuPath(cpu)+"/topology/package_cpus", pkg)
-			writeFile(t, root+cpuPath(cpu)+"/topology/core_cpus", core)
-			writeFile(t, root+cachePath(cpu, 0)+"/level", "3")
-			writeFile(t, root+cachePath(cpu, 0)+"/shared_cpu_map", cache)
+			writeFile(t, root, cpuPath(cpu)+"/topology/package_cpus", pkg)
+			writeFile(t, root, cpuPath(cpu)+"/topology/core_cpus", core)
+			writeFile(t, root, cachePath(cpu, 0)+"/level", "3")
+			writeFile(t, root, cachePath(cpu, 0)+"/shared_cpu_map", cache)
 		}
-		writeFile(t, root+cpuDir+"/online", online)
-		writeFile(t, root+nodePath(0)+"/cpumap", node)
-		writeFile(t, root+nodePath(0)+"/distance", distance)
-		writeFile(t, root+nodePath(1)+"/distance", distance)
+		writeFile(t, root, cpuDir+"/online", online)
+		writeFile(t, root, nodePath(0)+"/cpumap", node)
+		writeFile(t, root, nodePath(0)+"/distance", distance)
+		writeFile(t, root, nodePath(1)+"/distance", distance)
 		topo := mustRead(t, root)
 		checkShape(t, topo)
 		checkBindings(t, topo, 3)

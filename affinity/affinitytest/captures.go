@@ -8,8 +8,8 @@
 //			topology, err := affinity.ReadTopology(affinitytest.Root(t, name))
 //			…
 //
-// The package does not import affinity, so affinity's own tests can use it. Its unpacking trusts
-// the archives; package capture has the one that does not.
+// The package does not import affinity, so affinity's own tests can use it. It trusts the
+// archives; package capture is for others.
 package affinitytest
 
 import (

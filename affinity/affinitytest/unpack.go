@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // unpack writes the files and symbolic links of an archive below dir.
@@ -25,7 +27,7 @@ func unpack(file, dir string) error {
 			return err
 		}
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := rootfs.Open(dir, rootfs.Native())
 	if err != nil {
 		return err
 	}
@@ -45,28 +47,27 @@ func unpack(file, dir string) error {
 	}
 }
 
-func unpackEntry(root *os.Root, header *tar.Header, content io.Reader) error {
-	name := filepath.Clean(header.Name)
+func unpackEntry(root *rootfs.FS, header *tar.Header, content io.Reader) error {
+	name := path.Clean(header.Name)
+	if header.Typeflag == tar.TypeDir {
+		return root.MkdirAll(name)
+	}
+	if err := root.MkdirAll(path.Dir(name)); err != nil {
+		return err
+	}
 	switch header.Typeflag {
-	case tar.TypeDir:
-		return root.MkdirAll(name, 0o755)
 	case tar.TypeSymlink:
-		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return err
-		}
 		// Some archives have a link twice.
 		if err := root.Symlink(header.Linkname, name); !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	case tar.TypeReg:
-		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return err
-		}
-		data, err := io.ReadAll(content)
+		file, err := root.Create(name)
 		if err != nil {
 			return err
 		}
-		return root.WriteFile(name, data, 0o644)
+		_, err = io.Copy(file, content)
+		return errors.Join(err, file.Close())
 	}
 	return nil
 }

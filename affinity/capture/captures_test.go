@@ -75,7 +75,12 @@ func TestOpenForWindows(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer encoded.Close()
-			want := tree(t, openCapture(t, name, file).Root)
+			native, err := rootfs.Open(openCapture(t, name, file).Root, rootfs.Native())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer native.Close()
+			want := treeOf(t, native)
 			if diff := cmp.Diff(want, treeOf(t, encoded)); diff != "" {
 				t.Errorf("on this system -, as on Windows +:\n%s", diff)
 			}
