@@ -67,6 +67,7 @@ func examine(f *cli.GPUFlags) []doctor.Result {
 	}
 	g.Hung = inv.Source != gpu.SourceNVML && time.Since(begin) >= time.Duration(f.Timeout)
 	g.Plan, g.PlanErr = ordinaryPlan(g)
+	g.Python, g.PythonErr = run.FindPython()
 	return doctor.Examine(doctor.Gather(g))
 }
 

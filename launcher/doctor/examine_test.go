@@ -27,6 +27,7 @@ func healthy() Facts {
 		Given: Given{
 			Inventory: gpu.Inventory{Source: gpu.SourceNVML, Reason: "NVML 12.550.54.15", NVMLVersion: "12.550.54.15", DriverVersion: "550.54.15", CUDAVersion: "12.4", Devices: gpus},
 			Metrics:   Metrics{Address: "127.0.0.1:9750"},
+			Python:    "/usr/bin/python3",
 			Plan:      plan.Plan{Mode: plan.ModeGPU, Reason: "because", Workers: make([]plan.Worker, 2)},
 		},
 		DriverPresent: true, Module: "550.54.15",
@@ -37,7 +38,7 @@ func healthy() Facts {
 		},
 		Localities: map[int]affinity.Locality{0: {NUMANode: 0}, 1: {NUMANode: 1}},
 		Kernel:     "6.1.0-18-amd64", Cgroup: plan.CgroupPlace{Parent: "/sys/fs/cgroup/x"},
-		Python: "/usr/bin/python3", Temporary: Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40, Unused: 1 << 40}},
+		Temporary: Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40, Unused: 1 << 40}},
 		LockedMemory: Limit{Soft: Unlimited, Hard: Unlimited}, OpenFiles: Limit{Soft: 65536, Hard: 65536}, Processes: Limit{Soft: Unlimited, Hard: Unlimited},
 		SharedMemory: Filesystem{Memory: true, SizeBytes: 1 << 34, Unused: 1 << 34},
 	}

@@ -30,6 +30,10 @@ type Given struct {
 	// Plan is what a job would start, unless PlanErr says why it would not start.
 	Plan    plan.Plan
 	PlanErr error
+	// Python is the path of the interpreter that a job would use, unless PythonErr says why
+	// there is none.
+	Python    string
+	PythonErr error
 }
 
 // Metrics is an address on which the caller has tried to listen.
@@ -72,8 +76,6 @@ type Facts struct {
 	PidfdErr  error
 	Cgroup    plan.CgroupPlace
 
-	Python    string // the interpreter's path
-	PythonErr error
 	Temporary Temporary
 
 	LockedMemory, OpenFiles, Processes Limit

@@ -21,7 +21,6 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 )
 
@@ -48,7 +47,6 @@ func Gather(g Given) Facts {
 	f.KernelErr = unix.Uname(&name)
 	f.Kernel = unix.ByteSliceToString(name.Release[:])
 	f.PidfdErr = tryPidfd()
-	f.Python, f.PythonErr = findPython(f.variable("PYTHON_EXEC"))
 	f.Temporary = tryTemporary(f.variable("TMPDIR"))
 	f.LockedMemory, f.Processes = readLimit(unix.RLIMIT_MEMLOCK), readLimit(unix.RLIMIT_NPROC)
 	f.OpenFiles = readOpenFiles()
@@ -177,15 +175,6 @@ func tryPidfd() error {
 	}
 	defer unix.Close(fd)
 	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(fd, 0, nil, 0))
-}
-
-// findPython returns the interpreter that a job would use.
-func findPython(chosen string) (string, error) {
-	argv, err := launcher.Command{Args: []string{"module"}, Module: true, Python: chosen}.Resolve()
-	if err != nil {
-		return "", err
-	}
-	return argv[0], nil
 }
 
 // tryTemporary creates a folder in TMPDIR as a job would, and removes it.

@@ -111,3 +111,12 @@ func Resolve(f *cli.PlanFlags, args []string) ([]string, error) {
 	}
 	return argv, err
 }
+
+// FindPython gives the path of the interpreter that a job would use.
+func FindPython() (string, error) {
+	argv, err := Resolve(&cli.PlanFlags{Module: true}, []string{"module"})
+	if err != nil {
+		return "", err
+	}
+	return argv[0], nil
+}
