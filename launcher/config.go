@@ -36,6 +36,25 @@ func ParseStartMethod(s string) (StartMethod, error) {
 	return "", fmt.Errorf("%q is not a start method: use exec or forkserver", s)
 }
 
+// OutputMode says what becomes of the workers' standard output and error.
+type OutputMode string
+
+const (
+	// OutputPrefix writes them line by line, each with its rank in front.
+	OutputPrefix OutputMode = "prefix"
+	// OutputInherit gives the launcher's own descriptors to the workers.
+	OutputInherit OutputMode = "inherit"
+)
+
+// ParseOutputMode reads "prefix" or "inherit".
+func ParseOutputMode(s string) (OutputMode, error) {
+	switch m := OutputMode(s); m {
+	case OutputPrefix, OutputInherit:
+		return m, nil
+	}
+	return "", fmt.Errorf("%q is not an output mode: use prefix or inherit", s)
+}
+
 // GPUs is what a job asks of the machine's GPUs.
 type GPUs = monitor.GPUs
 

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
@@ -57,7 +58,9 @@ func (e *ExitedError) Error() string {
 	return fmt.Sprintf("%s %s", e.who(), ExitStatus{Code: e.ExitCode, Signal: e.Signal})
 }
 
-func (e *StoppedError) Error() string { return "the job was stopped with " + SignalName(e.Signal) }
+func (e *StoppedError) Error() string {
+	return "the job was stopped with " + process.SignalName(e.Signal)
+}
 
 func (f WorkerFailure) who() string { return fmt.Sprintf("rank %d (pid %d)", f.Rank, f.PID) }
 

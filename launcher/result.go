@@ -20,9 +20,6 @@ import (
 // ExitStatus says how a process ended.
 type ExitStatus = process.ExitStatus
 
-// SignalName is a signal's name, as "SIGTERM".
-func SignalName(sig syscall.Signal) string { return process.SignalName(sig) }
-
 // Result is how a job, or one attempt at it, ended.
 type Result struct {
 	// Report is all that can be told to others. Its ExitCode is what the launcher exits
@@ -79,7 +76,7 @@ func (a *Attempt) settle() {
 	case len(r.Unkillable) > 0:
 		r.ExitCode = 125
 	case a.asked:
-		r.Signal, r.ExitCode = SignalName(a.signal), 128+int(a.signal)
+		r.Signal, r.ExitCode = process.SignalName(a.signal), 128+int(a.signal)
 	}
 	r.Sort()
 	a.result = r

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
@@ -116,7 +117,7 @@ func (j *job) once() (r Result, ended bool) {
 // stopped records in a result why the job was stopped, if it was.
 func (j *job) stopped(r Result) Result {
 	if first, stopped := j.sup.Stopped(); stopped {
-		r.Signal = SignalName(first.Signal)
+		r.Signal = process.SignalName(first.Signal)
 		if first.Err != nil {
 			r.fail(first.Err)
 			r.Signal = ""

@@ -38,7 +38,7 @@ func healthy() Facts {
 		},
 		Localities: map[int]affinity.Locality{0: {NUMANode: 0}, 1: {NUMANode: 1}},
 		Kernel:     "6.1.0-18-amd64", Cgroup: plan.CgroupPlace{Parent: "/sys/fs/cgroup/x"},
-		Temporary: Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40, Unused: 1 << 40}},
+		Temporary:    Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40, Unused: 1 << 40}},
 		LockedMemory: Limit{Soft: Unlimited, Hard: Unlimited}, OpenFiles: Limit{Soft: 65536, Hard: 65536}, Processes: Limit{Soft: Unlimited, Hard: Unlimited},
 		SharedMemory: Filesystem{Memory: true, SizeBytes: 1 << 34, Unused: 1 << 34},
 	}
