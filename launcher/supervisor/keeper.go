@@ -24,8 +24,6 @@ func Connect(fd string) (*Supervisor, error) {
 		return nil, errors.New("supervise is started by gpulaunch run, not by hand: use gpulaunch run")
 	}
 	unix.CloseOnExec(n)
-	// Started from /proc/self/exe, this process would be called exe in ps and top.
-	_ = os.WriteFile("/proc/self/comm", []byte("gpulaunch"), 0)
 	direct := make(chan os.Signal, 64)
 	// At once: the first would print a trace, the second stop this process alone.
 	signal.Notify(direct, unix.SIGQUIT, unix.SIGTSTP)
@@ -48,6 +46,8 @@ func (s *Supervisor) loop(direct chan os.Signal) {
 	// The other signals are not subscribed to on the way to the first worker: it takes a
 	// while, and until then a signal ends this process, which has started nothing yet.
 	link.Listen(direct, direct) // one that is lost here comes over the link, too
+	// Nor is this: started from /proc/self/exe, the process is called exe in ps and top.
+	_ = os.WriteFile("/proc/self/comm", []byte("gpulaunch"), 0)
 	said := make(chan byte, 64)
 	go s.readLink(said)
 	for {

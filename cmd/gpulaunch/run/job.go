@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
@@ -23,16 +24,28 @@ type Job struct {
 	sup     *supervisor.Supervisor
 	out     *console
 	metrics metrics
+
+	begin    sync.Once
+	launched chan struct{} // closed when all workers have been started, or none will be
+	starting int           // workers that have not been started yet
 }
 
 // Begin runs a job in a goroutine that ends the process. fd is the link to the keeper and
 // started is when that began, in nanoseconds since the epoch; args is the command line
 // behind gpulaunch run.
 func Begin(fd, started string, args []string) *Job {
-	j := &Job{begun: parseTime(started)}
+	j := &Job{begun: parseTime(started), launched: make(chan struct{})}
 	j.metrics.attached = make(chan Metrics, 1)
 	go j.main(fd, args)
 	return j
+}
+
+// AwaitLaunch waits until all workers have been started, but no longer than the limit.
+func (j *Job) AwaitLaunch(limit time.Duration) {
+	select {
+	case <-j.launched:
+	case <-time.After(limit):
+	}
 }
 
 // main is the whole life of the job.

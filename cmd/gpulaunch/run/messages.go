@@ -48,6 +48,7 @@ func devices(p plan.Plan) string {
 // observe tells metrics and the user what happens.
 func (j *Job) observe(e launcher.Event) {
 	j.metrics.take(e)
+	j.countLaunched(e)
 	if j.quiet {
 		return
 	}
@@ -58,6 +59,19 @@ func (j *Job) observe(e launcher.Event) {
 		j.out.say(e.Template.String())
 	case launcher.GPUEventsSilent:
 		j.out.say("XIDs will not be told: " + e.Text)
+	}
+}
+
+// countLaunched notices when all workers have been started.
+func (j *Job) countLaunched(e launcher.Event) {
+	switch e.Kind {
+	case launcher.JobStarted:
+		j.starting = len(e.Plan.Workers)
+	case launcher.WorkerStarted:
+		j.starting--
+	}
+	if j.starting == 0 || e.Kind == launcher.JobStopping || e.Kind == launcher.JobEnded {
+		j.begin.Do(func() { close(j.launched) })
 	}
 }
 

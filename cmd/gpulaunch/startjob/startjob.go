@@ -4,13 +4,15 @@
 // program is initialised.
 //
 // What serves metrics takes longer to be initialised than a worker to start. So the job runs
-// in a goroutine from here on, and main attaches metrics to it when they are ready. What
-// package run imports is initialised before this package; the Go specification permits an
-// init function to start goroutines that run concurrently with the rest of initialisation.
+// in a goroutine from here on, the rest of the program is initialised when it has started
+// its workers, and main then attaches metrics to it. What package run imports is initialised
+// before this package; the Go specification permits an init function to start goroutines
+// that run concurrently with the rest of initialisation.
 package startjob
 
 import (
 	"os"
+	"time"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
 	"github.com/gpulaunch/gpulaunch/launcher/keeper"
@@ -19,8 +21,13 @@ import (
 // Job is the job of this process, nil if this is not a supervisor.
 var Job *run.Job
 
+// patience is how long the rest of the program waits for the job to start its workers: many
+// workers take long, and GPUs may have to be waited for.
+const patience = 100 * time.Millisecond
+
 func init() {
 	if link, started, args, ok := keeper.SupervisorArgs(os.Args); ok {
 		Job = run.Begin(link, started, args)
+		Job.AwaitLaunch(patience)
 	}
 }

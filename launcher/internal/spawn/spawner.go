@@ -25,14 +25,12 @@ type Spawner struct {
 	released chan struct{}
 }
 
-// New starts the thread.
+// New starts the thread, and does not wait for it.
 func New() *Spawner {
 	s := &Spawner{
 		work: make(chan func(), 16), done: make(chan struct{}), released: make(chan struct{}, 1),
 	}
-	ready := make(chan struct{})
-	go s.run(ready)
-	<-ready
+	go s.run(nil)
 	return s
 }
 
@@ -46,24 +44,26 @@ func (s *Spawner) Close() {
 func (s *Spawner) Released() <-chan struct{} { return s.released }
 
 // run is the thread. Its goroutine ends locked, which makes the Go runtime end the thread
-// rather than give one with a changed signal mask to other goroutines.
-func (s *Spawner) run(ready chan struct{}) {
+// rather than give one with a changed signal mask to other goroutines. locked, unless nil,
+// is closed when the goroutine has its thread.
+func (s *Spawner) run(locked chan struct{}) {
 	runtime.LockOSThread()
+	if locked != nil {
+		close(locked)
+	}
 	if unix.Gettid() == unix.Getpid() {
 		// The main thread cannot be ended without hanging the process's exit status.
 		// While this goroutine holds it, a new one gets another thread.
-		held := make(chan struct{})
-		go s.run(held)
-		<-held
+		moved := make(chan struct{})
+		go s.run(moved)
+		<-moved
 		runtime.UnlockOSThread()
-		close(ready)
 		return
 	}
 	defer close(s.done)
 	// A launcher started with blocked signals must not hand them down.
 	var none unix.Sigset_t
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil) // fails only on a wrong "how"
-	close(ready)
 	for f := range s.work {
 		f()
 	}
