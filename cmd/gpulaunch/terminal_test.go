@@ -165,7 +165,7 @@ func TestCtrlCTwice(t *testing.T) {
 	pid := x.await(`ready (\d+)`)
 	x.write("\x03")
 	x.await("SIGINT: stopping 1 worker")
-	launchertest.AnotherWish()
+	launchertest.AwaitSignalWindow()
 	x.write("\x03")
 	x.await("asked again: killing what is left")
 	x.write("echo code $?\n")
