@@ -67,7 +67,7 @@ var parsed = map[string]struct {
 		Record{Message: "x"}},
 	"other capitals":     {`{"message": "x", "Message": 5, "ERRORCODE": 3}`, Record{Message: "x"}},
 	"a repeated message": {`{"message": "a", "message": "b"}`, Record{Message: "b"}},
-	"the deepest nesting": {" \n{\"x\": " + deep(9000) + `, "message": "x"} `,
+	"a deep nesting": {" \n{\"x\": " + deep(9000) + `, "message": "x"} `,
 		Record{Message: "x"}},
 
 	"a call stack of another language": {exception(`, "extraInfo": {"cpp_callstack": "frame"}`),
