@@ -6,15 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Apply binds the calling thread to cpus and returns what binds it as before. The caller has locked the goroutine to the
-// thread (runtime.LockOSThread) and calls restore on the same thread.
+// Apply binds the calling thread to cpus. It returns a function that restores the previous binding.
+// The caller must have locked the goroutine to its thread (runtime.LockOSThread), and must call
+// restore on the same thread.
 //
-// The kernel gives the mask to every process and thread that this one starts afterwards, and keeps it over execve
-// (sched_setaffinity(2)). CPUs that are offline or that the cpuset cgroup does not allow are dropped without a word as
-// long as one is left; with none left the call fails with EINVAL.
+// Processes and threads that this thread starts afterwards inherit the binding, and execve keeps it
+// (sched_setaffinity(2)). The kernel silently drops CPUs that are offline or that the cpuset cgroup
+// does not allow. If none is left, Apply fails with EINVAL.
 func Apply(cpus CPUSet) (restore func() error, err error) {
 	if cpus.IsEmpty() {
-		return nil, fmt.Errorf("cannot bind a thread to no CPU at all")
+		return nil, fmt.Errorf("cannot bind a thread to an empty set of CPUs")
 	}
 	before, err := Current(0)
 	if err != nil {
@@ -32,15 +33,18 @@ func setAffinity(cpus CPUSet) error {
 		mask.Set(cpu)
 	}
 	if err := unix.SchedSetaffinityDynamic(0, mask); err != nil {
-		return fmt.Errorf("cannot bind the thread to CPUs %s: %w; are they online and allowed by the cpuset cgroup?", cpus, err)
+		return fmt.Errorf("cannot bind the thread to CPUs %s: %w; check that one of them is "+
+			"online and allowed by the cpuset cgroup", cpus, err)
 	}
 	return nil
 }
 
-// Current returns the CPUs that the thread with this ID may run on, 0 being the calling thread (sched_getaffinity(2)). A
-// process ID stands for the process's main thread. The error wraps ESRCH when there is no such thread.
+// Current returns the CPUs that the thread with this ID may run on (sched_getaffinity(2)). The ID 0
+// means the calling thread, and a process ID means the process's main thread. If there is no such
+// thread, the error wraps ESRCH.
 func Current(pid int) (CPUSet, error) {
-	// The kernel refuses a mask shorter than its own with EINVAL, and its own length is told nowhere.
+	// The kernel refuses a mask that is shorter than its own with EINVAL, and nothing tells how
+	// long that one is.
 	for size := 1024; ; size *= 2 {
 		mask := unix.NewCPUSet(size)
 		err := unix.SchedGetaffinityDynamic(pid, mask)

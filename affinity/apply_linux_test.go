@@ -25,16 +25,15 @@ func allowedInStatus(file string) (string, error) {
 	return "", fmt.Errorf("no Cpus_allowed_list in %s", file)
 }
 
-// childJobs are what the re-executed test binary can do, by the value of childVariable.
-var childJobs = map[string]func() error{
-	"cpus": func() error {
+func init() {
+	childJobs["cpus"] = func() error {
 		list, err := allowedInStatus("/proc/self/status")
 		fmt.Print(list)
 		return err
-	},
-	"memory":  printMemory,
-	"threads": func() error { return runThreads("") },
-	"stray":   func() error { return runThreads(os.Getenv(strayVariable)) },
+	}
+	childJobs["memory"] = printMemory
+	childJobs["threads"] = func() error { return runThreads("") }
+	childJobs["stray"] = func() error { return runThreads(os.Getenv(strayVariable)) }
 }
 
 // childOutput starts a child from the calling thread and returns what it prints.
@@ -50,7 +49,7 @@ func childOutput(t *testing.T, job string) string {
 	return string(out)
 }
 
-// childCPUs starts a child from the calling thread and returns the CPUs that the kernel lets it use.
+// childCPUs starts a child from the calling thread and returns the CPUs that the child may use.
 func childCPUs(t *testing.T) string {
 	t.Helper()
 	return childOutput(t, "cpus")
@@ -71,7 +70,8 @@ func TestApply(t *testing.T) {
 	if now, err := Current(0); err != nil || !now.Equal(one) {
 		t.Errorf("bound to %s, the kernel says %s, %v", one, now, err)
 	}
-	if list, err := allowedInStatus("/proc/thread-self/status"); err != nil || list != one.String() {
+	list, err := allowedInStatus("/proc/thread-self/status")
+	if err != nil || list != one.String() {
 		t.Errorf("bound to %s, /proc says %q, %v", one, list, err)
 	}
 	if got := childCPUs(t); got != one.String() {
@@ -83,7 +83,7 @@ func TestApply(t *testing.T) {
 	if now, err := Current(0); err != nil || !now.Equal(before) {
 		t.Errorf("restored to %s, the kernel says %s, %v", before, now, err)
 	}
-	// Without Apply a child has more than one CPU: the test above can tell the difference.
+	// Without Apply, a child has more than one CPU, so the test above can tell the difference.
 	if before.Len() < 2 {
 		t.Skipf("only one CPU (%s): binding to it cannot be told from not binding", before)
 	}
@@ -119,4 +119,11 @@ func TestReadTopologyLive(t *testing.T) {
 		t.Errorf("allowed %s of %s, the kernel says %s", topo.Allowed, topo.Online, mine)
 	}
 	checkShape(t, topo)
+}
+
+func TestReadQuotaLive(t *testing.T) {
+	cpus, limited, err := ReadQuota("/")
+	if err != nil || limited != (cpus > 0) {
+		t.Errorf("%v, %v, %v", cpus, limited, err)
+	}
 }

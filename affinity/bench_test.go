@@ -32,7 +32,7 @@ func readAndBind(b *testing.B, root string, addresses []string) {
 		}
 		locs = append(locs, loc)
 	}
-	bindings, warnings, err := topo.Bind(ModeExclusive, locs)
+	bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), locs)
 	if err != nil || len(warnings) > 0 || len(bindings) != len(addresses) {
 		b.Fatal(len(bindings), warnings, err)
 	}
@@ -47,7 +47,7 @@ func BenchmarkBind(b *testing.B) {
 		locs = append(locs, Locality{NUMANode: node})
 	}
 	for b.Loop() {
-		if _, _, err := topo.Bind(ModeExclusive, locs); err != nil {
+		if _, _, err := topo.BindAll(inMode(ModeExclusive), locs); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -2,51 +2,49 @@ package affinity
 
 import "fmt"
 
-// Binding is what one worker gets.
+// Binding is where one worker runs.
 type Binding struct {
-	// CPUs are what the worker is bound to. Never empty; in mode none all allowed CPUs.
+	// CPUs are the CPUs that the worker is bound to: at least one, and all allowed CPUs in mode
+	// none.
 	CPUs CPUSet `json:"cpus"`
-	// Nodes are the NUMA nodes that the CPUs belong to, ascending.
+	// Nodes are the NUMA nodes of the CPUs, in ascending order.
 	Nodes []int `json:"numa_nodes"`
-	// Threads is a good number of threads for computing (OMP_NUM_THREADS): the physical cores of the CPUs, each divided
-	// by the number of workers on it, rounded down, at least 1.
+	// Threads is how many threads the worker should compute with (OMP_NUM_THREADS): the number of
+	// its physical cores, where a core that n workers share counts as 1/n. It is rounded down, but
+	// is at least 1.
 	Threads int `json:"threads"`
 }
 
-// Request is how workers are to be bound.
+// Request says how to bind workers.
 type Request struct {
 	Policy
-	// Threads leaves out hardware threads at the end, whatever the mode; in mode none, which binds nothing, it is
-	// ignored with a warning.
+	// Threads chooses among the hardware threads of the CPUs that a worker gets by its mode. In
+	// mode none, which binds nothing, it is ignored with a warning.
 	Threads Threads
-	// Strict makes it an error that none of the CPUs near a device is allowed.
+	// Strict makes it an error if none of the CPUs near a device is allowed.
 	Strict bool
 }
 
-// Bind is [Topology.BindAll] with nothing but a mode.
-func (t *Topology) Bind(mode Mode, locs []Locality) (bindings []Binding, warnings []string, err error) {
-	return t.BindAll(Request{Policy: Policy{Mode: mode}}, locs)
-}
-
-// BindCPUOnly is [Topology.SpreadAll] with nothing but a mode.
-func (t *Topology) BindCPUOnly(mode Mode, workers int) (bindings []Binding, warnings []string, err error) {
-	return t.SpreadAll(Request{Policy: Policy{Mode: mode}}, workers)
-}
-
-// BindAll decides the CPUs of workers that have a device, one for each locality, in their order.
+// BindAll returns a binding for each worker that has a device. There is one worker for each
+// locality, in the same order.
 //
-// A device's CPUs are those near it that are allowed. When none of these is, they widen to its NUMA node, its package
-// and the whole machine, or with Strict it fails. In mode exclusive the workers whose devices have the same CPUs get
-// disjoint runs of whole cores of them. Where devices' CPUs overlap without being the same, the cores are divided as
-// evenly as the sets permit. Nobody shares a core as long as each can have one of its own. Mode single gives each one
-// core of those that it would have in mode exclusive; workers that are more than the cores take these in turn.
+// A worker gets CPUs from those near its device that are allowed. If none of these is allowed, they
+// are those of the device's NUMA node, else of its package, else of the whole machine; with Strict
+// it is an error. In mode exclusive, workers whose devices have the same CPUs get disjoint runs of
+// whole cores. If the CPUs of devices overlap without being the same, the cores are divided as
+// evenly as possible. No worker shares a core as long as each can have one of its own. In mode
+// single, every worker gets one core out of those that it would get in mode exclusive; if there are
+// more workers than cores, they take the cores in turn.
 //
-// Each warning is one line that names the devices. It fails when the request is not valid or no CPU is allowed.
-func (t *Topology) BindAll(req Request, locs []Locality) (bindings []Binding, warnings []string, err error) {
+// Each warning is one line that names the devices. BindAll fails if the request is invalid or no
+// CPU is allowed.
+func (t *Topology) BindAll(
+	req Request, locs []Locality,
+) (bindings []Binding, warnings []string, err error) {
 	if err := t.check(req, len(locs)); err != nil {
 		return nil, nil, err
 	}
-	m := t.machine()
+	tree := t.tree()
 	sets, warnings, err := t.nearSets(req, locs)
 	if err != nil {
 		return nil, nil, err
@@ -54,40 +52,46 @@ func (t *Topology) BindAll(req Request, locs []Locality) (bindings []Binding, wa
 	var more []string
 	switch req.Mode {
 	case ModeExclusive:
-		sets = exclusive(m, sets)
+		sets = exclusive(tree, sets)
 	case ModeSingle:
-		sets = single(m, sets)
+		sets = single(tree, sets)
 	case ModeCoreComplex:
-		sets, more = t.takeComplexes(sets, locs)
+		sets, more = t.assignComplexes(sets, locs)
 	}
-	bindings, shared := t.bindings(req, m, sets)
+	bindings, shared := t.bindings(req, tree, sets)
 	return bindings, append(append(warnings, more...), shared...), nil
 }
 
-// SpreadAll decides the CPUs of workers without a device. They are spread over the machine's tree: package, NUMA node,
-// L3, core. In mode exclusive each gets its part of the tree, in the modes node and socket all allowed CPUs of the NUMA
-// nodes or packages that its part touches. The parts are hwloc's, which may share a core where the branches of the tree
-// are very unequal, as well as where there are more workers than cores; in mode exclusive a warning says so. In the
-// modes core-complex and single each gets one L3 or one core, at equal steps through all of them in the tree's order, or
-// in turn where the workers are more.
+// SpreadAll returns bindings for workers without a device. It spreads them over the machine's tree
+// of packages, NUMA nodes, L3s and cores, so that each gets a part of it.
 //
-// Each warning is one line. It fails when the request is not valid, there is no worker or no CPU is allowed.
-func (t *Topology) SpreadAll(req Request, workers int) (bindings []Binding, warnings []string, err error) {
+// In mode exclusive, a worker is bound to its part. In the modes node and socket, it is bound to
+// all allowed CPUs of the NUMA nodes or packages that its part has CPUs of. The parts are those of
+// hwloc-distrib. They may share a core if there are more workers than cores, and also if some
+// branches of the tree are much larger than others; in mode exclusive, a warning says so. In the
+// modes core-complex and single, a worker gets one L3 or one core. These are evenly spaced in the
+// tree's order, and workers take them in turn if there are more workers.
+//
+// Each warning is one line. SpreadAll fails if the request is invalid, there is no worker or no CPU
+// is allowed.
+func (t *Topology) SpreadAll(
+	req Request, workers int,
+) (bindings []Binding, warnings []string, err error) {
 	if workers < 1 {
-		return nil, nil, fmt.Errorf("cannot bind %d workers; there must be at least one", workers)
+		return nil, nil, fmt.Errorf("cannot bind %d workers: there must be at least one", workers)
 	}
 	if err := t.check(req, workers); err != nil {
 		return nil, nil, err
 	}
-	m := t.machine()
-	sets, warnings := t.spreadSets(req, m, workers)
-	bindings, shared := t.bindings(req, m, sets)
+	tree := t.tree()
+	sets, warnings := t.spreadSets(req, tree, workers)
+	bindings, shared := t.bindings(req, tree, sets)
 	return bindings, append(warnings, shared...), nil
 }
 
 func (t *Topology) check(req Request, workers int) error {
 	if t.Allowed.IsEmpty() {
-		return fmt.Errorf("no CPU is allowed to this process (online: %s)", t.Online)
+		return fmt.Errorf("this process may not use any CPU (online: %s)", t.Online)
 	}
 	if req.Threads != "" {
 		if _, err := ParseThreads(string(req.Threads)); err != nil {
@@ -101,8 +105,10 @@ func (t *Topology) check(req Request, workers int) error {
 	return err
 }
 
-// nearSets returns the CPUs that each worker's share is taken from.
-func (t *Topology) nearSets(req Request, locs []Locality) (sets []CPUSet, warnings []string, err error) {
+// nearSets returns, for each worker, the CPUs that its own are then taken from.
+func (t *Topology) nearSets(
+	req Request, locs []Locality,
+) (sets []CPUSet, warnings []string, err error) {
 	sets = make([]CPUSet, len(locs))
 	for i, loc := range locs {
 		switch req.Mode {
@@ -112,11 +118,11 @@ func (t *Topology) nearSets(req Request, locs []Locality) (sets []CPUSet, warnin
 			sets[i] = req.Map[i]
 		default:
 			loc.Name = nameOf(loc, i)
-			var warned []string
-			if sets[i], warned, err = t.resolve(req, loc); err != nil {
+			var more []string
+			if sets[i], more, err = t.resolve(req, loc); err != nil {
 				return nil, nil, err
 			}
-			warnings = append(warnings, warned...)
+			warnings = append(warnings, more...)
 		}
 	}
 	return sets, warnings, nil
@@ -129,20 +135,22 @@ func nameOf(loc Locality, worker int) string {
 	return fmt.Sprintf("device %d", worker)
 }
 
-// spreadSets returns the sets of workers without a device, before hardware threads are left out.
-func (t *Topology) spreadSets(req Request, m machine, workers int) (sets []CPUSet, warnings []string) {
+// spreadSets returns the CPUs of workers without a device, with all hardware threads.
+func (t *Topology) spreadSets(
+	req Request, tree cpuTree, workers int,
+) (sets []CPUSet, warnings []string) {
 	switch req.Mode {
 	case ModeMap:
 		return req.Map[:workers], nil
 	case ModeSingle:
-		return steps(leaves(m.part(t.Allowed).cores()), workers), nil
+		return pickEvenly(cpuSets(tree.restrict(t.Allowed).cores()), workers), nil
 	case ModeCoreComplex:
 		if l3s := t.complexesInOrder(); len(l3s) > 0 {
-			return steps(l3s, workers), nil
+			return pickEvenly(l3s, workers), nil
 		}
 		warnings = []string{"no L3 cache is known on this machine; binding to NUMA nodes instead"}
 	}
-	sets = distribute([]*domain{m.part(t.Allowed)}, workers)
+	sets = distribute([]*domain{tree.restrict(t.Allowed)}, workers)
 	for i := range sets {
 		switch req.Mode {
 		case ModeNone:
@@ -156,7 +164,7 @@ func (t *Topology) spreadSets(req Request, m machine, workers int) (sets []CPUSe
 	return sets, warnings
 }
 
-// wholeNodes returns set with all CPUs of the nodes that it touches.
+// wholeNodes returns set and all CPUs of the nodes that it has CPUs of.
 func (t *Topology) wholeNodes(set CPUSet) CPUSet {
 	whole := set
 	for _, n := range t.Nodes {
@@ -167,7 +175,7 @@ func (t *Topology) wholeNodes(set CPUSet) CPUSet {
 	return whole
 }
 
-// wholePackages returns set with all CPUs of the packages that it touches.
+// wholePackages returns set and all CPUs of the packages that it has CPUs of.
 func (t *Topology) wholePackages(set CPUSet) CPUSet {
 	whole := set
 	for _, p := range t.Packages {
@@ -178,8 +186,10 @@ func (t *Topology) wholePackages(set CPUSet) CPUSet {
 	return whole
 }
 
-func (t *Topology) bindings(req Request, m machine, sets []CPUSet) (bindings []Binding, warnings []string) {
-	use := newCoreUse(m.root.cores(), sets)
+func (t *Topology) bindings(
+	req Request, tree cpuTree, sets []CPUSet,
+) (bindings []Binding, warnings []string) {
+	use := newCoreUse(tree.root.cores(), sets)
 	bindings = make([]Binding, len(sets))
 	for i, set := range sets {
 		if req.Threads == ThreadsOnePerCore && req.Mode != ModeNone {
@@ -188,7 +198,8 @@ func (t *Topology) bindings(req Request, m machine, sets []CPUSet) (bindings []B
 		bindings[i] = Binding{CPUs: set, Nodes: t.nodesOf(set), Threads: use.threads(set)}
 	}
 	if req.Threads == ThreadsOnePerCore && req.Mode == ModeNone {
-		warnings = append(warnings, "one hardware thread per core is not done in affinity mode none, which binds nothing")
+		warnings = append(warnings, "ignoring the choice of one hardware thread per core: "+
+			"affinity mode none binds nothing")
 	}
 	used, shared := use.shared()
 	if shared > 0 && (req.Mode == ModeExclusive || req.Mode == ModeSingle) {
@@ -205,6 +216,6 @@ func sharedWarning(mode Mode, workers, used, shared int) string {
 	if shared == 1 {
 		verb = "is"
 	}
-	return fmt.Sprintf("%d workers cannot %s: of the %d cores that they use, %d %s shared; start fewer workers",
-		workers, what, used, shared, verb)
+	return fmt.Sprintf("%d workers cannot %s: of the %d cores that they use, %d %s shared; "+
+		"start fewer workers", workers, what, used, shared, verb)
 }

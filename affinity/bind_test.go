@@ -7,14 +7,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// offlineSiblings has the shape of hwloc's capture 16em64t-4s2c2t-offlines: CPUs 2, 5, 13 and 14 are offline.
+// inMode returns a request for nothing but a mode.
+func inMode(mode Mode) Request { return Request{Policy: Policy{Mode: mode}} }
+
+// offlineSiblings has the shape of hwloc's capture 16em64t-4s2c2t-offlines: CPUs 2, 5, 13 and 14
+// are offline.
 var offlineSiblings = synthetic{
 	noOnlineFile: true,
 	cores:        []string{"0,8", "4,12", "1,9", "3,11", "7,15", "6", "10"},
 	packages:     []string{"0,4,8,12", "1,9", "6,10", "3,7,11,15"},
 	files: map[string]string{
-		cpuPath(2) + "/online": "0", cpuPath(5) + "/online": "0", cpuPath(13) + "/online": "0", cpuPath(14) + "/online": "0",
-		cpuPath(1) + "/online": "1",
+		cpuPath(1) + "/online":  "1",
+		cpuPath(2) + "/online":  "0",
+		cpuPath(5) + "/online":  "0",
+		cpuPath(13) + "/online": "0",
+		cpuPath(14) + "/online": "0",
 	},
 }
 
@@ -22,7 +29,8 @@ var offlineSiblings = synthetic{
 func cgroup2() synthetic {
 	m := grid(4, 2, 4, 1)
 	m.files = map[string]string{
-		"/proc/mounts":                      "proc /proc proc rw 0 0\ncgroup2 /cgroup cgroup2 rw 0 0",
+		"/proc/mounts": "proc /proc proc rw 0 0\n" +
+			"cgroup2 /cgroup cgroup2 rw 0 0",
 		"/proc/self/cgroup":                 "0::/job",
 		"/cgroup/cgroup.controllers":        "cpuset cpu io",
 		"/cgroup/cpuset.cpus.effective":     "0-31",
@@ -31,7 +39,7 @@ func cgroup2() synthetic {
 	return m
 }
 
-// coresOnly leaves out what makes many files.
+// coresOnly leaves out the parts of a machine that take many files.
 func coresOnly(m synthetic) synthetic {
 	return synthetic{cores: m.cores, nodes: m.nodes}
 }
@@ -50,13 +58,18 @@ func TestExclusiveWorkedExamples(t *testing.T) {
 		workers int
 		want    string
 	}{
-		{"all devices on one of two nodes", grid(2, 1, 8, 2), Locality{NUMANode: 0}, 8, "0,16 1,17 2,18 3,19 4,20 5,21 6,22 7,23"},
-		{"four threads a core", power, Locality{NUMANode: -1, CPUs: parseList(t, "0-15")}, 3, "0-3 4-7 8-15"},
-		{"offline siblings", offlineSiblings, Locality{NUMANode: -1}, 4, "0,8 1,4,9,12 3,11 6-7,10,15"},
+		{"all devices on one of two nodes", grid(2, 1, 8, 2), Locality{NUMANode: 0}, 8,
+			"0,16 1,17 2,18 3,19 4,20 5,21 6,22 7,23"},
+		{"four threads a core", power, Locality{NUMANode: -1, CPUs: parseList(t, "0-15")}, 3,
+			"0-3 4-7 8-15"},
+		{"offline siblings", offlineSiblings, Locality{NUMANode: -1}, 4,
+			"0,8 1,4,9,12 3,11 6-7,10,15"},
 		{"cgroup", cgroup2(), Locality{NUMANode: -1}, 2, "0-2 3-5"},
-		{"as many devices as unequal cores", synthetic{cores: []string{"0-3", "4"}}, Locality{NUMANode: -1}, 2, "0-3 4"},
+		{"as many devices as unequal cores", synthetic{cores: []string{"0-3", "4"}},
+			Locality{NUMANode: -1}, 2, "0-3 4"},
 		{"more devices than cores", grid(1, 1, 2, 2), Locality{NUMANode: 0}, 3, "0,2 0,2 1,3"},
-		{"more than 1024 CPUs", coresOnly(grid(2, 1, 320, 2)), Locality{NUMANode: 1}, 2, "320-479,960-1119 480-639,1120-1279"},
+		{"more than 1024 CPUs", coresOnly(grid(2, 1, 320, 2)), Locality{NUMANode: 1}, 2,
+			"320-479,960-1119 480-639,1120-1279"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			topo := mustRead(t, test.machine.write(t))
@@ -64,7 +77,7 @@ func TestExclusiveWorkedExamples(t *testing.T) {
 			for i := range locs {
 				locs[i] = test.loc
 			}
-			bindings, _, err := topo.Bind(ModeExclusive, locs)
+			bindings, _, err := topo.BindAll(inMode(ModeExclusive), locs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,16 +96,22 @@ func TestBindModes(t *testing.T) {
 		want []Binding
 	}{
 		{ModeNone, []Binding{
-			{topo.Allowed, []int{0, 1}, 2}, {topo.Allowed, []int{0, 1}, 2}, {topo.Allowed, []int{0, 1}, 2},
+			{topo.Allowed, []int{0, 1}, 2},
+			{topo.Allowed, []int{0, 1}, 2},
+			{topo.Allowed, []int{0, 1}, 2},
 		}},
 		{ModeNode, []Binding{
-			{parseList(t, "0-3,8-11"), []int{0}, 2}, {parseList(t, "0-3,8-11"), []int{0}, 2}, {parseList(t, "4-7,12-15"), []int{1}, 4},
+			{parseList(t, "0-3,8-11"), []int{0}, 2},
+			{parseList(t, "0-3,8-11"), []int{0}, 2},
+			{parseList(t, "4-7,12-15"), []int{1}, 4},
 		}},
 		{ModeExclusive, []Binding{
-			{parseList(t, "0-1,8-9"), []int{0}, 2}, {parseList(t, "2-3,10-11"), []int{0}, 2}, {parseList(t, "4-7,12-15"), []int{1}, 4},
+			{parseList(t, "0-1,8-9"), []int{0}, 2},
+			{parseList(t, "2-3,10-11"), []int{0}, 2},
+			{parseList(t, "4-7,12-15"), []int{1}, 4},
 		}},
 	} {
-		got, warnings, err := topo.Bind(test.mode, locs)
+		got, warnings, err := topo.BindAll(inMode(test.mode), locs)
 		if err != nil || len(warnings) > 0 {
 			t.Errorf("%s: warnings %q, error %v", test.mode, warnings, err)
 		}
@@ -102,7 +121,7 @@ func TestBindModes(t *testing.T) {
 	}
 }
 
-func TestBindCPUOnly(t *testing.T) {
+func TestSpreadAllInMode(t *testing.T) {
 	topo := mustRead(t, grid(2, 2, 2, 2).write(t)) // node n has the cores 2n and 2n+1
 	for _, test := range []struct {
 		mode    Mode
@@ -113,37 +132,42 @@ func TestBindCPUOnly(t *testing.T) {
 	}{
 		{ModeNone, 2, "0-15 0-15", 4, ""},
 		{ModeNode, 2, "0-3,8-11 4-7,12-15", 4, ""},
-		{ModeNode, 8, "0-1,8-9 0-1,8-9 2-3,10-11 2-3,10-11 4-5,12-13 4-5,12-13 6-7,14-15 6-7,14-15", 1, ""},
+		{ModeNode, 8, "0-1,8-9 0-1,8-9 2-3,10-11 2-3,10-11 4-5,12-13 4-5,12-13 6-7,14-15 6-7,14-15",
+			1, ""},
 		{ModeExclusive, 2, "0-3,8-11 4-7,12-15", 4, ""},
 		{ModeExclusive, 4, "0-1,8-9 2-3,10-11 4-5,12-13 6-7,14-15", 2, ""},
 		{ModeExclusive, 9, "0,8 0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15", 1,
-			"9 workers cannot all be exclusive: of the 8 cores that they use, 1 is shared; start fewer workers"},
+			"9 workers cannot all be exclusive: of the 8 cores that they use, 1 is shared; " +
+				"start fewer workers"},
 	} {
-		bindings, warnings, err := topo.BindCPUOnly(test.mode, test.workers)
+		bindings, warnings, err := topo.SpreadAll(inMode(test.mode), test.workers)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(cpuLists(bindings), " "); got != test.want || bindings[0].Threads != test.threads {
-			t.Errorf("%s, %d workers: %s with %d threads, want %s with %d", test.mode, test.workers, got, bindings[0].Threads, test.want, test.threads)
+		got, threads := strings.Join(cpuLists(bindings), " "), bindings[0].Threads
+		if got != test.want || threads != test.threads {
+			t.Errorf("%s, %d workers: %s with %d threads, want %s with %d",
+				test.mode, test.workers, got, threads, test.want, test.threads)
 		}
 		if got := strings.Join(warnings, "\n"); got != test.warning {
-			t.Errorf("%s, %d workers: warnings %q, want %q", test.mode, test.workers, got, test.warning)
+			t.Errorf("%s, %d workers: warnings %q, want %q", test.mode, test.workers, got,
+				test.warning)
 		}
 	}
 }
 
 func TestBindErrors(t *testing.T) {
 	topo := mustRead(t, grid(1, 1, 2, 1).write(t))
-	if _, _, err := topo.Bind("sideways", nil); err == nil || !strings.Contains(err.Error(), `"sideways"; it is one of none, node, socket, exclusive, core-complex, single`) {
-		t.Errorf("unknown mode: %v", err)
-	}
-	if _, _, err := topo.BindCPUOnly(ModeNode, 0); err == nil {
+	_, _, err := topo.BindAll(inMode("sideways"), nil)
+	wantError(t, "unknown mode", err,
+		`"sideways": use none, node, socket, exclusive, core-complex or single`)
+	if _, _, err := topo.SpreadAll(inMode(ModeNode), 0); err == nil {
 		t.Error("bound no worker")
 	}
-	if _, _, err := (&Topology{}).Bind(ModeNode, []Locality{{}}); err == nil || !strings.Contains(err.Error(), "no CPU is allowed") {
-		t.Errorf("no CPU: %v", err)
-	}
-	if bindings, warnings, err := topo.Bind(ModeExclusive, nil); len(bindings) != 0 || len(warnings) != 0 || err != nil {
+	_, _, err = (&Topology{}).BindAll(inMode(ModeNode), []Locality{{}})
+	wantError(t, "no CPU", err, "this process may not use any CPU")
+	bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), nil)
+	if len(bindings) != 0 || len(warnings) != 0 || err != nil {
 		t.Errorf("no device: %v, %v, %v", bindings, warnings, err)
 	}
 	if nodes := (&Topology{}).UsableNodes(); len(nodes) != 1 || nodes[0] != 0 {
@@ -151,7 +175,7 @@ func TestBindErrors(t *testing.T) {
 	}
 }
 
-// TestBindBareTopology binds on CPUs of which nothing but the numbers is known.
+// TestBindBareTopology binds workers to CPUs about which nothing but the numbers is known.
 func TestBindBareTopology(t *testing.T) {
 	topo := &Topology{Allowed: CPUs(4, 5, 6)}
 	for k := 1; k < 6; k++ {

@@ -6,23 +6,25 @@ import (
 	"strconv"
 )
 
-// cacheSets are the sets of CPUs below each cache that more than one core shares, and below every L3.
+// cacheSets are the sets of CPUs that share a cache: for every L3, and for every other cache that
+// more than one core shares.
 type cacheSets struct {
 	l3s    []Cache
 	others []Group
 }
 
-// cacheIndex is one cpu*/cache/index* folder: the kernel numbers a CPU's caches, not in the order of levels.
-// Level 0 stands for an instruction cache.
+// cacheIndex is one cpu*/cache/index* folder. The kernel's numbers do not follow the caches'
+// levels. An instruction cache has level 0 here.
 type cacheIndex struct{ number, level int }
 
-// cacheReader finds the caches that more than one core shares, and all L3s, with few reads: it goes from the outermost
-// cache of a core inwards until no other core shares it, and does not read again a cache whose CPUs it knows.
+// cacheReader finds the caches that more than one core shares, and all L3s, with few reads. It goes
+// through the caches of a core from the outermost inwards, stops at one that no other core shares,
+// and does not read a cache again whose CPUs it knows.
 type cacheReader struct {
 	fs     *sysfs
 	online CPUSet
 	layout []cacheIndex   // outermost first
-	seen   map[int]CPUSet // by index number
+	seen   map[int]CPUSet // the CPUs whose caches are known, by index number
 	found  cacheSets
 }
 
@@ -39,22 +41,25 @@ func cachePath(cpu, index int) string {
 	return cpuPath(cpu) + "/cache/index" + strconv.Itoa(index)
 }
 
-// learnLayout adds the caches of a CPU that are numbered above the known ones. An index is taken to be the same kind of
-// cache for all CPUs that have it, so that this mostly costs one look for a file that is not there.
+// learnLayout adds the caches of a CPU that are numbered above the known ones. It assumes that an
+// index number means the same kind of cache for all CPUs, so for most CPUs this costs a single look
+// for a file that does not exist.
 func (r *cacheReader) learnLayout(cpu int) {
-	const most = 16
-	for number := len(r.layout); number < most; number++ {
+	const maxIndexes = 16
+	for number := len(r.layout); number < maxIndexes; number++ {
 		path := cachePath(cpu, number)
 		level, err := r.fs.readInt(path + "/level")
 		if err != nil {
 			break
 		}
-		// Instruction caches do not count: cores that share nothing else are not close to each other's data.
+		// Cores that share nothing but an instruction cache are not close to each other's data.
 		if kind, _ := r.fs.read(path + "/type"); kind == "Instruction" {
 			level = 0
 		}
 		r.layout = append(r.layout, cacheIndex{number, level})
-		slices.SortStableFunc(r.layout, func(a, b cacheIndex) int { return cmp.Compare(b.level, a.level) })
+		slices.SortStableFunc(r.layout, func(a, b cacheIndex) int {
+			return cmp.Compare(b.level, a.level)
+		})
 	}
 }
 

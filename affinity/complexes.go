@@ -7,10 +7,13 @@ import (
 	"strings"
 )
 
-// takeComplexes gives each worker the part of its set that one L3 covers. Workers with the same set take the L3s in
-// turn, the ones with the most of the set's CPUs first, then by their lowest CPU, which is torchrun's order. A set
-// without a known L3 stays whole, with a warning that names the devices.
-func (t *Topology) takeComplexes(sets []CPUSet, locs []Locality) (shares []CPUSet, warnings []string) {
+// assignComplexes gives each worker the CPUs of its set that share one L3. Workers with the same
+// set take the L3s in turn, in torchrun's order: first those with the most CPUs of the set, then by
+// their lowest CPU. If no L3 is known for a set, its workers get all of it, with a warning that
+// names the devices.
+func (t *Topology) assignComplexes(
+	sets []CPUSet, locs []Locality,
+) (shares []CPUSet, warnings []string) {
 	shares = slices.Clone(sets)
 	for _, g := range groupBySet(sets) {
 		complexes := t.complexes(g.set)
@@ -19,7 +22,8 @@ func (t *Topology) takeComplexes(sets []CPUSet, locs []Locality) (shares []CPUSe
 			for _, worker := range g.workers {
 				names = append(names, nameOf(locs[worker], worker))
 			}
-			warnings = append(warnings, fmt.Sprintf("%s: no L3 cache is known among the CPUs %s; using all of these", strings.Join(names, ", "), g.set))
+			warnings = append(warnings, fmt.Sprintf("%s: no L3 cache is known for CPUs %s; "+
+				"using all of them", strings.Join(names, ", "), g.set))
 			continue
 		}
 		for i, worker := range g.workers {
@@ -29,7 +33,7 @@ func (t *Topology) takeComplexes(sets []CPUSet, locs []Locality) (shares []CPUSe
 	return shares, warnings
 }
 
-// complexes returns the parts of set below each L3, the largest first.
+// complexes returns the CPUs of set that share an L3, for each L3, the largest first.
 func (t *Topology) complexes(set CPUSet) []CPUSet {
 	var parts []CPUSet
 	for _, l3 := range t.sortedL3s() {
@@ -41,22 +45,24 @@ func (t *Topology) complexes(set CPUSet) []CPUSet {
 	return parts
 }
 
-// complexesInOrder returns the allowed CPUs of every L3, in the order of the machine's tree.
+// complexesInOrder returns the allowed CPUs of each L3, in the order of the machine's tree.
 func (t *Topology) complexesInOrder() []CPUSet {
 	var ordered []CPUSet
-	left := t.sortedL3s()
+	remaining := t.sortedL3s()
 	for _, core := range t.Cores {
-		under := func(l3 Cache) bool { return l3.CPUs.intersects(core.CPUs) }
-		for _, l3 := range left {
-			if set := l3.CPUs.Intersect(t.Allowed); under(l3) && !set.IsEmpty() {
+		hasCore := func(l3 Cache) bool { return l3.CPUs.intersects(core.CPUs) }
+		for _, l3 := range remaining {
+			if set := l3.CPUs.Intersect(t.Allowed); hasCore(l3) && !set.IsEmpty() {
 				ordered = append(ordered, set)
 			}
 		}
-		left = slices.DeleteFunc(left, under)
+		remaining = slices.DeleteFunc(remaining, hasCore)
 	}
 	return ordered
 }
 
 func (t *Topology) sortedL3s() []Cache {
-	return slices.SortedFunc(slices.Values(t.L3s), func(a, b Cache) int { return cmp.Compare(a.CPUs.Min(), b.CPUs.Min()) })
+	return slices.SortedFunc(slices.Values(t.L3s), func(a, b Cache) int {
+		return cmp.Compare(a.CPUs.Min(), b.CPUs.Min())
+	})
 }

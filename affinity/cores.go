@@ -11,8 +11,8 @@ type cpuReader struct {
 	online CPUSet
 }
 
-// siblings returns the online CPUs that share something with cpu, from the first of the named files that is there. Old
-// kernels have older names for the same sets.
+// siblings returns the online CPUs that share something with cpu, from the first of the named files
+// that can be read. Older kernels have other names for the same sets.
 func (r *cpuReader) siblings(cpu int, names ...string) (CPUSet, error) {
 	var err error
 	for _, name := range names {
@@ -25,41 +25,43 @@ func (r *cpuReader) siblings(cpu int, names ...string) (CPUSet, error) {
 	return CPUSet{}, err
 }
 
-// cores returns the sets of hardware threads of the physical cores, disjoint whatever the files say.
+// cores returns the hardware threads of each physical core. The sets are disjoint, whatever the
+// files say.
 func (r *cpuReader) cores() []CPUSet {
 	var cores []CPUSet
-	left := r.online
-	units := unknownUnits
+	remaining := r.online
+	kind := unknownSiblings
 	for cpu := range r.online.All() {
-		if !left.Contains(cpu) {
+		if !remaining.Contains(cpu) {
 			continue
 		}
 		set, _ := r.siblings(cpu, "core_cpus", "thread_siblings")
-		set = set.Intersect(left).Union(CPUs(cpu))
-		if set.Len() > 1 && units == unknownUnits {
-			units = r.unitsOf(set)
+		set = set.Intersect(remaining).Union(CPUs(cpu))
+		if set.Len() > 1 && kind == unknownSiblings {
+			kind = r.kindOf(set)
 		}
-		if units == separateCores {
+		if kind == separateCores {
 			set = CPUs(cpu)
 		}
-		left = left.Subtract(set)
+		remaining = remaining.Subtract(set)
 		cores = append(cores, set)
 	}
 	return cores
 }
 
-// units says what the kernel's thread siblings are on this machine.
-type units int
+// siblingKind is what the kernel calls thread siblings on this machine.
+type siblingKind int
 
 const (
-	unknownUnits units = iota
+	unknownSiblings siblingKind = iota
 	hardwareThreads
 	separateCores
 )
 
-// unitsOf looks at the first siblings there are. Those with core IDs of their own are not hardware threads: AMD's
-// compute units (families 15h and 16h) are pairs of integer cores, which the kernel lists as siblings.
-func (r *cpuReader) unitsOf(siblings CPUSet) units {
+// kindOf returns what a set of siblings is. If each has a core ID of its own, they are cores: AMD's
+// compute units (families 15h and 16h) are pairs of integer cores, which the kernel lists as
+// siblings.
+func (r *cpuReader) kindOf(siblings CPUSet) siblingKind {
 	ids := map[int]bool{}
 	for cpu := range siblings.All() {
 		id, err := r.fs.readInt(cpuPath(cpu) + "/topology/core_id")
@@ -86,11 +88,13 @@ func (r *cpuReader) packages() []Package {
 	return packages
 }
 
-// groups returns the levels that only some machines have: dies (x86), clusters (x86, Arm), books and drawers (s390).
+// groups returns the sets of those levels that only some machines have: dies (x86), clusters (x86
+// and Arm), books and drawers (s390).
 func (r *cpuReader) groups() []Group {
 	var groups []Group
 	for _, kind := range []struct{ name, file string }{
-		{"cluster", "cluster_cpus"}, {"die", "die_cpus"}, {"book", "book_siblings"}, {"drawer", "drawer_siblings"},
+		{"cluster", "cluster_cpus"}, {"die", "die_cpus"},
+		{"book", "book_siblings"}, {"drawer", "drawer_siblings"},
 	} {
 		for _, set := range r.level(kind.file) {
 			if set.Len() > 1 {
@@ -101,13 +105,14 @@ func (r *cpuReader) groups() []Group {
 	return groups
 }
 
-// level returns the sets of one level by their lowest CPU, reading one file per set and not one per CPU. A kernel shows
-// a level for all CPUs or for none, so it stops at the first CPU without the file.
+// level returns the sets of one level, ordered by their lowest CPU. It reads one file for each set
+// rather than one for each CPU. The kernel shows a level for all CPUs or for none, so it stops at
+// the first CPU without the file.
 func (r *cpuReader) level(names ...string) []CPUSet {
 	var sets []CPUSet
-	left := r.online
+	remaining := r.online
 	for cpu := range r.online.All() {
-		if !left.Contains(cpu) {
+		if !remaining.Contains(cpu) {
 			continue
 		}
 		set, err := r.siblings(cpu, names...)
@@ -116,7 +121,7 @@ func (r *cpuReader) level(names ...string) []CPUSet {
 		}
 		if set.Contains(cpu) {
 			sets = append(sets, set)
-			left = left.Subtract(set)
+			remaining = remaining.Subtract(set)
 		}
 	}
 	return sets

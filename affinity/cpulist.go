@@ -6,9 +6,11 @@ import (
 	"strings"
 )
 
-// ParseCPUList reads the kernel's list format: numbers and ranges separated by commas, "0-3,8", and ranges of which every
-// group of so many CPUs gives only its first ones, "0-31:2/4" (Documentation/admin-guide/kernel-parameters.rst, "cpu
-// lists"). The kernel's "N" and "all" are refused: they mean the number of CPUs, which the text alone does not tell.
+// ParseCPUList parses the kernel's list format: numbers and ranges separated by commas, as in
+// "0-3,8". A range may be divided into groups of which only the first CPUs count: "0-31:2/4" has
+// the first two of every four CPUs (Documentation/admin-guide/kernel-parameters.rst, "cpu lists").
+// The kernel's "N" and "all" are refused, because they depend on the number of CPUs.
+//
 // White space and NULs around the list are ignored, and an empty list is the empty set.
 func ParseCPUList(s string) (CPUSet, error) {
 	list := trimValue(s)
@@ -19,14 +21,15 @@ func ParseCPUList(s string) (CPUSet, error) {
 	for entry := range strings.SplitSeq(list, ",") {
 		r, err := parseCPURange(strings.TrimSpace(entry))
 		if err != nil {
-			return CPUSet{}, fmt.Errorf("CPU list %s: %w", quoted(list), err)
+			return CPUSet{}, fmt.Errorf("invalid CPU list %s: %w", quoted(list), err)
 		}
 		words = r.addTo(words)
 	}
 	return trimmed(words), nil
 }
 
-// cpuRange is one entry of a list: of first to last, used CPUs out of every group.
+// cpuRange is one entry of a list: the CPUs from first to last, divided into groups of which only
+// the first used CPUs count.
 type cpuRange struct{ first, last, used, group int }
 
 func parseCPURange(entry string) (cpuRange, error) {
@@ -50,7 +53,7 @@ func parseCPURange(entry string) (cpuRange, error) {
 		return r, nil
 	}
 	if !isRange {
-		return r, fmt.Errorf("%s has a stride but is no range", quoted(entry))
+		return r, fmt.Errorf("%s has a stride but is not a range", quoted(entry))
 	}
 	return r, r.parseStride(stride)
 }
@@ -75,7 +78,7 @@ func parseCPU(s string) (int, error) {
 	case err != nil:
 		return 0, fmt.Errorf("%s is not a CPU number", quoted(s))
 	case cpu >= maxCPUs:
-		return 0, fmt.Errorf("CPU %d is above the highest that can be, %d", cpu, maxCPUs-1)
+		return 0, fmt.Errorf("CPU %d is above the highest possible, %d", cpu, maxCPUs-1)
 	}
 	return int(cpu), nil
 }
@@ -89,13 +92,14 @@ func (r cpuRange) addTo(words []uint64) []uint64 {
 	return words
 }
 
-// String returns the set in the kernel's list format, "0-3,8". The empty set gives "".
+// String returns the set in the kernel's list format, such as "0-3,8". It returns "" for the empty
+// set.
 func (s CPUSet) String() string {
 	text, _ := s.AppendText(nil)
 	return string(text)
 }
 
-// AppendText appends the kernel's list format to b. It never fails.
+// AppendText appends the set to b, in the kernel's list format. It never fails.
 func (s CPUSet) AppendText(b []byte) ([]byte, error) {
 	start, first, last := len(b), -1, -2
 	flush := func() {
@@ -122,10 +126,10 @@ func (s CPUSet) AppendText(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// MarshalText gives the kernel's list format. It never fails.
+// MarshalText returns the set in the kernel's list format. It never fails.
 func (s CPUSet) MarshalText() ([]byte, error) { return s.AppendText(nil) }
 
-// UnmarshalText reads the kernel's list format, as [ParseCPUList] does.
+// UnmarshalText parses the kernel's list format, as [ParseCPUList] does.
 func (s *CPUSet) UnmarshalText(text []byte) error {
 	set, err := ParseCPUList(string(text))
 	if err != nil {
@@ -135,14 +139,15 @@ func (s *CPUSet) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// trimValue takes off what surrounds a value in sysfs, in captures of it and in C strings: white space, newlines, NULs.
+// trimValue removes white space, newlines and NULs, which surround values in sysfs, in captures of
+// it and in C strings.
 func trimValue(s string) string { return strings.Trim(s, " \t\r\n\x00") }
 
-// quoted quotes s for a message of one line, however long s is.
+// quoted returns s as a quoted string that fits into a message of one line, however long s is.
 func quoted(s string) string {
-	const most = 60
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "…"
+	const maxBytes = 60
+	if len(s) > maxBytes {
+		return strconv.Quote(s[:maxBytes]) + "…"
 	}
 	return strconv.Quote(s)
 }

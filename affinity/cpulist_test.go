@@ -26,15 +26,15 @@ func TestParseCPUList(t *testing.T) {
 
 func TestParseCPUListErrors(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
-		{"a", `CPU list "a": "a" is not a CPU number`},
+		{"a", `invalid CPU list "a": "a" is not a CPU number`},
 		{"1,,2", "a CPU number is missing"},
 		{"-1", "a CPU number is missing"},
 		{"3-1", `range "3-1" runs backwards`},
 		{"0-3:2", `stride "2" is not USED/GROUP`},
 		{"0-3:0/2", `stride "0/2" is not USED/GROUP`},
 		{"0-3:5/2", `stride "5/2" is not USED/GROUP`},
-		{"3:1/2", `"3:1/2" has a stride but is no range`},
-		{"1048576", "CPU 1048576 is above the highest that can be, 1048575"},
+		{"3:1/2", `"3:1/2" has a stride but is not a range`},
+		{"1048576", "CPU 1048576 is above the highest possible, 1048575"},
 		{"0-18446744073709551616", "is not a CPU number"},
 		{"all", `"all" is not a CPU number`},
 		{strings.Repeat("x", 5000), "…"},
@@ -47,7 +47,10 @@ func TestParseCPUListErrors(t *testing.T) {
 }
 
 func FuzzParseCPUList(f *testing.F) {
-	for _, seed := range []string{"", "0", "0-3,8\n", "0-31:2/4", "5-4", "1,,2", "0-1048575:1/1048576", "\x00", "-", ":/", "1-2:3/4/5"} {
+	for _, seed := range []string{
+		"", "0", "0-3,8\n", "0-31:2/4", "5-4", "1,,2", "0-1048575:1/1048576", "\x00", "-", ":/",
+		"1-2:3/4/5",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -8,9 +8,11 @@ import (
 
 const maskGroupBits = 32
 
-// ParseCPUMask reads the kernel's mask format: groups of up to eight hexadecimal digits, 32 CPUs each, separated by
-// commas, the highest CPUs first, "ffffffff,00000001" (the kernel's bitmap_parse in lib/bitmap-str.c). White space and
-// NULs around the mask are ignored, and an empty mask is the empty set.
+// ParseCPUMask parses the kernel's mask format, such as "ffffffff,00000001": groups of up to eight
+// hexadecimal digits that are separated by commas. Each group stands for 32 CPUs, and the highest
+// CPUs come first (bitmap_parse in the kernel's lib/bitmap-str.c).
+//
+// White space and NULs around the mask are ignored, and an empty mask is the empty set.
 func ParseCPUMask(s string) (CPUSet, error) {
 	mask := trimValue(s)
 	if mask == "" {
@@ -18,14 +20,15 @@ func ParseCPUMask(s string) (CPUSet, error) {
 	}
 	groups := strings.Count(mask, ",") + 1
 	if groups > maxCPUs/maskGroupBits {
-		return CPUSet{}, fmt.Errorf("CPU mask %s: %d CPUs are more than there can be, %d", quoted(mask), groups*maskGroupBits, maxCPUs)
+		return CPUSet{}, fmt.Errorf("invalid CPU mask %s: it has %d CPUs; %d is the most possible",
+			quoted(mask), groups*maskGroupBits, maxCPUs)
 	}
 	words := make([]uint64, (groups+1)/2)
 	for group := range strings.SplitSeq(mask, ",") {
 		groups--
 		value, err := parseMaskGroup(group)
 		if err != nil {
-			return CPUSet{}, fmt.Errorf("CPU mask %s: %w", quoted(mask), err)
+			return CPUSet{}, fmt.Errorf("invalid CPU mask %s: %w", quoted(mask), err)
 		}
 		words[groups/2] |= value << (groups % 2 * maskGroupBits)
 	}

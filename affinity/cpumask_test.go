@@ -18,7 +18,9 @@ func TestParseCPUMask(t *testing.T) {
 			t.Errorf("%q: %q, %v, want %q", test.in, got, err, test.want)
 		}
 	}
-	for _, in := range []string{"x", "0x1", "123456789", ",", "-1", "+1", strings.Repeat("0,", maxCPUs/32) + "0"} {
+	for _, in := range []string{
+		"x", "0x1", "123456789", ",", "-1", "+1", strings.Repeat("0,", maxCPUs/32) + "0",
+	} {
 		if got, err := ParseCPUMask(in); err == nil {
 			t.Errorf("%q gives %q, want an error", quoted(in), got)
 		}

@@ -6,19 +6,22 @@ import (
 	"slices"
 )
 
-// maxCPUs bounds the CPU numbers a set can hold. Linux itself stops at 8192 (CONFIG_NR_CPUS); the bound is there so that
-// a hostile "0-99999999999" cannot eat the memory.
+// maxCPUs bounds the CPU numbers that a set can hold, so that a hostile "0-99999999999" cannot use
+// up the memory. Linux supports 8192 CPUs at most (CONFIG_NR_CPUS).
 const maxCPUs = 1 << 20
 
 const wordBits = 64
 
-// CPUSet is an immutable set of CPU numbers as the kernel counts them, of any size. The zero value is the empty set.
+// CPUSet is an immutable set of CPU numbers, as the kernel counts them. It also holds NUMA node
+// numbers. The zero value is the empty set.
 type CPUSet struct {
-	// words holds CPU n at bit n%64 of word n/64. The last word is never zero, so that equal sets have equal words.
+	// words has CPU n at bit n%64 of word n/64. The last word is never zero, so equal sets have
+	// equal words.
 	words []uint64
 }
 
-// CPUs returns the set of the given CPU numbers. Numbers that no CPU can have (below 0, or 2^20 and above) are left out.
+// CPUs returns the set of the given CPU numbers. It leaves out numbers that no CPU can have: those
+// below 0, and those of 2^20 and above.
 func CPUs(cpus ...int) CPUSet {
 	var words []uint64
 	for _, cpu := range cpus {
@@ -29,15 +32,6 @@ func CPUs(cpus ...int) CPUSet {
 	return trimmed(words)
 }
 
-// CPUSetFromWords returns the set whose CPU n is bit n%64 of words[n/64], which is how nvmlDeviceGetCpuAffinity fills its
-// array. The words are copied; bits at 2^20 and above are left out.
-func CPUSetFromWords(words []uint64) CPUSet {
-	if len(words) > maxCPUs/wordBits {
-		words = words[:maxCPUs/wordBits]
-	}
-	return trimmed(slices.Clone(words))
-}
-
 func setBit(words []uint64, cpu int) []uint64 {
 	for len(words) <= cpu/wordBits {
 		words = append(words, 0)
@@ -46,7 +40,7 @@ func setBit(words []uint64, cpu int) []uint64 {
 	return words
 }
 
-// trimmed takes ownership of words and makes them a set.
+// trimmed returns the set with these words, which it takes ownership of.
 func trimmed(words []uint64) CPUSet {
 	n := len(words)
 	for n > 0 && words[n-1] == 0 {
@@ -69,10 +63,10 @@ func (s CPUSet) Len() int {
 	return n
 }
 
-// IsEmpty reports whether the set has no CPU.
+// IsEmpty reports whether the set has no CPUs.
 func (s CPUSet) IsEmpty() bool { return len(s.words) == 0 }
 
-// Min returns the lowest CPU of the set, -1 when it is empty.
+// Min returns the lowest CPU in the set, or -1 if the set is empty.
 func (s CPUSet) Min() int {
 	for i, w := range s.words {
 		if w != 0 {
@@ -82,7 +76,7 @@ func (s CPUSet) Min() int {
 	return -1
 }
 
-// Max returns the highest CPU of the set, -1 when it is empty.
+// Max returns the highest CPU in the set, or -1 if the set is empty.
 func (s CPUSet) Max() int {
 	if s.IsEmpty() {
 		return -1
@@ -91,7 +85,7 @@ func (s CPUSet) Max() int {
 	return last*wordBits + bits.Len64(s.words[last]) - 1
 }
 
-// Union returns the CPUs that are in s or in o.
+// Union returns the CPUs that are in s, in o or in both.
 func (s CPUSet) Union(o CPUSet) CPUSet {
 	long, short := s.words, o.words
 	if len(long) < len(short) {
@@ -139,7 +133,7 @@ func (s CPUSet) SubsetOf(o CPUSet) bool {
 	return true
 }
 
-// intersects is Intersect(o).IsEmpty() negated, without making the set.
+// intersects reports whether s and o have a CPU in common.
 func (s CPUSet) intersects(o CPUSet) bool {
 	for i := range min(len(s.words), len(o.words)) {
 		if s.words[i]&o.words[i] != 0 {

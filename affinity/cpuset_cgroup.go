@@ -1,13 +1,13 @@
 package affinity
 
 import (
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 )
 
-// capturedAllowed returns the CPUs that the cpuset files of a capture allow its process, all online ones when they say
-// nothing.
+// capturedAllowed returns the online CPUs that the cpuset files of a capture allow. If the files
+// allow none or are missing, it returns all online CPUs.
 func capturedAllowed(s *sysfs, online CPUSet) CPUSet {
 	cpus, known := readCpuset(s, func(c cpusetFS) string { return c.cpus })
 	if allowed := cpus.Intersect(online); known && !allowed.IsEmpty() {
@@ -16,9 +16,9 @@ func capturedAllowed(s *sysfs, online CPUSet) CPUSet {
 	return online
 }
 
-// readCpuset returns what a file of the process's cpuset holds. It follows cpuset(7) and
-// Documentation/admin-guide/cgroup-v2.rst: find where the cpuset controller is mounted, then the process's own group,
-// then that group's file.
+// readCpuset returns the set in a file of the process's cpuset; file chooses the one for CPUs or
+// the one for memory nodes. Where it is follows from where the cpuset controller is mounted and
+// which group the process is in (cpuset(7), Documentation/admin-guide/cgroup-v2.rst).
 func readCpuset(s *sysfs, file func(cpusetFS) string) (CPUSet, bool) {
 	mount, ok := cpusetMount(s)
 	if !ok {
@@ -28,12 +28,13 @@ func readCpuset(s *sysfs, file func(cpusetFS) string) (CPUSet, bool) {
 	if !ok {
 		return CPUSet{}, false
 	}
-	// Join cleans the path from the root down, so that ".." in a capture does not lead out of it.
-	set, err := s.readParsed(filepath.Join("/", mount.dir, group, file(mount)), ParseCPUList)
+	// Join cleans a path from the root down, so ".." in a capture's files does not lead out of it.
+	set, err := s.readParsed(path.Join("/", mount.dir, group, file(mount)), ParseCPUList)
 	return set, err == nil
 }
 
-// cpusetFS is a mounted file system with cpusets: where, and the files of a group that hold its CPUs and memory nodes.
+// cpusetFS is where cpusets are mounted, and the names of the files with a group's CPUs and memory
+// nodes.
 type cpusetFS struct{ dir, cpus, mems string }
 
 func cpusetMount(s *sysfs) (cpusetFS, bool) {
@@ -47,28 +48,32 @@ func cpusetMount(s *sysfs) (cpusetFS, bool) {
 		switch {
 		case kind == "cgroup2" && hasCpusetController(s, dir):
 			return cpusetFS{dir, "cpuset.cpus.effective", "cpuset.mems.effective"}, true
-		case kind == "cpuset", kind == "cgroup" && slices.Contains(options, "cpuset") && slices.Contains(options, "noprefix"):
+		case kind == "cpuset", kind == "cgroup" && hasAll(options, "cpuset", "noprefix"):
 			return cpusetFS{dir, "cpus", "mems"}, true
-		case kind == "cgroup" && slices.Contains(options, "cpuset"):
+		case kind == "cgroup" && hasAll(options, "cpuset"):
 			return cpusetFS{dir, "cpuset.cpus", "cpuset.mems"}, true
 		}
 	}
 	return cpusetFS{}, false
 }
 
+func hasAll(options []string, wanted ...string) bool {
+	return !slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(options, w) })
+}
+
 func hasCpusetController(s *sysfs, dir string) bool {
-	controllers, _ := s.read(filepath.Join("/", dir, "cgroup.controllers"))
+	controllers, _ := s.read(path.Join("/", dir, "cgroup.controllers"))
 	return slices.Contains(strings.Fields(controllers), "cpuset")
 }
 
-// cpusetGroup returns the path of the captured process's group below the mount.
+// cpusetGroup returns the path of the process's group below the mount.
 func cpusetGroup(s *sysfs) (string, bool) {
 	if group, err := s.read("/proc/self/cpuset"); err == nil && group != "" {
 		return group, true
 	}
 	groups, _ := s.read("/proc/self/cgroup")
 	for line := range strings.Lines(groups) {
-		// hierarchy-ID:controllers:path, with no controllers for version 2 (cgroups(7)).
+		// The line is hierarchy-ID:controllers:path; version 2 has no controllers (cgroups(7)).
 		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(fields) == 3 && (fields[1] == "" || fields[1] == "cpuset") {
 			return fields[2], true

@@ -20,7 +20,7 @@ func TestCPUSetOperations(t *testing.T) {
 		{"difference", a.Subtract(b), "0-1,64,5000"},
 		{"difference with itself", a.Subtract(a), ""},
 		{"impossible CPUs", CPUs(-1, maxCPUs, 7), "7"},
-		{"words", CPUSetFromWords([]uint64{1, 1 << 63, 0}), "0,127"},
+		{"words", trimmed([]uint64{1, 1 << 63, 0}), "0,127"},
 		{"zero value", CPUSet{}, ""},
 	} {
 		if got := test.got.String(); got != test.want {
@@ -36,12 +36,14 @@ func TestCPUSetQuestions(t *testing.T) {
 	}
 	var empty CPUSet
 	if empty.Min() != -1 || empty.Max() != -1 || empty.Len() != 0 || !empty.IsEmpty() {
-		t.Errorf("empty: Min %d, Max %d, Len %d, IsEmpty %v", empty.Min(), empty.Max(), empty.Len(), empty.IsEmpty())
+		t.Errorf("empty: Min %d, Max %d, Len %d, IsEmpty %v",
+			empty.Min(), empty.Max(), empty.Len(), empty.IsEmpty())
 	}
 	if s.Contains(-1) || s.Contains(4) || s.Contains(1<<40) || !s.Contains(1030) {
 		t.Error("Contains is wrong")
 	}
-	if !s.SubsetOf(s) || !empty.SubsetOf(s) || s.SubsetOf(empty) || !CPUs(70).SubsetOf(s) || CPUs(71).SubsetOf(s) {
+	if !s.SubsetOf(s) || !empty.SubsetOf(s) || s.SubsetOf(empty) || !CPUs(70).SubsetOf(s) ||
+		CPUs(71).SubsetOf(s) {
 		t.Error("SubsetOf is wrong")
 	}
 	if !s.Subtract(CPUs(1030)).Equal(CPUs(3, 70)) || s.Equal(empty) {
@@ -53,9 +55,9 @@ func TestCPUSetQuestions(t *testing.T) {
 }
 
 func TestCPUSetIsImmutable(t *testing.T) {
-	words := []uint64{1}
-	s := CPUSetFromWords(words)
-	words[0] = 2
+	cpus := []int{0}
+	s := CPUs(cpus...)
+	cpus[0] = 1
 	s.Union(CPUs(5))
 	s.Subtract(CPUs(0))
 	s.Intersect(CPUs(1))

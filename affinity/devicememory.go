@@ -2,14 +2,18 @@ package affinity
 
 import "strings"
 
-// markDeviceMemory finds the nodes whose memory is a device's own. They have memory and no CPUs, and
+// markDeviceMemory sets DeviceMemory on the nodes whose memory belongs to a device. Such a node has
+// memory but no CPUs, and one of these is true:
 //
-//   - the kernel has no normal memory there (node/has_normal_memory, Documentation/ABI/stable/sysfs-devices-node): a
-//     driver added it as movable, so that it can be taken away again. This is what NVIDIA's driver does with the memory
-//     of GPUs that are coherent with the CPUs (POWER9, Grace), and the dax driver may do it with persistent and CXL
-//     memory, which is too slow to be chosen unasked;
-//   - or NVIDIA's driver says that a GPU's memory is that node (/proc/driver/nvidia/gpus/*/numa_status), which is where
-//     hwloc looks. The driver is asked about nodes that are left only: a driver that hangs cannot hold up the others.
+//   - The kernel has no normal memory on the node (node/has_normal_memory, see
+//     Documentation/ABI/stable/sysfs-devices-node): a driver added the memory as movable, so that
+//     it can be removed again. NVIDIA's driver does that with the memory of GPUs that are coherent
+//     with the CPUs (POWER9, Grace). The dax driver may do it with persistent and CXL memory, which
+//     is too slow to be used unless someone asks for it.
+//   - NVIDIA's driver says that the node is a GPU's memory
+//     (/proc/driver/nvidia/gpus/*/numa_status), which is where hwloc looks. This is read only if
+//     the kernel has left a node in doubt, so that a driver that hangs does not hold up machines
+//     where nothing is in doubt.
 func markDeviceMemory(s *sysfs, nodes []Node) {
 	normal, err := s.readParsed(nodeDir+"/has_normal_memory", ParseCPUList)
 	known := err == nil && !normal.IsEmpty()
@@ -33,7 +37,8 @@ func markDeviceMemory(s *sysfs, nodes []Node) {
 	}
 }
 
-// gpuMemoryNodes returns the nodes in the "Node: 255" lines of NVIDIA's driver; "Node: -1" is none.
+// gpuMemoryNodes returns the nodes in the lines "Node: 255" of NVIDIA's driver. A line "Node: -1"
+// means that the GPU's memory is not a node.
 func gpuMemoryNodes(s *sysfs) CPUSet {
 	const dir = "/proc/driver/nvidia/gpus"
 	gpus, _ := s.names(dir)

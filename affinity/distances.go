@@ -6,8 +6,9 @@ type matrix struct {
 	values [][]int
 }
 
-// nodeDistances returns the distances between the nodes, nothing unless all are known and make sense: the same in both
-// directions, and each node nearest to itself.
+// nodeDistances returns the distances between the nodes. It returns an empty matrix unless all are
+// known and make sense, which means that they are equal in both directions and that each node is
+// nearest to itself.
 func (t *Topology) nodeDistances() matrix {
 	var m matrix
 	for _, from := range t.Nodes {
@@ -15,7 +16,8 @@ func (t *Topology) nodeDistances() matrix {
 		for _, to := range t.Nodes {
 			there, known := from.Distances[to.ID]
 			back, knownBack := to.Distances[from.ID]
-			if !known || !knownBack || there != back || from.ID != to.ID && there <= from.Distances[from.ID] {
+			symmetric := known && knownBack && there == back
+			if !symmetric || from.ID != to.ID && there <= from.Distances[from.ID] {
 				return matrix{}
 			}
 			row = append(row, there)
@@ -26,8 +28,9 @@ func (t *Topology) nodeDistances() matrix {
 	return m
 }
 
-// nearbyGroups returns the unions of those sets that are linked by the smallest distance of all, then likewise of these
-// unions, whose distances are their members' mean. It is empty when the smallest distance links everything or nothing.
+// nearbyGroups returns the unions of the sets that the smallest distance in the matrix links. It
+// then does the same with these unions, whose distances are the means of their members' distances.
+// It returns nothing when the smallest distance links all sets or none.
 func nearbyGroups(m matrix) []CPUSet {
 	if len(m.sets) <= 2 {
 		return nil
@@ -36,8 +39,8 @@ func nearbyGroups(m matrix) []CPUSet {
 	if len(members) == 0 || len(members) == 1 && len(members[0]) == len(m.sets) {
 		return nil
 	}
-	up := m.grouped(members)
-	return append(up.sets, nearbyGroups(up)...)
+	unions := m.grouped(members)
+	return append(unions.sets, nearbyGroups(unions)...)
 }
 
 // least returns the smallest distance between two different sets.
@@ -53,8 +56,8 @@ func (m matrix) least() int {
 	return least
 }
 
-// linked returns the places of sets that are reachable from each other in steps of exactly that distance. Sets that
-// reach no other are left out.
+// linked returns groups of sets, by their indexes, whose members can be reached from each other in
+// steps of exactly that distance. Sets that reach no other set are left out.
 func (m matrix) linked(distance int) [][]int {
 	var groups [][]int
 	seen := make([]bool, len(m.sets))
@@ -79,8 +82,9 @@ func (m matrix) linked(distance int) [][]int {
 	return groups
 }
 
+// grouped returns the matrix of the unions of each group.
 func (m matrix) grouped(groups [][]int) matrix {
-	var up matrix
+	var unions matrix
 	for _, a := range groups {
 		var set CPUSet
 		for _, i := range a {
@@ -90,10 +94,10 @@ func (m matrix) grouped(groups [][]int) matrix {
 		for _, b := range groups {
 			row = append(row, m.mean(a, b))
 		}
-		up.sets = append(up.sets, set)
-		up.values = append(up.values, row)
+		unions.sets = append(unions.sets, set)
+		unions.values = append(unions.values, row)
 	}
-	return up
+	return unions
 }
 
 func (m matrix) mean(a, b []int) int {

@@ -1,44 +1,46 @@
 package affinity
 
-// distribute deals the CPUs of items out to k workers in order, each item getting a number of workers in proportion to
-// its hardware threads. An item that gets several is dealt out to them by its children or, if it is a core, shared by
-// them; one that gets none goes to the worker before. This is the rule of hwloc_distrib (hwloc/helper.h): a list of
-// cores as items is its flat answer, a tree's root as the only item its answer for a whole machine.
+// distribute divides domains among k workers, in order. It gives each domain a number of workers in
+// proportion to its hardware threads. The workers of a domain divide its children among them in the
+// same way or, if it is a core, share it. A domain that gets no worker goes to the worker before.
 //
-// It may share a core although there is one for each worker, where some cores have many more threads than others. It
-// returns k sets, none of them empty, or nothing when there is no item or no worker.
-func distribute(items []*domain, k int) []CPUSet {
+// This is the rule of hwloc_distrib (hwloc/helper.h). Given the list of cores it returns what hwloc
+// does for a flat list, and given only the root of a tree, what hwloc does for a whole machine.
+//
+// Where some cores have many more threads than others, workers may share a core although there are
+// enough. It returns k sets, none of them empty, or nothing if there are no CPUs or no workers.
+func distribute(domains []*domain, k int) []CPUSet {
 	total := 0
-	for _, item := range items {
-		total += item.cpus.Len()
+	for _, d := range domains {
+		total += d.cpus.Len()
 	}
 	if total == 0 || k <= 0 {
 		return nil
 	}
 	sets := make([]CPUSet, 0, k)
 	before := 0
-	for _, item := range items {
-		weight := item.cpus.Len()
+	for _, d := range domains {
+		weight := d.cpus.Len()
 		share := ceilDiv((before+weight)*k, total) - ceilDiv(before*k, total)
 		before += weight
 		switch {
 		case weight == 0:
 		case share == 0:
-			sets[len(sets)-1] = sets[len(sets)-1].Union(item.cpus)
-		case share > 1 && len(item.children) > 0:
-			sets = append(sets, distribute(item.children, share)...)
+			sets[len(sets)-1] = sets[len(sets)-1].Union(d.cpus)
+		case share > 1 && len(d.children) > 0:
+			sets = append(sets, distribute(d.children, share)...)
 		default:
 			for range share {
-				sets = append(sets, item.cpus)
+				sets = append(sets, d.cpus)
 			}
 		}
 	}
 	return sets
 }
 
-// deal deals whole cores out to k workers by distribute's rule, except that it goes by the number of cores where that rule
-// would share one although there are enough.
-func deal(cores []*domain, k int) []CPUSet {
+// divideCores divides cores among k workers by the rule of distribute. If that makes workers share
+// a core although there are enough, it divides the cores by their number instead.
+func divideCores(cores []*domain, k int) []CPUSet {
 	sets := distribute(cores, k)
 	if k > len(cores) || disjoint(sets) {
 		return sets
@@ -52,21 +54,22 @@ func deal(cores []*domain, k int) []CPUSet {
 	return sets
 }
 
-// steps gives each of k workers one of the sets: at equal steps through all of them, or in turn where k is more.
-func steps(sets []CPUSet, k int) []CPUSet {
+// pickEvenly picks one of the sets for each of k workers. They are evenly spaced or, if there are
+// more workers than sets, each set in turn.
+func pickEvenly(sets []CPUSet, k int) []CPUSet {
 	n := len(sets)
-	taken := make([]CPUSet, k)
-	for i := range taken {
+	picked := make([]CPUSet, k)
+	for i := range picked {
 		if k <= n {
-			taken[i] = sets[i*n/k]
+			picked[i] = sets[i*n/k]
 		} else {
-			taken[i] = sets[i%n]
+			picked[i] = sets[i%n]
 		}
 	}
-	return taken
+	return picked
 }
 
-func leaves(cores []*domain) []CPUSet {
+func cpuSets(cores []*domain) []CPUSet {
 	sets := make([]CPUSet, len(cores))
 	for i, core := range cores {
 		sets[i] = core.cpus

@@ -21,12 +21,14 @@ func TestExclusiveOverlap(t *testing.T) {
 		{"nothing is left", []Locality{zero, one, unknown}, "0-2 4-5 3,6-7", false},
 		{"evened out", []Locality{zero, unknown, unknown, unknown}, "0-1 2-3 4-5 6-7", false},
 		{"crossing sets", []Locality{zero, crossing, one}, "0-2 3-5 6-7", false},
-		{"just enough", []Locality{unknown, unknown, unknown, unknown, zero, zero, zero, zero}, "4 5 6 7 0 1 2 3", false},
+		{"just enough", []Locality{unknown, unknown, unknown, unknown, zero, zero, zero, zero},
+			"4 5 6 7 0 1 2 3", false},
 		{"one too many", []Locality{zero, zero, zero, zero, zero, one}, "0 0 1 2 3 4-7", true},
-		{"an unknown too many", []Locality{zero, zero, zero, zero, one, one, one, one, unknown}, "0 1 2 3 4 5 6 7 0-7", true},
+		{"an unknown too many", []Locality{zero, zero, zero, zero, one, one, one, one, unknown},
+			"0 1 2 3 4 5 6 7 0-7", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bindings, warnings, err := topo.Bind(ModeExclusive, test.locs)
+			bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), test.locs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,8 +42,8 @@ func TestExclusiveOverlap(t *testing.T) {
 	}
 }
 
-// TestSlicesProperties checks random machines of unequal cores: the slices of one set are disjoint, together the set,
-// and never split the threads of a core.
+// TestSlicesProperties binds workers on random machines with unequal cores. The slices of one set
+// must be disjoint, must cover the set, and must not split the threads of a core.
 func TestSlicesProperties(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 300 {
@@ -51,7 +53,7 @@ func TestSlicesProperties(t *testing.T) {
 		for i := range locs {
 			locs[i].NUMANode = -1
 		}
-		bindings, warnings, err := topo.Bind(ModeExclusive, locs)
+		bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), locs)
 		if err != nil || len(warnings) > 0 {
 			t.Fatalf("%d workers on %v: %q, %v", k, topo.Cores, warnings, err)
 		}
@@ -73,8 +75,8 @@ func TestSlicesProperties(t *testing.T) {
 	}
 }
 
-// TestOverlapProperties gives random workers random sets of cores: nobody shares a core when a core for each of them can
-// be found in its set, and all stay inside their sets.
+// TestOverlapProperties gives workers random sets of cores. All must stay inside their sets, and
+// none may share a core if it is possible that each has one of its own.
 func TestOverlapProperties(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	possible := 0
@@ -87,7 +89,7 @@ func TestOverlapProperties(t *testing.T) {
 				locs[i] = locs[i-1]
 			}
 		}
-		bindings, warnings, err := topo.Bind(ModeExclusive, locs)
+		bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), locs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +101,8 @@ func TestOverlapProperties(t *testing.T) {
 		if canMatch(topo, locs) {
 			possible++
 			if len(warnings) > 0 {
-				t.Fatalf("%v could all have a core of their own, but got %v: %q", locs, cpuLists(bindings), warnings)
+				t.Fatalf("%v could all have a core of their own, but got %v: %q", locs,
+					cpuLists(bindings), warnings)
 			}
 		}
 	}
@@ -133,7 +136,7 @@ func randomCores(r *rand.Rand, topo *Topology) CPUSet {
 	return set
 }
 
-// canMatch reports whether every worker can have a core, by trying all ways.
+// canMatch reports whether every worker can have a core of its own. It tries all possibilities.
 func canMatch(topo *Topology, locs []Locality) bool {
 	taken := make([]bool, len(topo.Cores))
 	var try func(worker int) bool

@@ -3,10 +3,11 @@ package affinity
 import (
 	"errors"
 	"io/fs"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 func TestReadLocality(t *testing.T) {
@@ -24,28 +25,30 @@ func TestReadLocality(t *testing.T) {
 		"0000:04:00.0/numa_node":     "-7",
 		"0000:04:00.0/local_cpus":    "zz",
 	} {
-		writeFile(t, root+pciDir+name, content)
+		writeFile(t, root, pciDir+name, content)
 	}
 	for _, test := range []struct {
 		in   string
 		want Locality
 		err  string
 	}{
-		{"00000000:1B:00.0", Locality{Name: "0000:1b:00.0", NUMANode: 1, CPUs: parseList(t, "8-15")}, ""},
-		{"0000:06:00.0", Locality{Name: "0000:06:00.0", NUMANode: -1, CPUs: parseList(t, "0-7")}, ""},
-		{"00010000:01:00.0", Locality{Name: "10000:01:00.0", NUMANode: -1, CPUs: parseList(t, "0-3")}, ""},
-		{"0000:02:00.0", Locality{Name: "0000:02:00.0", NUMANode: -1, CPUs: parseList(t, "0-1")}, `"x" is not a number`},
+		{"00000000:1B:00.0",
+			Locality{Name: "0000:1b:00.0", NUMANode: 1, CPUs: parseList(t, "8-15")}, ""},
+		{"0000:06:00.0",
+			Locality{Name: "0000:06:00.0", NUMANode: -1, CPUs: parseList(t, "0-7")}, ""},
+		{"00010000:01:00.0",
+			Locality{Name: "10000:01:00.0", NUMANode: -1, CPUs: parseList(t, "0-3")}, ""},
+		{"0000:02:00.0", Locality{Name: "0000:02:00.0", NUMANode: -1, CPUs: parseList(t, "0-1")},
+			`"x" is not a number`},
 		{"0000:03:00.0", Locality{Name: "0000:03:00.0", NUMANode: -1}, ""},
-		{"0000:04:00.0", Locality{Name: "0000:04:00.0", NUMANode: -1}, `CPU mask "zz"`},
+		{"0000:04:00.0", Locality{Name: "0000:04:00.0", NUMANode: -1}, `invalid CPU mask "zz"`},
 		{"nonsense", Locality{Name: "nonsense", NUMANode: -1}, "is not a PCI address"},
 	} {
 		got, err := ReadLocality(root, test.in)
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s, -want +got:\n%s", test.in, diff)
 		}
-		if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
-			t.Errorf("%s: error %v, want %q", test.in, err, test.err)
-		}
+		wantError(t, test.in, err, test.err)
 	}
 	got, err := ReadLocality(root, "0000:ff:00.0")
 	if !errors.Is(err, fs.ErrNotExist) || got.NUMANode != -1 {
@@ -53,7 +56,7 @@ func TestReadLocality(t *testing.T) {
 	}
 }
 
-// TestCapturedLocalities reads devices of the captured machines.
+// TestCapturedLocalities reads the places of devices of captured machines.
 func TestCapturedLocalities(t *testing.T) {
 	for _, test := range []struct {
 		capture, pci string
@@ -64,12 +67,13 @@ func TestCapturedLocalities(t *testing.T) {
 		{"hwloc-32intel64-2p8co2t+8ve", "0000:1b:00.0", 0, "0-7,16-23"},
 		{"hwloc-nvidiagpunumanodes", "0004:05:00.0", -1, "0-15"},
 	} {
-		loc, err := ReadLocality(capture(t, test.capture), test.pci)
+		loc, err := ReadLocality(affinitytest.Root(t, test.capture), test.pci)
 		if err != nil {
 			t.Errorf("%s: %v", test.capture, err)
 		}
 		if loc.NUMANode != test.node || loc.CPUs.String() != test.cpus {
-			t.Errorf("%s %s: node %d, CPUs %s, want %d, %s", test.capture, test.pci, loc.NUMANode, loc.CPUs, test.node, test.cpus)
+			t.Errorf("%s %s: node %d, CPUs %s, want %d, %s", test.capture, test.pci, loc.NUMANode,
+				loc.CPUs, test.node, test.cpus)
 		}
 	}
 }

@@ -4,10 +4,16 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
-// childVariable makes the test binary a child that does what one of childJobs does and nothing else.
+// childVariable makes the test binary a child that runs one of childJobs and nothing else.
 const childVariable = "AFFINITY_TEST_CHILD"
+
+// childJobs are what a child can do, by the value of childVariable. The tests that need Linux add
+// theirs.
+var childJobs = map[string]func() error{}
 
 func TestMain(m *testing.M) {
 	if job, ok := childJobs[os.Getenv(childVariable)]; ok {
@@ -17,9 +23,5 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	code := m.Run()
-	if unpacked.dir != "" {
-		os.RemoveAll(unpacked.dir)
-	}
-	os.Exit(code)
+	os.Exit(affinitytest.Main(m))
 }

@@ -2,8 +2,9 @@ package affinity
 
 import "math"
 
-// memorySets returns the sets of CPUs that memory brings into the machine's tree: those of every NUMA node and, where
-// the distances show them, those of nodes that are closer to each other than to the rest.
+// memorySets returns the sets of CPUs that the memory adds to the machine's tree: those near each
+// NUMA node and, where the distances show such groups, those of nodes that are closer to each other
+// than to the rest.
 func (t *Topology) memorySets() []CPUSet {
 	var sets []CPUSet
 	for _, node := range t.Nodes {
@@ -12,8 +13,9 @@ func (t *Topology) memorySets() []CPUSet {
 	return append(sets, nearbyGroups(t.nodeDistances())...)
 }
 
-// nearCPUs returns the CPUs that a node's memory is local to: its own and those of its initiators. For a node with
-// neither it is those of the nearest nodes, if it is nearer to some than to others.
+// nearCPUs returns the CPUs near a node's memory: the node's own and those of its initiators. If it
+// has neither, they are the CPUs of the nearest nodes, provided that it is nearer to some than to
+// others.
 func (t *Topology) nearCPUs(node Node) CPUSet {
 	cpus := node.CPUs
 	for _, id := range node.Initiators {
@@ -24,8 +26,11 @@ func (t *Topology) nearCPUs(node Node) CPUSet {
 		return cpus
 	}
 	nearest := t.nearest(node, func(Node) bool { return true })
-	if len(nearest) == len(t.Nodes)-1 || len(nearest) > 0 && node.Distances[nearest[0].ID] <= node.Distances[node.ID] {
+	if len(nearest) == len(t.Nodes)-1 {
 		return CPUSet{}
+	}
+	if len(nearest) > 0 && node.Distances[nearest[0].ID] <= node.Distances[node.ID] {
+		return CPUSet{} // a node is nearest to itself, so these distances are wrong
 	}
 	for _, other := range nearest {
 		cpus = cpus.Union(other.CPUs)
@@ -33,7 +38,7 @@ func (t *Topology) nearCPUs(node Node) CPUSet {
 	return cpus
 }
 
-// nearest returns the other nodes at the smallest known distance from node, of those that fit.
+// nearest returns the other nodes that fit and have the smallest known distance from node.
 func (t *Topology) nearest(node Node, fits func(Node) bool) []Node {
 	var nearest []Node
 	least := math.MaxInt

@@ -6,10 +6,12 @@ import (
 	"strings"
 )
 
-// MemoryNodes returns the NUMA nodes for the memory of a worker on these CPUs, ascending: the CPUs' own nodes that have
-// memory which this process may use. If there is none it is the nearest such nodes by distance, or all of them where
-// the distances are not known, with a warning of one line. A node with a device's own memory (a GPU's) is never among
-// them. Without any node, which a warning says too, the memory policy is best left alone.
+// MemoryNodes returns the NUMA nodes for the memory of a worker on these CPUs, in ascending order.
+// They are the CPUs' own nodes, as far as these have memory that this process may use. If none of
+// them does, they are the nearest nodes that do or, where distances are unknown, all nodes that do;
+// a warning of one line says so. Nodes whose memory belongs to a device are never among them.
+//
+// If it returns no nodes, with a warning as well, the caller should not set a memory policy.
 func (t *Topology) MemoryNodes(cpus CPUSet) (nodes []int, warning string) {
 	var own, found []Node
 	for _, n := range t.Nodes {
@@ -25,25 +27,29 @@ func (t *Topology) MemoryNodes(cpus CPUSet) (nodes []int, warning string) {
 	if len(found) > 0 {
 		return nodeIDs(found), ""
 	}
-	what := "the nearest that have some"
+	fallback := "the nearest nodes that have some"
 	for _, n := range own {
 		found = append(found, t.nearest(n, t.hasMemory)...)
 	}
 	if len(found) == 0 {
-		what = "all that have some"
-		found = slices.DeleteFunc(slices.Clone(t.Nodes), func(n Node) bool { return !t.hasMemory(n) })
+		fallback = "all nodes that have some"
+		found = slices.DeleteFunc(slices.Clone(t.Nodes), func(n Node) bool {
+			return !t.hasMemory(n)
+		})
 	}
 	if len(found) == 0 {
-		return nil, fmt.Sprintf("no NUMA node is known to have memory for CPUs %s that this process may use; leaving the memory policy alone", cpus)
+		return nil, fmt.Sprintf("no NUMA node is known to have memory that this process may use "+
+			"for CPUs %s; leaving the memory policy unchanged", cpus)
 	}
 	nodes = nodeIDs(found)
-	return nodes, fmt.Sprintf("the NUMA nodes of CPUs %s (%s) have no memory that this process may use; using %s, %s",
-		cpus, CPUs(nodeIDs(own)...), what, CPUs(nodes...))
+	return nodes, fmt.Sprintf("the NUMA nodes of CPUs %s (%s) have no memory that this process "+
+		"may use; using %s, %s", cpus, CPUs(nodeIDs(own)...), fallback, CPUs(nodes...))
 }
 
-// hasMemory reports whether a program's memory may be put on the node.
+// hasMemory reports whether the node has memory that programs of this process may use.
 func (t *Topology) hasMemory(n Node) bool {
-	return n.MemoryBytes > 0 && !n.DeviceMemory && (t.AllowedMems == nil || slices.Contains(t.AllowedMems, n.ID))
+	allowed := t.AllowedMems == nil || slices.Contains(t.AllowedMems, n.ID)
+	return n.MemoryBytes > 0 && !n.DeviceMemory && allowed
 }
 
 func nodeIDs(nodes []Node) []int {
@@ -55,8 +61,9 @@ func nodeIDs(nodes []Node) []int {
 	return slices.Compact(ids)
 }
 
-// readAllowedMems returns the nodes in the line "Mems_allowed_list:" of /proc/self/status (proc_pid_status(5)), which
-// are those of the cpuset that have memory. Captures without that file have the cpuset's own.
+// readAllowedMems returns the nodes in the line "Mems_allowed_list:" of /proc/self/status
+// (proc_pid_status(5)), which are the nodes of the cpuset that have memory. For captures without
+// that file it returns the nodes of the cpuset.
 func readAllowedMems(s *sysfs) []int {
 	status, _ := s.read("/proc/self/status")
 	for line := range strings.Lines(status) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 func TestMemoryNodes(t *testing.T) {
@@ -30,17 +32,25 @@ func TestMemoryNodes(t *testing.T) {
 		{"one of two is allowed", nil, "0,2-3", "3-4", "[2]", ""},
 		{"one of two has memory", without(2), "0-3", "3-4", "[1]", ""},
 		{"not allowed, its neighbour is", nil, "0,2-3", "2", "[0]",
-			"the NUMA nodes of CPUs 2 (1) have no memory that this process may use; using the nearest that have some, 0"},
-		{"no memory, two as near", without(0, 1), "0-3", "2", "[2 3]", "using the nearest that have some, 2-3"},
-		{"nearest of several", without(0, 2), "0-3", "0,4", "[1 3]", "using the nearest that have some, 1,3"},
-		{"distances unknown", map[string]string{nodePath(1) + "/distance": "", nodePath(1) + "/meminfo": ""}, "0-3", "2", "[0 2 3]", "using all that have some, 0,2-3"},
-		{"no memory anywhere", without(0, 1, 2, 3), "0-3", "2", "[]", "no NUMA node is known to have memory for CPUs 2 that this process may use"},
+			"the NUMA nodes of CPUs 2 (1) have no memory that this process may use; " +
+				"using the nearest nodes that have some, 0"},
+		{"no memory, two equally near", without(0, 1), "0-3", "2", "[2 3]",
+			"using the nearest nodes that have some, 2-3"},
+		{"nearest of several", without(0, 2), "0-3", "0,4", "[1 3]",
+			"using the nearest nodes that have some, 1,3"},
+		{"distances unknown",
+			map[string]string{nodePath(1) + "/distance": "", nodePath(1) + "/meminfo": ""},
+			"0-3", "2", "[0 2 3]", "using all nodes that have some, 0,2-3"},
+		{"no memory anywhere", without(0, 1, 2, 3), "0-3", "2", "[]",
+			"no NUMA node is known to have memory that this process may use for CPUs 2"},
 		{"allowed nodes are not there", nil, "8", "2", "[]", "no NUMA node is known"},
 		{"garbage", nil, "x", "2", "[1]", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := whole
-			m.files = map[string]string{"/proc/self/status": "Name: x\nMems_allowed:\t1\nMems_allowed_list:\t" + test.allowed + "\nThreads: 1"}
+			status := "Name: x\nMems_allowed:\t1\n" +
+				"Mems_allowed_list:\t" + test.allowed + "\nThreads: 1"
+			m.files = map[string]string{"/proc/self/status": status}
 			for name, content := range test.files {
 				m.files[name] = content
 			}
@@ -55,12 +65,15 @@ func TestMemoryNodes(t *testing.T) {
 	}
 }
 
-// TestNoMemoryOnDevices is a machine whose nodes 2 and 3 are the memory of GPUs, nearest to the node 0 without memory.
+// TestNoMemoryOnDevices has a machine whose nodes 2 and 3 are the memory of GPUs. They are nearest
+// to node 0, which has no memory.
 func TestNoMemoryOnDevices(t *testing.T) {
 	m := grid(1, 4, 2, 1)
 	m.nodes[2], m.nodes[3] = "", ""
 	m.cores = []string{"0", "1", "2", "3"}
-	m.distances = map[int]string{0: "10 40 11 12", 1: "40 10 40 40", 2: "11 40 10 20", 3: "12 40 20 10"}
+	m.distances = map[int]string{
+		0: "10 40 11 12", 1: "40 10 40 40", 2: "11 40 10 20", 3: "12 40 20 10",
+	}
 	noMemory := nodePath(0) + "/meminfo"
 	for _, test := range []struct {
 		name  string
@@ -68,16 +81,22 @@ func TestNoMemoryOnDevices(t *testing.T) {
 		want  string
 	}{
 		{"nobody says", map[string]string{noMemory: ""}, "[2]"},
-		{"the kernel says", map[string]string{noMemory: "", nodeDir + "/has_normal_memory": "0-1"}, "[1]"},
-		{"the kernel's list is empty", map[string]string{noMemory: "", nodeDir + "/has_normal_memory": ""}, "[2]"},
-		{"the driver says", map[string]string{noMemory: "", gpuStatus(0): "Node:      2\nStatus:    online", gpuStatus(1): "Node: 3"}, "[1]"},
-		{"the driver says none", map[string]string{noMemory: "", gpuStatus(0): "Node: -1\nStatus: disabled"}, "[2]"},
+		{"the kernel says",
+			map[string]string{noMemory: "", nodeDir + "/has_normal_memory": "0-1"}, "[1]"},
+		{"the kernel's list is empty",
+			map[string]string{noMemory: "", nodeDir + "/has_normal_memory": ""}, "[2]"},
+		{"the driver says", map[string]string{
+			noMemory: "", gpuStatus(0): "Node:      2\nStatus:    online", gpuStatus(1): "Node: 3",
+		}, "[1]"},
+		{"the driver says none",
+			map[string]string{noMemory: "", gpuStatus(0): "Node: -1\nStatus: disabled"}, "[2]"},
 		{"the driver names one", map[string]string{noMemory: "", gpuStatus(0): "Node: 2"}, "[3]"},
 		// Not even a node that the driver claims is a device's when it has CPUs.
 		{"the driver claims CPUs", map[string]string{gpuStatus(0): "Node: 0"}, "[0]"},
 	} {
 		m.files = test.files
-		if nodes, _ := mustRead(t, m.write(t)).MemoryNodes(CPUs(0)); fmt.Sprint(nodes) != test.want {
+		nodes, _ := mustRead(t, m.write(t)).MemoryNodes(CPUs(0))
+		if fmt.Sprint(nodes) != test.want {
 			t.Errorf("%s: %v, want %s", test.name, nodes, test.want)
 		}
 	}
@@ -94,16 +113,17 @@ func TestCapturedAllowedMems(t *testing.T) {
 		"hwloc-fakememinitiators-1np2c+1npp+gi": "5-10",
 		"ghw-accel-nvidia":                      "",
 	} {
-		topo := mustRead(t, capture(t, name))
+		topo := mustRead(t, affinitytest.Root(t, name))
 		if got := CPUs(topo.AllowedMems...).String(); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
 }
 
-// TestCapturedMemoryNodes has CPUs whose nodes have no memory: it is in the nodes that the distances show.
+// TestCapturedMemoryNodes has CPUs whose nodes have no memory. The distances show which nodes to
+// use.
 func TestCapturedMemoryNodes(t *testing.T) {
-	topo := mustRead(t, capture(t, "hwloc-fakememinitiators-1np2c+1npp+gi"))
+	topo := mustRead(t, affinitytest.Root(t, "hwloc-fakememinitiators-1np2c+1npp+gi"))
 	for node, want := range map[int]string{0: "[5]", 1: "[8]", 2: "[6]", 3: "[9]"} {
 		n, _ := topo.node(node)
 		if nodes, warning := topo.MemoryNodes(n.CPUs); fmt.Sprint(nodes) != want || warning == "" {
@@ -118,23 +138,25 @@ func FuzzMemoryNodes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status, normal, gpu, meminfo, distance string) {
 		root := t.TempDir()
 		for cpu := range 4 {
-			writeFile(t, root+cpuPath(cpu)+"/online", "1")
+			writeFile(t, root, cpuPath(cpu)+"/online", "1")
 		}
-		writeFile(t, root+nodePath(0)+"/cpulist", "0-3")
+		writeFile(t, root, nodePath(0)+"/cpulist", "0-3")
 		for node := range 2 {
-			writeFile(t, root+nodePath(node)+"/meminfo", meminfo)
-			writeFile(t, root+nodePath(node)+"/distance", distance)
+			writeFile(t, root, nodePath(node)+"/meminfo", meminfo)
+			writeFile(t, root, nodePath(node)+"/distance", distance)
 		}
-		writeFile(t, root+"/proc/self/status", status)
-		writeFile(t, root+nodeDir+"/has_normal_memory", normal)
-		writeFile(t, root+gpuStatus(0), gpu)
+		writeFile(t, root, "/proc/self/status", status)
+		writeFile(t, root, nodeDir+"/has_normal_memory", normal)
+		writeFile(t, root, gpuStatus(0), gpu)
 		topo := mustRead(t, root)
 		nodes, warning := topo.MemoryNodes(CPUs(0))
-		if (len(nodes) == 0 || !slices.Equal(nodes, []int{0})) != (warning != "") || strings.Contains(warning, "\n") {
+		wantWarning := !slices.Equal(nodes, []int{0})
+		if (warning != "") != wantWarning || strings.Contains(warning, "\n") {
 			t.Errorf("nodes %v, warning %q", nodes, warning)
 		}
 		for _, id := range nodes {
-			if n, _ := topo.node(id); n.MemoryBytes == 0 || n.DeviceMemory || topo.AllowedMems != nil && !slices.Contains(topo.AllowedMems, id) {
+			allowed := topo.AllowedMems == nil || slices.Contains(topo.AllowedMems, id)
+			if n, _ := topo.node(id); n.MemoryBytes == 0 || n.DeviceMemory || !allowed {
 				t.Errorf("node %+v of allowed %v", n, topo.AllowedMems)
 			}
 		}

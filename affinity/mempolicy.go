@@ -1,20 +1,25 @@
 package affinity
 
-// MemoryPolicy says where the kernel takes a worker's memory from, of the nodes that go with it (set_mempolicy(2)).
+// MemoryPolicy says how the kernel uses the NUMA nodes that a worker's memory is to come from
+// (set_mempolicy(2)).
 type MemoryPolicy string
 
 const (
-	// MemoryNone leaves the policy as it is inherited, which mostly is the node of the CPU that asks.
+	// MemoryNone keeps the inherited policy, which normally takes memory from the node of the CPU
+	// that a thread runs on.
 	MemoryNone MemoryPolicy = "none"
-	// MemoryPreferred takes from the nodes as long as they have free memory, then from others.
+	// MemoryPreferred takes memory from the nodes as long as they have some that is free, then from
+	// others.
 	MemoryPreferred MemoryPolicy = "preferred"
-	// MemoryBind takes from the nodes only. When they are full the process is killed for want of memory.
+	// MemoryBind takes memory from the nodes only. When they are full, the kernel's out-of-memory
+	// killer ends the process.
 	MemoryBind MemoryPolicy = "bind"
-	// MemoryInterleave takes the pages from the nodes in turn.
+	// MemoryInterleave takes pages from the nodes in turn.
 	MemoryInterleave MemoryPolicy = "interleave"
 )
 
-// ParseMemoryPolicy returns the policy of that name. The error lists the names.
+// ParseMemoryPolicy returns the policy that has this name. The error for other names lists them.
 func ParseMemoryPolicy(s string) (MemoryPolicy, error) {
-	return parseName("memory policy", s, []MemoryPolicy{MemoryNone, MemoryPreferred, MemoryBind, MemoryInterleave})
+	policies := []MemoryPolicy{MemoryNone, MemoryPreferred, MemoryBind, MemoryInterleave}
+	return parseName("memory policy", s, policies)
 }

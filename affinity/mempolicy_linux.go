@@ -8,13 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ApplyMemory sets the memory policy of the calling thread and returns what sets the one before. The caller has locked
-// the goroutine to the thread (runtime.LockOSThread) and calls restore on the same thread. The policy none changes
-// nothing. Nodes that the cpuset does not allow or that have no memory are dropped by the kernel as long as one is left.
+// ApplyMemory sets the memory policy of the calling thread. It returns a function that restores the
+// previous policy. The caller must have locked the goroutine to its thread (runtime.LockOSThread),
+// and must call restore on the same thread. The policy none changes nothing.
 //
-// The kernel gives the policy to every process and thread that this one starts afterwards, and keeps it over execve
-// (set_mempolicy(2)). The error wraps errors.ErrUnsupported where the kernel has no memory policies (ENOSYS) or the
-// container's seccomp profile refuses them (EPERM, which the system calls themselves never give).
+// Processes and threads that this thread starts afterwards inherit the policy, and execve keeps it
+// (set_mempolicy(2)). The kernel drops nodes that have no memory or that the cpuset does not allow.
+// If none is left, ApplyMemory fails with EINVAL. The error wraps errors.ErrUnsupported where the
+// kernel has no memory policies (ENOSYS) or the container's seccomp profile forbids them (EPERM,
+// which the system calls themselves never return).
 func ApplyMemory(policy MemoryPolicy, nodes []int) (restore func() error, err error) {
 	if _, err := ParseMemoryPolicy(string(policy)); err != nil {
 		return nil, err
@@ -24,9 +26,9 @@ func ApplyMemory(policy MemoryPolicy, nodes []int) (restore func() error, err er
 	}
 	set := CPUs(nodes...)
 	if set.IsEmpty() {
-		return nil, fmt.Errorf("cannot set the memory policy %s on no NUMA node at all", policy)
+		return nil, fmt.Errorf("cannot set the memory policy %s without a NUMA node", policy)
 	}
-	before, err := currentMemory()
+	before, err := currentPolicy()
 	if err == nil {
 		err = setPolicy(policy, set)
 	}
@@ -34,7 +36,7 @@ func ApplyMemory(policy MemoryPolicy, nodes []int) (restore func() error, err er
 		return nil, memoryError(policy, set, err)
 	}
 	return func() error {
-		if err := setMemory(before); err != nil {
+		if err := setThreadPolicy(before); err != nil {
 			return fmt.Errorf("cannot set the memory policy back to what it was: %w", err)
 		}
 		return nil
@@ -43,21 +45,22 @@ func ApplyMemory(policy MemoryPolicy, nodes []int) (restore func() error, err er
 
 func setPolicy(policy MemoryPolicy, nodes CPUSet) (err error) {
 	for _, m := range MemoryModes(policy, nodes) {
-		if err = setMemory(memory{m.Mode, m.Nodes}); err != unix.EINVAL {
+		if err = setThreadPolicy(threadPolicy{m.Mode, m.Nodes}); err != unix.EINVAL {
 			break
 		}
 	}
 	return err
 }
 
-// MemoryMode are the first arguments of set_mempolicy(2).
+// MemoryMode is the arguments of set_mempolicy(2): the mode and the nodes in its mask.
 type MemoryMode struct {
 	Mode  int
 	Nodes CPUSet
 }
 
-// MemoryModes are what to call set_mempolicy with for a policy, for a process that has to do it by itself: the next one
-// if the kernel does not know the one before (EINVAL).
+// MemoryModes returns the arguments of set_mempolicy(2) for a policy, for a process that has to
+// call it on its own. If the kernel does not know the first ones (EINVAL), the next ones are to be
+// tried.
 func MemoryModes(policy MemoryPolicy, nodes CPUSet) []MemoryMode {
 	switch policy {
 	case MemoryBind:
@@ -69,7 +72,8 @@ func MemoryModes(policy MemoryPolicy, nodes CPUSet) []MemoryMode {
 		if nodes.Len() == 1 {
 			return []MemoryMode{one}
 		}
-		return []MemoryMode{{unix.MPOL_PREFERRED_MANY, nodes}, one} // Linux before 5.15 does not know the former
+		// MPOL_PREFERRED_MANY is new in Linux 5.15.
+		return []MemoryMode{{unix.MPOL_PREFERRED_MANY, nodes}, one}
 	}
 	return nil
 }
@@ -77,47 +81,50 @@ func MemoryModes(policy MemoryPolicy, nodes CPUSet) []MemoryMode {
 func memoryError(policy MemoryPolicy, nodes CPUSet, err error) error {
 	err = fmt.Errorf("cannot set the memory policy %s on NUMA nodes %s: %w", policy, nodes, err)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%w (%w here); allow set_mempolicy and get_mempolicy in the container's seccomp profile, or use the memory policy none",
-			err, errors.ErrUnsupported)
+		return fmt.Errorf("%w (%w here); allow set_mempolicy and get_mempolicy in the container's "+
+			"seccomp profile, or use the memory policy none", err, errors.ErrUnsupported)
 	}
 	return err
 }
 
-// memory is a thread's policy as the kernel has it: the mode with its flags, and the nodes.
-type memory struct {
+// threadPolicy is a thread's memory policy as the kernel has it: the mode with its flags, and the
+// nodes.
+type threadPolicy struct {
 	mode  int
 	nodes CPUSet
 }
 
-// setMemory sets the policy of the calling thread. The error is the bare one of the system call.
-func setMemory(m memory) error {
-	// The kernel is told how long the mask is and takes one bit less for nodes. x/sys gives it the number of bytes where
-	// it counts bits, so the mask is eight times as long as it would have to be. The bits that are too many are zero,
-	// which the kernel allows (get_nodes in mm/mempolicy.c).
-	mask := unix.NewCPUSet(8 * (m.nodes.Max() + 2))
-	for node := range m.nodes.All() {
+// setThreadPolicy sets the policy of the calling thread. It returns the system call's error as it
+// is.
+func setThreadPolicy(p threadPolicy) error {
+	// set_mempolicy(2) takes the length of the mask in bits, and uses one bit less than that. x/sys
+	// passes the length in bytes, so the mask has to be eight times as long. The additional bits
+	// are zero, which the kernel allows (get_nodes in mm/mempolicy.c).
+	mask := unix.NewCPUSet(8 * (p.nodes.Max() + 2))
+	for node := range p.nodes.All() {
 		mask.Set(node)
 	}
-	return unix.SetMemPolicyDynamic(m.mode, mask)
+	return unix.SetMemPolicyDynamic(p.mode, mask)
 }
 
-// currentMemory returns the policy of the calling thread. It is the one place outside the NVML binding that needs an
-// unsafe pointer: x/sys has no get_mempolicy(2). Both pointers are to variables of this function that live on until the
-// call returns (unsafe.Pointer, rule 4). The kernel writes an int to the first and maxnode bits, a multiple of 64 here,
-// to the second.
-func currentMemory() (memory, error) {
-	// The kernel refuses a mask with fewer bits than it has node numbers with EINVAL, and that number is told nowhere.
+// currentPolicy returns the policy of the calling thread. It is the only place outside the NVML
+// binding that needs an unsafe pointer, because x/sys has no get_mempolicy(2). Both pointers are to
+// variables of this function that live until the call returns (unsafe.Pointer, rule 4). The kernel
+// writes an int to the first, and to the second as many bits as we say, which is a multiple of 64.
+func currentPolicy() (threadPolicy, error) {
+	// The kernel refuses a mask that has fewer bits than it has node numbers with EINVAL, and
+	// nothing tells how many it has.
 	for bits := 1024; ; bits *= 2 {
 		var mode int32
 		mask := unix.NewCPUSet(bits)
-		_, _, errno := unix.Syscall6(unix.SYS_GET_MEMPOLICY,
-			uintptr(unsafe.Pointer(&mode)), uintptr(unsafe.Pointer(&mask[0])), uintptr(bits), 0, 0, 0)
+		_, _, errno := unix.Syscall6(unix.SYS_GET_MEMPOLICY, uintptr(unsafe.Pointer(&mode)),
+			uintptr(unsafe.Pointer(&mask[0])), uintptr(bits), 0, 0, 0)
 		switch {
 		case errno == unix.EINVAL && bits < maxCPUs:
 		case errno != 0:
-			return memory{}, errno
+			return threadPolicy{}, errno
 		default:
-			return memory{int(mode), fromMask(mask, bits)}, nil
+			return threadPolicy{int(mode), fromMask(mask, bits)}, nil
 		}
 	}
 }

@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// printMemory prints the policy of this process, by get_mempolicy and by the word for it in /proc/self/numa_maps.
+// printMemory prints the policy of this process as get_mempolicy has it, and the kernel's word for
+// it in /proc/self/numa_maps.
 func printMemory() error {
-	now, err := currentMemory()
+	now, err := currentPolicy()
 	if err != nil {
 		return err
 	}
@@ -30,7 +31,7 @@ func printMemory() error {
 	return nil
 }
 
-// TestApplyMemory sets each policy and asks a child, which has gone through fork and exec, what it has.
+// TestApplyMemory sets each policy, and asks a child for its own, which went through fork and exec.
 func TestApplyMemory(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -46,7 +47,7 @@ func TestApplyMemory(t *testing.T) {
 		{MemoryPreferred, []int{node}, `1 "` + n + `" prefer:` + n},
 		{MemoryBind, []int{node}, `2 "` + n + `" bind:` + n},
 		{MemoryInterleave, []int{node}, `3 "` + n + `" interleave:` + n},
-		// Node 900 is not there; the kernel drops it and keeps the mode.
+		// Node 900 does not exist. The kernel drops it and keeps the mode.
 		{MemoryBind, []int{node, 900}, `2 "` + n + `" bind:` + n},
 		{MemoryPreferred, []int{node, 900}, `5 "` + n + `" prefer`},
 	} {
@@ -67,17 +68,18 @@ func TestApplyMemory(t *testing.T) {
 	}
 }
 
-// TestApplyMemoryNested restores a policy that is not the default, with its nodes and flags.
+// TestApplyMemoryNested restores a policy that is not the default one, with its nodes and flags.
 func TestApplyMemoryNested(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	node := needMemoryPolicy(t)
-	outer, err := currentMemory()
+	outer, err := currentPolicy()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer setMemory(outer)
-	if err := setMemory(memory{unix.MPOL_INTERLEAVE | unix.MPOL_F_STATIC_NODES, CPUs(node)}); err != nil {
+	defer setThreadPolicy(outer)
+	static := threadPolicy{unix.MPOL_INTERLEAVE | unix.MPOL_F_STATIC_NODES, CPUs(node)}
+	if err := setThreadPolicy(static); err != nil {
 		t.Fatal(err)
 	}
 	before := childOutput(t, "memory")
@@ -88,7 +90,8 @@ func TestApplyMemoryNested(t *testing.T) {
 	if err := restore(); err != nil {
 		t.Fatal(err)
 	}
-	if got := childOutput(t, "memory"); got != before || !strings.Contains(got, "interleave=static") {
+	got := childOutput(t, "memory")
+	if got != before || !strings.Contains(got, "interleave=static") {
 		t.Errorf("restored to %s, want %s", got, before)
 	}
 }
@@ -97,35 +100,39 @@ func TestApplyMemoryErrors(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	needMemoryPolicy(t)
-	if _, err := ApplyMemory("sideways", []int{0}); err == nil || !strings.Contains(err.Error(), "it is one of none, preferred, bind, interleave") {
-		t.Errorf("unknown policy: %v", err)
-	}
-	if _, err := ApplyMemory(MemoryBind, nil); err == nil || !strings.Contains(err.Error(), "no NUMA node at all") {
-		t.Errorf("no node: %v", err)
-	}
+	_, err := ApplyMemory("sideways", []int{0})
+	wantError(t, "unknown policy", err, `"sideways": use none, preferred, bind or interleave`)
+	_, err = ApplyMemory(MemoryBind, nil)
+	wantError(t, "no node", err, "without a NUMA node")
 	for _, policy := range []MemoryPolicy{MemoryBind, MemoryPreferred, MemoryInterleave} {
 		for _, nodes := range [][]int{{900}, {900, 901}, {100_000}} {
-			if _, err := ApplyMemory(policy, nodes); !errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
-				t.Errorf("%s on nodes %v, which are not there: %v", policy, nodes, err)
+			_, err := ApplyMemory(policy, nodes)
+			if !errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("%s on nodes %v, which do not exist: %v", policy, nodes, err)
 			}
 		}
 	}
 }
 
 func TestMemoryErrorUnsupported(t *testing.T) {
-	for errno, unsupported := range map[unix.Errno]bool{unix.ENOSYS: true, unix.EPERM: true, unix.EINVAL: false, unix.ENOMEM: false} {
+	for errno, unsupported := range map[unix.Errno]bool{
+		unix.ENOSYS: true, unix.EPERM: true, unix.EINVAL: false, unix.ENOMEM: false,
+	} {
 		err := memoryError(MemoryBind, CPUs(0), errno)
-		if errors.Is(err, errors.ErrUnsupported) != unsupported || !errors.Is(err, errno) || strings.Contains(err.Error(), "\n") {
+		if errors.Is(err, errors.ErrUnsupported) != unsupported || !errors.Is(err, errno) {
 			t.Errorf("%v: %v", errno, err)
 		}
+		wantError(t, errno.Error(), err, "cannot set the memory policy")
 	}
 }
 
-// needMemoryPolicy returns a node with memory of this machine, and skips the test where there are no memory policies.
+// needMemoryPolicy returns a node of this machine that has memory. It skips the test where memory
+// policies do not work.
 func needMemoryPolicy(t *testing.T) int {
 	t.Helper()
-	if _, err := currentMemory(); err != nil {
-		nvmltest.Unavailable(t, fmt.Sprintf("get_mempolicy does not work: %v; use a kernel with CONFIG_NUMA and a container with CAP_SYS_NICE", err))
+	if _, err := currentPolicy(); err != nil {
+		nvmltest.Unavailable(t, fmt.Sprintf("get_mempolicy does not work: %v; use a kernel with "+
+			"CONFIG_NUMA and a container with CAP_SYS_NICE", err))
 	}
 	topo, err := ReadTopology("/")
 	if err != nil {

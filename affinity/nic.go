@@ -2,8 +2,8 @@ package affinity
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -11,13 +11,14 @@ import (
 
 // NIC is an RDMA device: plain data.
 type NIC struct {
-	// Name is the kernel's, such as mlx5_0.
+	// Name is the kernel's name of the device, such as mlx5_0.
 	Name string `json:"name"`
-	// PCIAddress is that of the function it belongs to, "" for one that is on no PCI bus, such as soft-RoCE.
+	// PCIAddress is the address of the device's PCI function. Empty for a device that is not on a
+	// PCI bus, such as soft-RoCE.
 	PCIAddress string `json:"pci_address,omitempty"`
-	// PCIPath is where that function sits: see [Locality.PCIPath].
+	// PCIPath is the real folder of that function, as in [Locality.PCIPath].
 	PCIPath string `json:"pci_path,omitempty"`
-	// NUMANode is -1 when unknown.
+	// NUMANode is the device's node; -1 when it is unknown.
 	NUMANode int       `json:"numa_node"`
 	Ports    []NICPort `json:"ports"`
 }
@@ -31,10 +32,18 @@ type NICPort struct {
 
 const infinibandDir = "/sys/class/infiniband"
 
-// ReadNICs reads the RDMA devices in root/sys/class/infiniband (Documentation/ABI/stable/sysfs-class-infiniband), by
-// name. None is no error.
+// ReadNICs reads the RDMA devices in root/sys/class/infiniband, and returns them sorted by name
+// (Documentation/ABI/stable/sysfs-class-infiniband). If there are none, that is not an error.
 func ReadNICs(root string) ([]NIC, error) {
-	s := newSysfs(root)
+	s, err := openSysfs(root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the RDMA devices: %w", err)
+	}
+	defer s.close()
+	return s.readNICs()
+}
+
+func (s *sysfs) readNICs() ([]NIC, error) {
 	names, err := s.names(infinibandDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -72,11 +81,12 @@ func readNIC(s *sysfs, name string) NIC {
 	return nic
 }
 
-// pciAddressOf returns the PCI address that the device link of a folder in /sys/class leads to. Functions that share one
-// (scalable functions are on the auxiliary bus) have it further up in the folder's own link.
+// pciAddressOf returns the PCI address of a device that has a folder in /sys/class. It is the last
+// address in the text of the folder's device link. Scalable functions are on the auxiliary bus and
+// share a PCI function, whose address is in the text of the folder's own link.
 func pciAddressOf(s *sysfs, dir string) string {
 	for _, link := range []string{dir + "/device", dir} {
-		target, _ := os.Readlink(s.root + link)
+		target, _ := s.readlink(link)
 		names := strings.Split(target, "/")
 		for _, name := range slices.Backward(names) {
 			if addr, err := CanonicalPCI(name); err == nil {
@@ -87,9 +97,10 @@ func pciAddressOf(s *sysfs, dir string) string {
 	return ""
 }
 
-// pciPath returns the real folder of a PCI device, which has its bridges in it from the root down; "" when unknown.
+// pciPath returns the real folder of a PCI device, which is below the folders of the bridges that
+// the device is behind. It returns "" when that is unknown.
 func (s *sysfs) pciPath(addr string) string {
-	target, _ := os.Readlink(s.root + pciDir + addr)
+	target, _ := s.readlink(pciDir + addr)
 	if real := path.Join(pciDir, target); strings.HasPrefix(real, "/sys/devices/") {
 		return real
 	}

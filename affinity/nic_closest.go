@@ -5,20 +5,22 @@ import (
 	"strings"
 )
 
-// ClosestNICs returns the name of the nearest RDMA device of each worker, "" where there is none to choose. The
-// localities are those of the workers' devices in the order of local ranks.
+// ClosestNICs returns the name of the RDMA device for each worker. The localities are those of the
+// workers' devices, in the order of local ranks. A worker for which there is none to choose gets
+// "".
 //
-// Nearest are the ones whose PCI path has the most in common with the device's, from the root down: data between them
-// passes the fewest bridges. Of several those on the device's NUMA node remain, if there are any, and workers that are
-// left with the same ones take them in turn. RDMA devices of which it is known that no port is active do not count, and
-// a device whose place nobody knows is near to none.
+// The nearest RDMA device is the one whose PCI path shares the most folders with the path of the
+// worker's device, counted from the top: data between them passes the fewest bridges. If several
+// are equally near, those on the device's NUMA node are preferred, and workers that could have the
+// same ones take them in turn. RDMA devices whose ports are all known to be inactive are not used.
+// A worker whose device has an unknown place gets none.
 func ClosestNICs(locs []Locality, nics []NIC) []string {
-	usable := slices.DeleteFunc(slices.Clone(nics), func(n NIC) bool { return !n.mayWork() })
+	usable := slices.DeleteFunc(slices.Clone(nics), func(n NIC) bool { return !n.mayBeActive() })
 	names := make([]string, len(locs))
 	taken := map[string]int{}
 	for i, loc := range locs {
 		if loc.PCIPath == "" && loc.NUMANode < 0 {
-			continue // nobody knows where it is, so nothing is known to be near
+			continue
 		}
 		nearest := nearestNICs(loc, usable)
 		if len(nearest) == 0 {
@@ -31,11 +33,15 @@ func ClosestNICs(locs []Locality, nics []NIC) []string {
 	return names
 }
 
-func (n NIC) mayWork() bool {
-	return len(n.Ports) == 0 || slices.ContainsFunc(n.Ports, func(p NICPort) bool { return p.State == "" || p.State == "ACTIVE" })
+// mayBeActive reports whether a port of the device is active, as far as is known.
+func (n NIC) mayBeActive() bool {
+	return len(n.Ports) == 0 || slices.ContainsFunc(n.Ports, func(p NICPort) bool {
+		return p.State == "" || p.State == "ACTIVE"
+	})
 }
 
-// nearestNICs returns the names of the RDMA devices that are equally near to a device, and nearer than the others.
+// nearestNICs returns the names of the RDMA devices that are nearest to a device. There are several
+// if they are equally near.
 func nearestNICs(loc Locality, nics []NIC) []string {
 	var nearest []NIC
 	most := -1
@@ -48,9 +54,10 @@ func nearestNICs(loc Locality, nics []NIC) []string {
 			nearest = append(nearest, nic)
 		}
 	}
-	elsewhere := func(n NIC) bool { return n.NUMANode != loc.NUMANode }
-	if here := slices.DeleteFunc(slices.Clone(nearest), elsewhere); loc.NUMANode >= 0 && len(here) > 0 {
-		nearest = here
+	onOtherNode := func(n NIC) bool { return n.NUMANode != loc.NUMANode }
+	onSameNode := slices.DeleteFunc(slices.Clone(nearest), onOtherNode)
+	if loc.NUMANode >= 0 && len(onSameNode) > 0 {
+		nearest = onSameNode
 	}
 	var names []string
 	for _, nic := range nearest {
@@ -59,7 +66,7 @@ func nearestNICs(loc Locality, nics []NIC) []string {
 	return names
 }
 
-// commonPath returns the number of folders that both paths begin with.
+// commonPath returns how many folders two paths share, counted from the top.
 func commonPath(a, b string) int {
 	x, y := strings.Split(a, "/"), strings.Split(b, "/")
 	n := 0

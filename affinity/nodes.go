@@ -10,7 +10,8 @@ const nodeDir = "/sys/devices/system/node"
 
 func nodePath(id int) string { return nodeDir + "/node" + strconv.Itoa(id) }
 
-// readNodes reads the NUMA nodes, by ID. A kernel without NUMA has none, which is one node 0 with all CPUs.
+// readNodes returns the NUMA nodes, ordered by ID. A kernel without NUMA shows none, which counts
+// as one node 0 with all CPUs.
 func readNodes(s *sysfs, online CPUSet) []Node {
 	ids, err := s.numbered(nodeDir, "node")
 	if err != nil || ids.IsEmpty() {
@@ -22,7 +23,8 @@ func readNodes(s *sysfs, online CPUSet) []Node {
 		node := readNode(s, id)
 		node.CPUs = node.CPUs.Intersect(online)
 		if node.CPUs.intersects(claimed) {
-			// Broken firmware. A CPU has one node; what the later node really has cannot be told.
+			// The firmware is wrong, because a CPU belongs to one node only. Nobody knows which
+			// CPUs this node really has.
 			node.CPUs = CPUSet{}
 		}
 		claimed = claimed.Union(node.CPUs)
@@ -46,7 +48,8 @@ func readNode(s *sysfs, id int) Node {
 	}
 }
 
-// readMemTotal returns the bytes of the "MemTotal: N kB" line of a meminfo file, 0 when there is none.
+// readMemTotal returns the bytes in the "MemTotal: N kB" line of a meminfo file. Without such a
+// line it returns 0.
 func readMemTotal(s *sysfs, path string) uint64 {
 	text, err := s.read(path)
 	if err != nil {
@@ -64,8 +67,8 @@ func readMemTotal(s *sysfs, path string) uint64 {
 	return kib << 10
 }
 
-// readDistances returns a node's distances. The file has one number for each node, in the order of their IDs; a file
-// with another count of numbers says nothing that can be trusted.
+// readDistances returns a node's distances to all nodes. The file has one number for each node, in
+// the order of their IDs. A file with more or fewer numbers is ignored.
 func readDistances(s *sysfs, id int, ids CPUSet) map[int]int {
 	text, err := s.read(nodePath(id) + "/distance")
 	fields := strings.Fields(text)
@@ -83,8 +86,9 @@ func readDistances(s *sysfs, id int, ids CPUSet) map[int]int {
 	return distances
 }
 
-// readInitiators returns the nodes that are the fastest initiators of a node's memory. access1 leaves out initiators
-// that are no CPUs (since Linux 5.10); older kernels have access0 only.
+// readInitiators returns the other nodes that reach a node's memory fastest. The folder access1,
+// which exists since Linux 5.10, leaves out initiators that are not CPUs. Older kernels have
+// access0 only.
 func readInitiators(s *sysfs, id int) []int {
 	for _, class := range []string{"/access1", "/access0"} {
 		ids, err := s.numbered(nodePath(id)+class+"/initiators", "node")

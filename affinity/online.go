@@ -9,9 +9,9 @@ const cpuDir = "/sys/devices/system/cpu"
 
 func cpuPath(cpu int) string { return cpuDir + "/cpu" + strconv.Itoa(cpu) }
 
-// readOnline returns the CPUs that have a folder and run: those in cpu/online or, where that file is missing, those
-// whose own online file does not say 0. CPU 0 often has none, because it cannot be taken offline
-// (Documentation/core-api/cpu_hotplug.rst).
+// readOnline returns the CPUs that have a folder and are listed in cpu/online. If that file is
+// missing or useless, they are the CPUs whose own online file does not say 0. CPU 0 often has no
+// such file, because it cannot be taken offline (Documentation/core-api/cpu_hotplug.rst).
 func readOnline(s *sysfs) (CPUSet, error) {
 	present, err := s.numbered(cpuDir, "cpu")
 	if err != nil {

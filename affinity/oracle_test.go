@@ -8,18 +8,20 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 var workerCounts = []int{1, 2, 3, 4, 8}
 
-// TestHwlocAgrees compares the sets of every worker with hwloc's, on every captured machine, for the whole machine and
-// for each NUMA node with CPUs.
+// TestHwlocAgrees compares the sets of every worker with hwloc's, on every captured machine, for
+// the whole machine and for each NUMA node with CPUs.
 func TestHwlocAgrees(t *testing.T) {
 	needHwloc(t)
-	for name := range captureFiles(t) {
+	for name := range affinitytest.Captures(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			root := capture(t, name)
+			root := affinitytest.Root(t, name)
 			compareWithHwloc(t, mustRead(t, root), hwloc{root: root})
 		})
 	}
@@ -35,7 +37,8 @@ func compareWithHwloc(t *testing.T, topo *Topology, judge hwloc) {
 	for place, cpus := range places {
 		mask := judge.mask(t, place)
 		if parseHwlocMask(t, mask).IsEmpty() {
-			// hwloc leaves out nodes without memory or whose memory is not allowed; it takes their CPUs all the same.
+			// hwloc leaves out nodes that have no memory or whose memory is not allowed, but
+			// accepts their CPUs as a mask.
 			mask = hwlocMask(cpus)
 		}
 		if want := parseHwlocMask(t, mask); !want.Equal(cpus) {
@@ -43,38 +46,38 @@ func compareWithHwloc(t *testing.T, topo *Topology, judge hwloc) {
 			continue
 		}
 		for _, k := range workerCounts {
-			flat := bindFlat(t, topo, cpus, k)
-			if diff := cmp.Diff(judge.distrib(t, mask, k, "--from", "core", "--to", "core"), flat); diff != "" {
+			want := judge.distrib(t, mask, k, "--from", "core", "--to", "core")
+			if diff := cmp.Diff(want, bindFlat(t, topo, cpus, k)); diff != "" {
 				t.Errorf("flat, %s, %d workers (-hwloc +got):\n%s", place, k, diff)
 			}
-			tree := bindTree(t, topo, cpus, k)
-			if diff := cmp.Diff(judge.distrib(t, mask, k, "--to", "core"), tree); diff != "" {
+			want = judge.distrib(t, mask, k, "--to", "core")
+			if diff := cmp.Diff(want, bindTree(t, topo, cpus, k)); diff != "" {
 				t.Errorf("tree, %s, %d workers (-hwloc +got):\n%s", place, k, diff)
 			}
 		}
 	}
 }
 
-// bindFlat binds k devices that are local to cpus.
+// bindFlat binds k workers whose devices are near cpus.
 func bindFlat(t *testing.T, topo *Topology, cpus CPUSet, k int) []string {
 	t.Helper()
 	locs := make([]Locality, k)
 	for i := range locs {
 		locs[i] = Locality{NUMANode: -1, CPUs: cpus}
 	}
-	bindings, _, err := topo.Bind(ModeExclusive, locs)
+	bindings, _, err := topo.BindAll(inMode(ModeExclusive), locs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cpuLists(bindings)
 }
 
-// bindTree binds k workers without devices when only cpus are allowed.
+// bindTree binds k workers without devices where only cpus are allowed.
 func bindTree(t *testing.T, topo *Topology, cpus CPUSet, k int) []string {
 	t.Helper()
 	restricted := *topo
 	restricted.Allowed = cpus
-	bindings, _, err := restricted.BindCPUOnly(ModeExclusive, k)
+	bindings, _, err := restricted.SpreadAll(inMode(ModeExclusive), k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +115,7 @@ func (h hwloc) run(t *testing.T, program string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// mask returns the allowed CPUs of a place in hwloc's terms, such as numa:1.
+// mask returns the allowed CPUs of a place, which is in hwloc's notation, such as numa:1.
 func (h hwloc) mask(t *testing.T, place string) string {
 	t.Helper()
 	return h.run(t, "hwloc-calc", "--pi", place)
@@ -128,12 +131,13 @@ func (h hwloc) distrib(t *testing.T, mask string, k int, args ...string) []strin
 	return lists
 }
 
-// hwlocMask writes a set in hwloc's own format.
+// hwlocMask returns a set in hwloc's own format.
 func hwlocMask(set CPUSet) string {
 	return "0x" + strings.ReplaceAll(maskOf(set), ",", ",0x")
 }
 
-// parseHwlocMask reads hwloc's own format: groups like the kernel's, each with 0x before it, and empty ones for zero.
+// parseHwlocMask parses hwloc's own format: groups like those of the kernel, but each has 0x before
+// it or, if it is zero, is empty.
 func parseHwlocMask(t *testing.T, text string) CPUSet {
 	t.Helper()
 	groups := strings.Split(strings.TrimSpace(text), ",")

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// CanonicalPCI returns a PCI address as sysfs writes it: "0000:1b:00.0", in lower case. It takes what NVML gives
-// ("00000000:1B:00.0", with a domain of eight digits) and addresses without a domain. Domains above ffff, which exist
-// behind Intel VMD and on Hyper-V, keep their digits.
+// CanonicalPCI returns a PCI address as sysfs writes it: in lower case, "0000:1b:00.0". It accepts
+// the form of NVML, which has a domain of eight digits ("00000000:1B:00.0"), and addresses without
+// a domain. Domains above ffff, which exist behind Intel VMD and on Hyper-V, keep all their digits.
 func CanonicalPCI(addr string) (string, error) {
 	text := trimValue(addr)
 	fields := strings.Split(text, ":")

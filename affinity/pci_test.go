@@ -15,8 +15,11 @@ func TestCanonicalPCI(t *testing.T) {
 			t.Errorf("%q: %q, %v, want %q", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "x", "0000:1b:00", "0000:1b:20.0", "0000:1b:00.8", "0000:100:00.0", "0:0:0:0.0",
-		"100000000:1b:00.0", "0000:1b:00.0/..", "-1:00:00.0", "../../x:00:00.0", "0000:+1:00.0", "0000::00.0"} {
+	for _, in := range []string{
+		"", "x", "0000:1b:00", "0000:1b:20.0", "0000:1b:00.8", "0000:100:00.0", "0:0:0:0.0",
+		"100000000:1b:00.0", "0000:1b:00.0/..", "-1:00:00.0", "../../x:00:00.0", "0000:+1:00.0",
+		"0000::00.0",
+	} {
 		if got, err := CanonicalPCI(in); err == nil {
 			t.Errorf("%q gives %q, want an error", in, got)
 		}
@@ -24,7 +27,9 @@ func TestCanonicalPCI(t *testing.T) {
 }
 
 func FuzzCanonicalPCI(f *testing.F) {
-	for _, seed := range []string{"0000:1b:00.0", "00000000:1B:00.0", "1b:00.0", "::.", "10000:e1:1f.7"} {
+	for _, seed := range []string{
+		"0000:1b:00.0", "00000000:1B:00.0", "1b:00.0", "::.", "10000:e1:1f.7",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

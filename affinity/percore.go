@@ -1,16 +1,18 @@
 package affinity
 
-// Threads says which hardware threads of its cores a worker gets.
+// Threads says which hardware threads of a core a worker gets.
 type Threads string
 
 const (
-	// ThreadsAll is every allowed hardware thread. The empty value means the same.
+	// ThreadsAll gives a worker all hardware threads that it may use. The empty value means the
+	// same.
 	ThreadsAll Threads = "all"
-	// ThreadsOnePerCore is the lowest of a worker's hardware threads on each core.
+	// ThreadsOnePerCore gives a worker one hardware thread of each core: the one with the lowest
+	// number.
 	ThreadsOnePerCore Threads = "one-per-core"
 )
 
-// ParseThreads returns the value of that name. The error lists the names.
+// ParseThreads returns the value that has this name. The error for other names lists them.
 func ParseThreads(s string) (Threads, error) {
 	return parseName("choice of hardware threads", s, []Threads{ThreadsAll, ThreadsOnePerCore})
 }

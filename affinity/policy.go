@@ -5,23 +5,25 @@ import (
 	"strings"
 )
 
-// Policy is a mode with what belongs to it.
+// Policy is a mode and, for [ModeMap], the CPUs that the user chose.
 type Policy struct {
 	Mode Mode
-	// Map is for ModeMap alone: the CPUs of each worker, in the order of local ranks.
+	// Map is for ModeMap only: the CPUs of each worker, in the order of local ranks.
 	Map []CPUSet
 }
 
 const mapPrefix = string(ModeMap) + "="
 
-// ParsePolicy reads the name of a mode, as [ParseMode] does, or the user's own sets: "map=0-3;4-7;8,10" has one list of
-// CPUs (see [ParseCPUList]) for each worker, none of them empty. The errors are of one line.
+// ParsePolicy parses the name of a mode, as [ParseMode] does, or a map such as "map=0-3;4-7;8,10".
+// A map has a list of CPUs (see [ParseCPUList]) for each worker, none of which is empty. Errors
+// have one line.
 func ParsePolicy(s string) (Policy, error) {
 	lists, isMap := strings.CutPrefix(s, mapPrefix)
 	if !isMap {
 		mode, err := ParseMode(s)
 		if err != nil {
-			return Policy{}, fmt.Errorf("%w, or map=CPUS;CPUS… with a CPU list for each worker, such as map=0-3;4-7", err)
+			return Policy{}, fmt.Errorf("%w, or map=CPUS;CPUS… with a CPU list for each worker, "+
+				"such as map=0-3;4-7", err)
 		}
 		return Policy{Mode: mode}, nil
 	}
@@ -32,14 +34,15 @@ func ParsePolicy(s string) (Policy, error) {
 			return Policy{}, fmt.Errorf("affinity map, set %d: %w", len(p.Map), err)
 		}
 		if set.IsEmpty() {
-			return Policy{}, fmt.Errorf("affinity map, set %d is empty; give each worker at least one CPU, as in map=0-3;4-7", len(p.Map))
+			return Policy{}, fmt.Errorf("affinity map, set %d is empty; give each worker at least "+
+				"one CPU, as in map=0-3;4-7", len(p.Map))
 		}
 		p.Map = append(p.Map, set)
 	}
 	return p, nil
 }
 
-// String returns what [ParsePolicy] reads.
+// String returns the policy in the form that [ParsePolicy] parses.
 func (p Policy) String() string {
 	if p.Mode != ModeMap {
 		return string(p.Mode)
@@ -51,10 +54,10 @@ func (p Policy) String() string {
 	return mapPrefix + strings.Join(lists, ";")
 }
 
-// MarshalText gives what [ParsePolicy] reads. It never fails.
+// MarshalText returns the policy in the form that [ParsePolicy] parses. It never fails.
 func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText reads what [ParsePolicy] does.
+// UnmarshalText parses a policy as [ParsePolicy] does.
 func (p *Policy) UnmarshalText(text []byte) error {
 	policy, err := ParsePolicy(string(text))
 	if err != nil {
@@ -64,23 +67,25 @@ func (p *Policy) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// checkMap says what is wrong with the user's sets for so many workers on this machine. All sets count, those of workers
-// that are not there included: a mistake in them is one all the same.
+// checkMap returns an error if the user's sets cannot be used for that many workers on this
+// machine. It checks all sets, including those for more workers than there are.
 func (t *Topology) checkMap(sets []CPUSet, workers int) error {
 	for i, set := range sets {
 		if set.IsEmpty() {
 			return fmt.Errorf("affinity map, set %d is empty; give each worker at least one CPU", i)
 		}
-		if gone := set.Subtract(t.Online.Union(t.Allowed)); !gone.IsEmpty() {
-			return fmt.Errorf("affinity map, set %d: CPUs %s do not exist or are offline (online: %s)", i, gone, t.Online)
+		if missing := set.Subtract(t.Online.Union(t.Allowed)); !missing.IsEmpty() {
+			return fmt.Errorf("affinity map, set %d: CPUs %s do not exist or are offline "+
+				"(online: %s)", i, missing, t.Online)
 		}
 		if refused := set.Subtract(t.Allowed); !refused.IsEmpty() {
-			return fmt.Errorf("affinity map, set %d: CPUs %s are not allowed to this process (allowed: %s)", i, refused, t.Allowed)
+			return fmt.Errorf("affinity map, set %d: this process may not use CPUs %s "+
+				"(allowed: %s)", i, refused, t.Allowed)
 		}
 	}
 	if len(sets) < workers {
-		return fmt.Errorf("affinity map: too few sets, %d for %d workers; give one for each, with the semicolons quoted for the shell",
-			len(sets), workers)
+		return fmt.Errorf("affinity map: too few sets, %d for %d workers; give one for each "+
+			"worker, and quote the semicolons for the shell", len(sets), workers)
 	}
 	return nil
 }

@@ -5,23 +5,27 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
-// forEachMachine runs a test on every captured machine, and on some that are made up.
+// forEachMachine runs a test on every captured machine and on some made-up ones.
 func forEachMachine(t *testing.T, test func(t *testing.T, topo *Topology)) {
-	machines := map[string]synthetic{"grid": grid(2, 2, 4, 2), "chiplets": chiplets(), "offline siblings": offlineSiblings}
+	machines := map[string]synthetic{
+		"grid": grid(2, 2, 4, 2), "chiplets": chiplets(), "offline siblings": offlineSiblings,
+	}
 	for name, m := range machines {
 		t.Run(name, func(t *testing.T) { test(t, mustRead(t, m.write(t))) })
 	}
 	t.Run("captures", func(t *testing.T) {
-		for name := range captureFiles(t) {
-			t.Run(name, func(t *testing.T) { test(t, mustRead(t, capture(t, name))) })
+		for name := range affinitytest.Captures(t) {
+			t.Run(name, func(t *testing.T) { test(t, mustRead(t, affinitytest.Root(t, name))) })
 		}
 	})
 }
 
-// TestEveryMode binds in every way on every machine: nobody is left without CPUs or gets one that is not allowed, and
-// the same question has the same answer.
+// TestEveryMode binds workers in every way on every machine. Every worker must get CPUs, all of
+// which are allowed, and the same request must have the same result.
 func TestEveryMode(t *testing.T) {
 	forEachMachine(t, func(t *testing.T, topo *Topology) {
 		own := Policy{Mode: ModeMap}
@@ -35,25 +39,29 @@ func TestEveryMode(t *testing.T) {
 		for _, p := range policies {
 			for _, workers := range []int{1, 3, 8, 16} {
 				for name, locs := range places(topo, workers) {
-					checkRequest(t, topo, p, fmt.Sprintf("%s, %d workers, %s", p, workers, name), func(req Request) ([]Binding, []string, error) {
-						return topo.BindAll(req, locs)
-					})
+					checkRequest(t, topo, p, fmt.Sprintf("%s, %d workers, %s", p, workers, name),
+						func(req Request) ([]Binding, []string, error) {
+							return topo.BindAll(req, locs)
+						})
 				}
-				checkRequest(t, topo, p, fmt.Sprintf("%s, %d workers without devices", p, workers), func(req Request) ([]Binding, []string, error) {
-					return topo.SpreadAll(req, workers)
-				})
+				checkRequest(t, topo, p, fmt.Sprintf("%s, %d workers without devices", p, workers),
+					func(req Request) ([]Binding, []string, error) {
+						return topo.SpreadAll(req, workers)
+					})
 			}
 		}
 	})
 }
 
-// places are ways for devices to sit on a machine: all on one node, on each in turn, and unknown in part.
+// places returns ways to place devices on a machine: all on one node, on each node in turn, and
+// partly or all unknown.
 func places(topo *Topology, workers int) map[string][]Locality {
 	ways := map[string][]Locality{}
+	last := topo.Nodes[len(topo.Nodes)-1].ID
 	for i := range workers {
 		node := topo.Nodes[i%len(topo.Nodes)].ID
 		ways["on each"] = append(ways["on each"], Locality{NUMANode: node})
-		ways["on the last"] = append(ways["on the last"], Locality{NUMANode: topo.Nodes[len(topo.Nodes)-1].ID})
+		ways["on the last"] = append(ways["on the last"], Locality{NUMANode: last})
 		ways["unknown"] = append(ways["unknown"], Locality{NUMANode: -1})
 		if i%2 == 0 {
 			node = -1
@@ -63,7 +71,10 @@ func places(topo *Topology, workers int) map[string][]Locality {
 	return ways
 }
 
-func checkRequest(t *testing.T, topo *Topology, p Policy, name string, bind func(Request) ([]Binding, []string, error)) {
+func checkRequest(
+	t *testing.T, topo *Topology, p Policy, name string,
+	bind func(Request) ([]Binding, []string, error),
+) {
 	t.Helper()
 	all, warnings, err := bind(Request{Policy: p})
 	if err != nil {
@@ -88,7 +99,7 @@ func checkRequest(t *testing.T, topo *Topology, p Policy, name string, bind func
 	checkShares(t, topo, p.Mode, name, all, warnings)
 }
 
-// checkOnePerCore wants one to have the lowest CPU that all has of each core.
+// checkOnePerCore checks that one has, of each core, the lowest CPU in all.
 func checkOnePerCore(t *testing.T, topo *Topology, name string, all, one CPUSet) {
 	t.Helper()
 	var want CPUSet
@@ -100,8 +111,10 @@ func checkOnePerCore(t *testing.T, topo *Topology, name string, all, one CPUSet)
 	}
 }
 
-// checkShares checks what a mode promises of all workers together.
-func checkShares(t *testing.T, topo *Topology, mode Mode, name string, bindings []Binding, warnings []string) {
+// checkShares checks what a mode promises about all workers together.
+func checkShares(
+	t *testing.T, topo *Topology, mode Mode, name string, bindings []Binding, warnings []string,
+) {
 	t.Helper()
 	switch mode {
 	case ModeExclusive, ModeSingle:
@@ -116,18 +129,22 @@ func checkShares(t *testing.T, topo *Topology, mode Mode, name string, bindings 
 			}
 		}
 		shared := slices.ContainsFunc(topo.Cores, func(c Core) bool { return users[c.ID] > 1 })
-		warned := slices.ContainsFunc(warnings, func(w string) bool { return w[0] >= '0' && w[0] <= '9' })
+		warned := slices.ContainsFunc(warnings, func(w string) bool {
+			return w[0] >= '0' && w[0] <= '9' // "9 workers cannot …"
+		})
 		if shared != warned {
 			t.Errorf("%s: shared cores %v, warnings %q", name, users, warnings)
 		}
 	case ModeCoreComplex:
 		for _, b := range bindings {
-			l3s := slices.DeleteFunc(slices.Clone(topo.L3s), func(c Cache) bool { return !c.CPUs.intersects(b.CPUs) })
+			l3s := slices.DeleteFunc(slices.Clone(topo.L3s), func(c Cache) bool {
+				return !c.CPUs.intersects(b.CPUs)
+			})
 			if len(l3s) > 1 {
-				t.Errorf("%s: CPUs %s are under %d L3s", name, b.CPUs, len(l3s))
+				t.Errorf("%s: CPUs %s have %d L3s", name, b.CPUs, len(l3s))
 			}
 			if len(l3s) == 0 && len(warnings) == 0 {
-				t.Errorf("%s: CPUs %s are under no L3, and no warning says so", name, b.CPUs)
+				t.Errorf("%s: CPUs %s have no L3, and no warning says so", name, b.CPUs)
 			}
 		}
 	case ModeSocket:
@@ -149,7 +166,8 @@ func coresOf(topo *Topology, cpus CPUSet) []int {
 	return cores
 }
 
-// TestEnoughCores puts as many workers as there are cores, and fewer, next to the same CPUs: nobody shares a core.
+// TestEnoughCores binds as many workers near the same CPUs as these have cores, and fewer. No
+// worker may share a core.
 func TestEnoughCores(t *testing.T) {
 	forEachMachine(t, func(t *testing.T, topo *Topology) {
 		for _, node := range topo.Nodes {
@@ -160,14 +178,16 @@ func TestEnoughCores(t *testing.T) {
 					locs[i] = Locality{NUMANode: -1, CPUs: near}
 				}
 				for _, mode := range []Mode{ModeExclusive, ModeSingle} {
-					bindings, warnings, err := topo.Bind(mode, locs)
+					bindings, warnings, err := topo.BindAll(inMode(mode), locs)
 					if err != nil || len(warnings) > 0 {
-						t.Fatalf("%s, %d workers on node %d: %q, %v", mode, workers, node.ID, warnings, err)
+						t.Fatalf("%s, %d workers on node %d: %q, %v", mode, workers, node.ID,
+							warnings, err)
 					}
 					var all CPUSet
 					for _, b := range bindings {
 						if b.CPUs.intersects(all) {
-							t.Errorf("%s, %d workers on node %d share: %v", mode, workers, node.ID, cpuLists(bindings))
+							t.Errorf("%s, %d workers on node %d share: %v", mode, workers, node.ID,
+								cpuLists(bindings))
 						}
 						all = all.Union(topo.wholeCores(b.CPUs))
 					}

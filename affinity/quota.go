@@ -10,19 +10,28 @@ import (
 	"strings"
 )
 
-// ReadQuota returns how many CPUs' worth of time the control groups of this process let it have, the least of its own
-// group's limit and those of the groups around it: cpu.max in version 2 (Documentation/admin-guide/cgroup-v2.rst),
-// cpu.cfs_quota_us and cpu.cfs_period_us in version 1 (Documentation/scheduler/sched-bwc.rst). It may be a fraction.
-// Limited is false when no group has a limit or there are no control groups. Root is as in [ReadTopology].
+// ReadQuota returns how many CPUs' worth of time the control groups of this process let it use,
+// which may be a fraction. It is the smallest limit of the process's group and the groups above it:
+// cpu.max in version 2 (Documentation/admin-guide/cgroup-v2.rst), and cpu.cfs_quota_us divided by
+// cpu.cfs_period_us in version 1 (Documentation/scheduler/sched-bwc.rst). If no group has a limit,
+// or there are no control groups, limited is false. The root is that of [ReadTopology].
 //
-// It fails when a file is there and cannot be read or understood.
+// It fails when a file is there but cannot be read or parsed.
 func ReadQuota(root string) (cpus float64, limited bool, err error) {
-	s := newSysfs(root)
+	s, err := openSysfs(root)
+	if err != nil {
+		return 0, false, fmt.Errorf("cannot read the CPU quota: %w", err)
+	}
+	defer s.close()
+	return s.readQuota()
+}
+
+func (s *sysfs) readQuota() (cpus float64, limited bool, err error) {
 	for _, group := range cpuGroups(s) {
 		for dir := path.Join(group.mount, group.path); ; dir = path.Dir(dir) {
 			limit, isLimit, err := group.read(s, dir)
-			// A group that cannot be seen from here is above the root of a container, or the mount shows only a part of the
-			// hierarchy. Further up there is one that can.
+			// A group without files is one that a container cannot see, or that is in a part of the
+			// hierarchy which is not mounted. A group further up can be seen.
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return 0, false, fmt.Errorf("cannot read the CPU quota: %w", err)
 			}
@@ -37,13 +46,15 @@ func ReadQuota(root string) (cpus float64, limited bool, err error) {
 	return cpus, limited, nil
 }
 
-// cpuGroup is this process's group in a hierarchy that may limit CPU time. Mount and path are clean and absolute.
+// cpuGroup is this process's group in a hierarchy that can limit CPU time. Both mount and path are
+// clean and absolute.
 type cpuGroup struct {
 	mount, path string
 	read        func(s *sysfs, dir string) (cpus float64, limited bool, err error)
 }
 
-// cpuGroups returns the groups in both versions' hierarchies, which a machine may have side by side.
+// cpuGroups returns this process's groups in the hierarchies of both versions. A machine may have
+// both at the same time.
 func cpuGroups(s *sysfs) []cpuGroup {
 	mounts, _ := s.read("/proc/mounts")
 	paths := groupPaths(s)
@@ -54,23 +65,25 @@ func cpuGroups(s *sysfs) []cpuGroup {
 		if len(fields) < 4 {
 			continue
 		}
-		controller, read := "", readQuota2
+		controller, read := "", readQuotaV2
 		if fields[2] == "cgroup" && slices.Contains(strings.Split(fields[3], ","), "cpu") {
-			controller, read = "cpu", readQuota1
+			controller, read = "cpu", readQuotaV1
 		} else if fields[2] != "cgroup2" {
 			continue
 		}
-		// A hierarchy that is mounted again further down may be another container's view of it.
+		// Only the first mount counts: a later one may be another container's view of the
+		// hierarchy.
 		if group, ok := paths[controller]; ok && !seen[controller] {
 			seen[controller] = true
-			groups = append(groups, cpuGroup{path.Join("/", fields[1]), path.Join("/", group), read})
+			mount := path.Join("/", fields[1])
+			groups = append(groups, cpuGroup{mount, path.Join("/", group), read})
 		}
 	}
 	return groups
 }
 
-// groupPaths returns the process's groups by controller, "" for version 2. The lines are
-// hierarchy-ID:controller,controller:path (cgroups(7)).
+// groupPaths returns the process's groups by controller, with the one of version 2 under "". The
+// lines of the file are hierarchy-ID:controller,controller:path (cgroups(7)).
 func groupPaths(s *sysfs) map[string]string {
 	text, _ := s.read("/proc/self/cgroup")
 	paths := map[string]string{}
@@ -86,7 +99,7 @@ func groupPaths(s *sysfs) map[string]string {
 	return paths
 }
 
-func readQuota2(s *sysfs, dir string) (float64, bool, error) {
+func readQuotaV2(s *sysfs, dir string) (float64, bool, error) {
 	text, err := s.read(dir + "/cpu.max")
 	if err != nil {
 		return 0, false, err
@@ -98,7 +111,7 @@ func readQuota2(s *sysfs, dir string) (float64, bool, error) {
 	return cpus, limited, err
 }
 
-func readQuota1(s *sysfs, dir string) (float64, bool, error) {
+func readQuotaV1(s *sysfs, dir string) (float64, bool, error) {
 	quota, err := s.read(dir + "/cpu.cfs_quota_us")
 	if err != nil {
 		return 0, false, err
@@ -118,7 +131,8 @@ func readQuota1(s *sysfs, dir string) (float64, bool, error) {
 	return cpus, limited, err
 }
 
-// parseCPUMax reads "QUOTA PERIOD", both in microseconds above 0; the quota max is no limit.
+// parseCPUMax parses "QUOTA PERIOD". Both are in microseconds and above 0, except for the quota
+// "max", which means that there is no limit.
 func parseCPUMax(text string) (cpus float64, limited bool, err error) {
 	quota, period, _ := strings.Cut(text, " ")
 	us, err1 := strconv.ParseUint(quota, 10, 64)

@@ -3,6 +3,8 @@ package affinity
 import (
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 func TestResolve(t *testing.T) {
@@ -11,7 +13,7 @@ func TestResolve(t *testing.T) {
 	withEmptyNodes.nodes[3], withEmptyNodes.nodes[4], withEmptyNodes.nodes[5] = "", "", ""
 	withEmptyNodes.distances = map[int]string{
 		3: "20 40 40 10 15 15", // nearest to 4 and 5, which have no CPUs, then to 0
-		4: "30 20 20 15 10 15", // 1 and 2 are as near
+		4: "30 20 20 15 10 15", // 1 and 2 are equally near
 		5: "",                  // unknown
 	}
 	for _, test := range []struct {
@@ -25,31 +27,43 @@ func TestResolve(t *testing.T) {
 		{"node", two, "0-7", Locality{NUMANode: 1}, "2-3", ""},
 		{"nothing known", two, "0-7", Locality{NUMANode: -1}, "0-7", ""},
 		{"nothing known, not all allowed", two, "1-5", Locality{NUMANode: -1}, "1-5", ""},
-		{"no such node", two, "0-7", Locality{NUMANode: 9}, "0-7", "GPU 0: its NUMA node 9 does not exist on this machine; ignoring it"},
-		{"node unknown, CPUs known", two, "0-7", Locality{NUMANode: -1, CPUs: CPUs(4, 5)}, "4-5", ""},
+		{"no such node", two, "0-7", Locality{NUMANode: 9}, "0-7",
+			"GPU 0: its NUMA node 9 does not exist on this machine; ignoring it"},
+		{"node unknown, CPUs known", two, "0-7",
+			Locality{NUMANode: -1, CPUs: CPUs(4, 5)}, "4-5", ""},
 		{"library only", two, "0-7", Locality{NUMANode: -1, Reported: CPUs(6, 7)}, "6-7", ""},
-		{"all agree", two, "0-7", Locality{NUMANode: 2, CPUs: CPUs(4, 5), Reported: CPUs(4, 5)}, "4-5", ""},
-		{"offline CPUs do not matter", two, "0-7", Locality{NUMANode: 2, CPUs: CPUs(4, 5, 99)}, "4-5", ""},
-		{"library disagrees", two, "0-7", Locality{NUMANode: 2, CPUs: CPUs(4, 5), Reported: CPUs(0, 1)}, "4-5",
-			"GPU 0: sysfs local_cpus says its CPUs are 4-5, the device library says 0-1; going by sysfs local_cpus"},
-		{"node disagrees with library", two, "0-7", Locality{NUMANode: 2, Reported: CPUs(0, 1)}, "0-1",
-			"GPU 0: the device library says its CPUs are 0-1, NUMA node 2 says 4-5; going by the device library"},
+		{"all agree", two, "0-7",
+			Locality{NUMANode: 2, CPUs: CPUs(4, 5), Reported: CPUs(4, 5)}, "4-5", ""},
+		{"offline CPUs do not matter", two, "0-7",
+			Locality{NUMANode: 2, CPUs: CPUs(4, 5, 99)}, "4-5", ""},
+		{"library disagrees", two, "0-7",
+			Locality{NUMANode: 2, CPUs: CPUs(4, 5), Reported: CPUs(0, 1)}, "4-5",
+			"GPU 0: sysfs local_cpus says its CPUs are 4-5, the device library says 0-1; " +
+				"using sysfs local_cpus"},
+		{"node disagrees with library", two, "0-7",
+			Locality{NUMANode: 2, Reported: CPUs(0, 1)}, "0-1",
+			"GPU 0: the device library says its CPUs are 0-1, NUMA node 2 says 4-5; " +
+				"using the device library"},
 		{"some allowed", two, "3-6", Locality{NUMANode: 1}, "3", ""},
 		{"widened to the node", two, "2,4", Locality{NUMANode: -1, CPUs: CPUs(3)}, "2",
-			"GPU 0: none of its local CPUs 3 is allowed (allowed: 2,4); using its NUMA node, CPUs 2"},
+			"GPU 0: none of its local CPUs 3 is allowed (allowed: 2,4); " +
+				"using its NUMA node, CPUs 2"},
 		{"widened to the package", two, "0,4", Locality{NUMANode: 1}, "0",
-			"GPU 0: none of its local CPUs 2-3 is allowed (allowed: 0,4); using its package, CPUs 0"},
+			"GPU 0: none of its local CPUs 2-3 is allowed (allowed: 0,4); " +
+				"using its package, CPUs 0"},
 		{"widened to the machine", two, "4-7", Locality{NUMANode: 1}, "4-7",
-			"GPU 0: none of its local CPUs 2-3 is allowed (allowed: 4-7); using the whole machine, CPUs 4-7"},
+			"GPU 0: none of its local CPUs 2-3 is allowed (allowed: 4-7); " +
+				"using the whole machine, CPUs 4-7"},
 		{"node without CPUs", withEmptyNodes, "0-5", Locality{NUMANode: 3}, "0-1", ""},
-		{"node without CPUs, two as near", withEmptyNodes, "0-5", Locality{NUMANode: 4}, "2-5", ""},
+		{"node without CPUs, two equally near", withEmptyNodes, "0-5",
+			Locality{NUMANode: 4}, "2-5", ""},
 		{"node without CPUs or distances", withEmptyNodes, "0-5", Locality{NUMANode: 5}, "0-5", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			topo := mustRead(t, test.machine.write(t))
 			topo.Allowed = parseList(t, test.allowed)
 			test.loc.Name = "GPU 0"
-			bindings, warnings, err := topo.Bind(ModeNode, []Locality{test.loc})
+			bindings, warnings, err := topo.BindAll(inMode(ModeNode), []Locality{test.loc})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,10 +77,10 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// TestResolveNotAllowedNode is the cgroup capture: the device's node and socket have no allowed CPU.
+// TestResolveNotAllowedNode has a device whose node and socket have no allowed CPU.
 func TestResolveNotAllowedNode(t *testing.T) {
-	topo := mustRead(t, capture(t, "hwloc-32amd64-4s2n4c-cgroup2"))
-	bindings, warnings, err := topo.Bind(ModeExclusive, []Locality{{Name: "GPU 0", NUMANode: 2}})
+	topo := mustRead(t, affinitytest.Root(t, "hwloc-32amd64-4s2n4c-cgroup2"))
+	bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), onNodes(2))
 	if err != nil || bindings[0].CPUs.String() != "0-5" {
 		t.Errorf("%+v, %v, want CPUs 0-5", bindings, err)
 	}

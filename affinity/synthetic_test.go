@@ -1,26 +1,30 @@
 package affinity
 
 import (
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // synthetic describes a machine whose sys tree a test writes. All sets are CPU lists.
 type synthetic struct {
 	noOnlineFile bool
 	cores        []string
-	packages     []string // with the IDs 0, 1, …
+	packages     []string // their IDs are 0, 1, …
 	l3s          []string
 	l2s          []string
 	nodes        map[int]string
 	distances    map[int]string
-	files        map[string]string // more files, or others in place of the above
+	files        map[string]string // more files, or other content for the above
 }
 
-// write makes the tree and returns its root.
+// write writes the tree and returns its root.
 func (m synthetic) write(t testing.TB) string {
 	t.Helper()
 	root := t.TempDir()
@@ -44,7 +48,8 @@ func (m synthetic) write(t testing.TB) string {
 	for id, list := range m.nodes {
 		files[nodePath(id)+"/cpumap"] = maskOf(parseList(t, list))
 		files[nodePath(id)+"/cpulist"] = list
-		files[nodePath(id)+"/meminfo"] = fmt.Sprintf("Node %d MemTotal:       1048576 kB\nNode %d MemFree: 5 kB", id, id)
+		files[nodePath(id)+"/meminfo"] = fmt.Sprintf(
+			"Node %d MemTotal:       1048576 kB\nNode %d MemFree: 5 kB", id, id)
 	}
 	for id, distances := range m.distances {
 		files[nodePath(id)+"/distance"] = distances
@@ -52,9 +57,10 @@ func (m synthetic) write(t testing.TB) string {
 	for name, content := range m.files {
 		files[name] = content
 	}
-	for name, content := range files {
-		writeFile(t, filepath.Join(root, name), content+"\n")
+	for name := range files {
+		files[name] += "\n"
 	}
+	writeFiles(t, root, files)
 	return root
 }
 
@@ -77,13 +83,96 @@ func (m synthetic) caches(t testing.TB, files map[string]string, index, level in
 	}
 }
 
-func writeFile(t testing.TB, path, content string) {
+// writeFiles writes files of a machine below a root folder, by their paths on that machine.
+func writeFiles(t testing.TB, root string, contents map[string]string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	files := openRoot(t, root)
+	defer files.Close()
+	for name, content := range contents {
+		if err := files.MkdirAll(path.Dir(relative(name))); err != nil {
+			t.Fatal(err)
+		}
+		file, err := files.Create(relative(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = file.WriteString(content)
+		if err := errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func writeFile(t testing.TB, root, name, content string) {
+	t.Helper()
+	writeFiles(t, root, map[string]string{name: content})
+}
+
+func openRoot(t testing.TB, root string) *rootfs.FS {
+	t.Helper()
+	files, err := rootfs.Open(root, rootfs.Native())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+	return files
+}
+
+// copyMachine copies a machine's files to another root folder, except for some paths.
+func copyMachine(t *testing.T, root, copied string, layout rootfs.Layout, without ...string) {
+	t.Helper()
+	from := openRoot(t, root)
+	defer from.Close()
+	to, err := rootfs.Open(copied, layout)
+	if err != nil {
 		t.Fatal(err)
+	}
+	defer to.Close()
+	err = fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if slices.Contains(without, "/"+name) {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		return copyEntry(from, to, name, entry)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyEntry(from, to *rootfs.FS, name string, entry fs.DirEntry) error {
+	switch {
+	case entry.IsDir():
+		return to.MkdirAll(name)
+	case entry.Type() == fs.ModeSymlink:
+		target, err := from.ReadLink(name)
+		return errors.Join(err, to.Symlink(target, name))
+	}
+	content, err := from.ReadRegular(name, 1<<20)
+	if err != nil {
+		return err
+	}
+	file, err := to.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	return errors.Join(err, file.Close())
+}
+
+// wantError checks that err is one line with these words or, if there are none, that it is nil.
+func wantError(t testing.TB, what string, err error, words string) {
+	t.Helper()
+	switch {
+	case words == "" && err != nil:
+		t.Errorf("%s: %v", what, err)
+	case words == "":
+	case err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "\n"):
+		t.Errorf("%s: error %v, want one line with %q", what, err, words)
 	}
 }
 
@@ -96,7 +185,7 @@ func parseList(t testing.TB, list string) CPUSet {
 	return set
 }
 
-// maskOf writes a set as the kernel writes masks.
+// maskOf returns a set in the kernel's mask format.
 func maskOf(set CPUSet) string {
 	var groups []string
 	for group := max(0, set.Max()) / 32; group >= 0; group-- {
@@ -111,8 +200,8 @@ func maskOf(set CPUSet) string {
 	return strings.Join(groups, ",")
 }
 
-// grid is a machine of equal parts, with one L3 per node. The second threads of the cores are numbered after all first
-// ones, as on x86.
+// grid returns a machine of equal parts, with one L3 per node. The second threads of all cores are
+// numbered after all first threads, as on x86.
 func grid(packages, nodesPerPackage, coresPerNode, threads int) synthetic {
 	m := synthetic{nodes: map[int]string{}, distances: map[int]string{}}
 	nodes := packages * nodesPerPackage
@@ -130,7 +219,8 @@ func grid(packages, nodesPerPackage, coresPerNode, threads int) synthetic {
 		m.l2s = append(m.l2s, lists(core, 1))
 	}
 	for p := range packages {
-		m.packages = append(m.packages, lists(p*nodesPerPackage*coresPerNode, nodesPerPackage*coresPerNode))
+		size := nodesPerPackage * coresPerNode
+		m.packages = append(m.packages, lists(p*size, size))
 	}
 	for n := range nodes {
 		m.nodes[n] = lists(n*coresPerNode, coresPerNode)
@@ -155,7 +245,7 @@ func gridDistances(node, nodes, perPackage int) string {
 	return strings.Join(row, " ")
 }
 
-// addDevices puts n PCI devices on the machine, evenly over its nodes.
+// addDevices adds n PCI devices to the machine, evenly spread over its nodes.
 func (m *synthetic) addDevices(t testing.TB, n int) (addresses []string) {
 	if m.files == nil {
 		m.files = map[string]string{}

@@ -4,60 +4,45 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
-// maxValueBytes bounds one file. A list of 8192 CPUs, the kernel's most, with every other one missing has 20 KiB.
+// maxValueBytes bounds one file. A list of 8192 CPUs, the most that Linux supports, has 20 KiB when
+// every other CPU is missing.
 const maxValueBytes = 64 << 10
 
-// sysfs reads small files below a root folder. It is not safe for concurrent use: the buffer is reused.
+// sysfs reads the small files of a machine below a root folder. Paths are those of the machine:
+// absolute and with slashes. It is not safe for concurrent use.
 type sysfs struct {
+	reader
 	root string // "" is the live machine
-	buf  []byte
 }
 
-func newSysfs(root string) *sysfs {
-	if root == "/" {
-		root = ""
+// reader is how a system reads the files. fastReader is for Linux, portableReader for the others.
+type reader interface {
+	// read returns the content of a file without the white space and NULs around it.
+	read(path string) (string, error)
+	// names returns the names in a folder, in any order.
+	names(dir string) ([]string, error)
+	// readlink returns the text of a symbolic link.
+	readlink(path string) (string, error)
+	// stat returns an error that wraps fs.ErrNotExist when nothing has the path.
+	stat(path string) error
+	close()
+}
+
+// openSysfs returns the files below root, where "/" is the live machine like "".
+func openSysfs(root string) (*sysfs, error) {
+	root = strings.TrimRight(root, "/")
+	r, err := newReader(root)
+	if err != nil {
+		return nil, err
 	}
-	return &sysfs{root: strings.TrimRight(root, "/"), buf: make([]byte, 4096)}
+	return &sysfs{r, root}, nil
 }
 
 func (s *sysfs) live() bool { return s.root == "" }
-
-// read returns the trimmed content of a file. It uses plain system calls because a big machine has hundreds of these
-// files and os.File costs about three times as much, for a poller that no regular file can use.
-func (s *sysfs) read(path string) (string, error) {
-	path = s.root + path
-	// O_NONBLOCK: a pipe in a hostile capture must not hold the open.
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	n := 0
-	for {
-		got, err := unix.Read(fd, s.buf[n:])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return "", &fs.PathError{Op: "read", Path: path, Err: err}
-		case got == 0:
-			return trimValue(string(s.buf[:n])), nil
-		}
-		if n += got; n >= maxValueBytes {
-			return "", fmt.Errorf("%s is larger than %d bytes", path, maxValueBytes)
-		}
-		if n == len(s.buf) {
-			s.buf = append(s.buf, make([]byte, len(s.buf))...)
-		}
-	}
-}
 
 // readInt returns the number in a file.
 func (s *sysfs) readInt(path string) (int, error) {
@@ -72,8 +57,8 @@ func (s *sysfs) readInt(path string) (int, error) {
 	return n, nil
 }
 
-// readSet returns the CPUs in the mask file or, where there is no good one, in the list file. The mask goes first
-// because it does so in hwloc: a capture may hold a mask and a list that disagree.
+// readSet returns the CPUs in the mask file or, if that cannot be read or parsed, in the list file.
+// The mask comes first because hwloc prefers it: in a capture, the two may disagree.
 func (s *sysfs) readSet(mask, list string) (CPUSet, error) {
 	set, err := s.readParsed(mask, ParseCPUMask)
 	if err == nil {
@@ -101,7 +86,7 @@ func (s *sysfs) readParsed(path string, parse func(string) (CPUSet, error)) (CPU
 	return set, nil
 }
 
-// numbered returns the numbers n of the entries of a folder that are named prefix+n.
+// numbered returns every n for which the folder has an entry named prefix+n.
 func (s *sysfs) numbered(dir, prefix string) (CPUSet, error) {
 	names, err := s.names(dir)
 	if err != nil {
@@ -110,18 +95,10 @@ func (s *sysfs) numbered(dir, prefix string) (CPUSet, error) {
 	var words []uint64
 	for _, name := range names {
 		digits, ok := strings.CutPrefix(name, prefix)
-		if n, err := strconv.ParseUint(digits, 10, 32); ok && err == nil && n < maxCPUs {
+		n, err := strconv.ParseUint(digits, 10, 32)
+		if ok && err == nil && n < maxCPUs {
 			words = setBit(words, int(n))
 		}
 	}
 	return trimmed(words), nil
-}
-
-func (s *sysfs) names(dir string) ([]string, error) {
-	f, err := os.OpenFile(s.root+dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.Readdirnames(-1)
 }

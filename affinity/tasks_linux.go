@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CurrentAll returns the CPUs that each thread of a process may run on, by thread ID (/proc/PID/task, proc_pid_task(5)).
-// Threads that end meanwhile are left out. The error wraps ESRCH when there is no such process.
+// CurrentAll returns the CPUs that each thread of a process may run on, by thread ID
+// (/proc/PID/task, see proc_pid_task(5)). It leaves out threads that end in the meantime. If there
+// is no such process, the error wraps ESRCH.
 func CurrentAll(pid int) (map[int]CPUSet, error) {
 	entries, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
 	if errors.Is(err, fs.ErrNotExist) {

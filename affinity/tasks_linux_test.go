@@ -16,17 +16,20 @@ import (
 
 const (
 	strayVariable = "AFFINITY_TEST_STRAY"
-	busyThreads   = 4
+	childThreads  = 4
 )
 
-// runThreads keeps threads busy until the standard input ends. With a list of CPUs one of them goes there.
+// runThreads keeps threads until the standard input ends. If it gets a list of CPUs, it binds one
+// of the threads to them.
 func runThreads(stray string) error {
 	var ready sync.WaitGroup
-	failed := make(chan error, busyThreads)
-	for i := range busyThreads {
+	failed := make(chan error, childThreads)
+	ended := make(chan struct{})
+	defer close(ended)
+	for i := range childThreads {
 		ready.Add(1)
 		go func() {
-			runtime.LockOSThread()
+			runtime.LockOSThread() // so the thread exists for as long as the goroutine
 			if i == 0 && stray != "" {
 				cpus, err := ParseCPUList(stray)
 				if err == nil {
@@ -37,13 +40,11 @@ func runThreads(stray string) error {
 				failed <- nil
 			}
 			ready.Done()
-			for {
-				runtime.Gosched()
-			}
+			<-ended
 		}()
 	}
 	ready.Wait()
-	for range busyThreads {
+	for range childThreads {
 		if err := <-failed; err != nil {
 			return err
 		}
@@ -53,7 +54,8 @@ func runThreads(stray string) error {
 	return err
 }
 
-// threadsOfChild starts a child with busy threads from the calling thread and returns the CPUs of all its threads.
+// threadsOfChild starts a child with several threads from the calling thread, and returns the CPUs
+// of each of the child's threads.
 func threadsOfChild(t *testing.T, job, stray string) map[int]CPUSet {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
@@ -79,8 +81,9 @@ func threadsOfChild(t *testing.T, job, stray string) map[int]CPUSet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := threads[cmd.Process.Pid]; !ok || len(threads) <= busyThreads {
-		t.Errorf("threads %v of process %d with %d busy ones", threads, cmd.Process.Pid, busyThreads)
+	if _, ok := threads[cmd.Process.Pid]; !ok || len(threads) <= childThreads {
+		t.Errorf("threads %v of process %d, want more than %d",
+			threads, cmd.Process.Pid, childThreads)
 	}
 	return threads
 }
@@ -93,7 +96,7 @@ func TestCurrentAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	if before.Len() < 2 {
-		t.Skipf("only one CPU (%s): a thread that strays cannot be told from the others", before)
+		t.Skipf("only one CPU (%s): a thread on another CPU cannot be told from the others", before)
 	}
 	one, other := CPUs(before.Min()), CPUs(before.Max())
 	restore, err := Apply(one)

@@ -37,18 +37,18 @@ func (u coreUse) cores(set CPUSet) []int {
 	return cores
 }
 
-// threads returns how many threads a worker bound to set can run without taking CPU time from others: its cores, each
-// divided by the workers on it, rounded down, and at least 1.
+// threads returns how many threads a worker bound to set can run without taking CPU time from
+// others. A core that n workers share counts as 1/n. The sum is rounded down, but is at least 1.
 func (u coreUse) threads(set CPUSet) int {
 	share := 0.0
 	for _, core := range u.cores(set) {
 		share += 1 / float64(u.workers[core])
 	}
-	// The sum of thirds must not fall short of 1 by rounding.
+	// Rounding must not make three thirds less than 1.
 	return max(1, int(math.Floor(share+1e-6)))
 }
 
-// shared returns how many cores any worker has, and how many of these more than one has.
+// shared returns how many cores are used by a worker, and how many of these by more than one.
 func (u coreUse) shared() (used, shared int) {
 	for _, workers := range u.workers {
 		if workers > 0 {

@@ -10,25 +10,27 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
-// TestCaptureCounts checks what is read of each captured machine: packages, nodes, L3s, and the allowed cores and
-// hardware threads.
+// TestCaptureCounts counts the packages, nodes, L3s, allowed cores and allowed hardware threads
+// that are read from each captured machine.
 func TestCaptureCounts(t *testing.T) {
 	type counts struct{ Packages, Nodes, L3s, Cores, Threads int }
 	for name, want := range map[string]counts{
 		"ghw-accel-nvidia":                      {1, 1, 1, 8, 8},
-		"hwloc-nvidiagpunumanodes":              {2, 8, 4, 8, 32}, // with the memory of the six GPUs
+		"hwloc-nvidiagpunumanodes":              {2, 8, 4, 8, 32}, // six nodes are GPUs' memory
 		"hwloc-32intel64-2p8co2t+8ve":           {2, 2, 2, 16, 32},
 		"hwloc-nvidia-dgx-gb10":                 {1, 1, 2, 20, 20},
-		"hwloc-32amd64-4s2n4c-cgroup2":          {4, 8, 8, 6, 6}, // all that is online, and the allowed cores
+		"hwloc-32amd64-4s2n4c-cgroup2":          {4, 8, 8, 6, 6}, // of 32 cores, 6 are allowed
 		"hwloc-16em64t-4s2c2t-offlines":         {4, 1, 4, 7, 12},
 		"hwloc-48amd64-4pa2n6c-sparse":          {4, 8, 8, 48, 48},
 		"hwloc-20em64t-hybrid-1p6c2t+2ca4co1t":  {1, 1, 1, 14, 20},
 		"hwloc-fakememinitiators-1np2c+1npp+gi": {2, 11, 0, 8, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
-			topo := mustRead(t, capture(t, name))
+			topo := mustRead(t, affinitytest.Root(t, name))
 			got := counts{len(topo.Packages), len(topo.Nodes), len(topo.L3s), 0, topo.Allowed.Len()}
 			for _, core := range topo.Cores {
 				if core.CPUs.intersects(topo.Allowed) {
@@ -43,7 +45,7 @@ func TestCaptureCounts(t *testing.T) {
 	}
 }
 
-// checkShape checks what must be true of any machine.
+// checkShape checks what must be true for any machine.
 func checkShape(t *testing.T, topo *Topology) {
 	t.Helper()
 	var cpus CPUSet
@@ -79,13 +81,15 @@ func TestTopologyJSON(t *testing.T) {
 func TestReadTopologyGrid(t *testing.T) {
 	topo := mustRead(t, grid(2, 2, 4, 2).write(t))
 	checkShape(t, topo)
-	if len(topo.Packages) != 2 || topo.Packages[1].ID != 1 || topo.Packages[1].CPUs.String() != "8-15,24-31" {
+	if len(topo.Packages) != 2 || topo.Packages[1].ID != 1 ||
+		topo.Packages[1].CPUs.String() != "8-15,24-31" {
 		t.Errorf("packages: %+v", topo.Packages)
 	}
 	if len(topo.L3s) != 4 || topo.L3s[3].CPUs.String() != "12-15,28-31" {
 		t.Errorf("L3s: %+v", topo.L3s)
 	}
-	want := Node{ID: 2, CPUs: parseList(t, "8-11,24-27"), MemoryBytes: 1 << 30, Distances: map[int]int{0: 32, 1: 32, 2: 10, 3: 12}}
+	want := Node{ID: 2, CPUs: parseList(t, "8-11,24-27"), MemoryBytes: 1 << 30,
+		Distances: map[int]int{0: 32, 1: 32, 2: 10, 3: 12}}
 	if diff := cmp.Diff(want, topo.Nodes[2]); diff != "" {
 		t.Errorf("node 2, -want +got:\n%s", diff)
 	}
@@ -103,8 +107,11 @@ func TestReadTopologyWithout(t *testing.T) {
 		{"sys/devices/system/node", "0-15", "0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15"},
 		{"sys/devices/system/cpu/online", "0-3,8-11", "0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15"},
 		{"sys/devices/system/cpu/cpu*/cache", "0-3,8-11", "0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15"},
-		{"sys/devices/system/cpu/cpu*/topology", "0-3,8-11", "0 8 1 9 2 10 3 11 4 12 5 13 6 14 7 15"}, // the L2s tell the order,
-		{"sys/devices/system/node/node*/distance", "0-3,8-11", "0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15"},
+		// The L2s determine the order.
+		{"sys/devices/system/cpu/cpu*/topology", "0-3,8-11",
+			"0 8 1 9 2 10 3 11 4 12 5 13 6 14 7 15"},
+		{"sys/devices/system/node/node*/distance", "0-3,8-11",
+			"0,8 1,9 2,10 3,11 4,12 5,13 6,14 7,15"},
 	} {
 		t.Run(test.remove, func(t *testing.T) {
 			root := whole.write(t)
@@ -115,8 +122,9 @@ func TestReadTopologyWithout(t *testing.T) {
 			for _, core := range topo.Cores {
 				cores = append(cores, core.CPUs.String())
 			}
-			if got := strings.Join(cores, " "); got != test.cores || topo.Nodes[0].CPUs.String() != test.nodes {
-				t.Errorf("node 0 %s, cores %s", topo.Nodes[0].CPUs, got)
+			got, node := strings.Join(cores, " "), topo.Nodes[0].CPUs.String()
+			if got != test.cores || node != test.nodes {
+				t.Errorf("node 0 %s, cores %s", node, got)
 			}
 		})
 	}
@@ -141,37 +149,55 @@ func TestReadTopologyNothingThere(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), root+cpuDir) {
 		t.Errorf("no sys: %v", err)
 	}
-	writeFile(t, root+cpuDir+"/online", "0-3")
-	if _, err := ReadTopology(root); err == nil || !strings.Contains(err.Error(), "no CPU is online") {
-		t.Errorf("no CPU folders: %v", err)
-	}
+	writeFile(t, root, cpuDir+"/online", "0-3")
+	_, err = ReadTopology(root)
+	wantError(t, "no CPU folders", err, "no CPU is online")
 }
 
-// TestHostileSysfs reads machines that cannot be, and binds on them.
+// TestHostileSysfs reads machines that cannot exist, and binds workers on them.
 func TestHostileSysfs(t *testing.T) {
 	whole := grid(1, 2, 2, 2) // CPUs 0-7, node 0: 0-1,4-5
+	type files = map[string]string
 	for _, test := range []struct {
 		name      string
-		files     map[string]string
+		files     files
 		nodeZero  string
 		nodeOther string
 	}{
-		{"NUL and newline", map[string]string{nodePath(0) + "/cpumap": "33\n\x00", cpuDir + "/online": "0-7\x00\n"}, "0-1,4-5", "2-3,6-7"},
-		{"list contradicts map", map[string]string{nodePath(0) + "/cpulist": "0-7"}, "0-1,4-5", "2-3,6-7"},
-		{"map is garbage", map[string]string{nodePath(0) + "/cpumap": "zz"}, "0-1,4-5", "2-3,6-7"},
-		{"both are garbage", map[string]string{nodePath(0) + "/cpumap": "zz", nodePath(0) + "/cpulist": "zz"}, "", "2-3,6-7"},
-		{"empty", map[string]string{nodePath(0) + "/cpumap": ""}, "", "2-3,6-7"},
-		{"all nodes claim all CPUs", map[string]string{nodePath(0) + "/cpumap": "ff", nodePath(1) + "/cpumap": "ff"}, "0-7", ""},
-		{"far too many CPUs", map[string]string{nodePath(0) + "/cpumap": "1," + strings.Repeat("0,", 40000) + "0"}, "0-1,4-5", "2-3,6-7"},
-		{"crossing siblings", map[string]string{
-			cpuPath(0) + "/topology/core_cpus": "ff", cpuPath(1) + "/topology/core_cpus": "0f",
-			cpuPath(2) + "/topology/package_cpus": "3c", cpuPath(0) + "/topology/package_cpus": "0f",
+		{"NUL and newline", files{
+			nodePath(0) + "/cpumap": "33\n\x00", cpuDir + "/online": "0-7\x00\n",
 		}, "0-1,4-5", "2-3,6-7"},
-		{"siblings without itself", map[string]string{cpuPath(0) + "/topology/core_cpus": "2"}, "0-1,4-5", "2-3,6-7"},
-		{"caches of others", map[string]string{cachePath(0, 1) + "/shared_cpu_map": "aa", cachePath(1, 2) + "/level": "-7"}, "0-1,4-5", "2-3,6-7"},
-		{"bad distances", map[string]string{nodePath(0) + "/distance": "10", nodePath(1) + "/distance": "a b"}, "0-1,4-5", "2-3,6-7"},
-		{"odd names", map[string]string{cpuDir + "/cpu99999999999999999999/online": "1", cpuDir + "/cpufreq/x": "", nodeDir + "/nodeX/cpumap": "1"}, "0-1,4-5", "2-3,6-7"},
-		{"online is a folder", map[string]string{cpuDir + "/online/x": ""}, "0-1,4-5", "2-3,6-7"},
+		{"list contradicts map", files{nodePath(0) + "/cpulist": "0-7"}, "0-1,4-5", "2-3,6-7"},
+		{"map is garbage", files{nodePath(0) + "/cpumap": "zz"}, "0-1,4-5", "2-3,6-7"},
+		{"both are garbage", files{
+			nodePath(0) + "/cpumap": "zz", nodePath(0) + "/cpulist": "zz",
+		}, "", "2-3,6-7"},
+		{"empty", files{nodePath(0) + "/cpumap": ""}, "", "2-3,6-7"},
+		{"all nodes claim all CPUs", files{
+			nodePath(0) + "/cpumap": "ff", nodePath(1) + "/cpumap": "ff",
+		}, "0-7", ""},
+		{"far too many CPUs", files{
+			nodePath(0) + "/cpumap": "1," + strings.Repeat("0,", 40000) + "0",
+		}, "0-1,4-5", "2-3,6-7"},
+		{"crossing siblings", files{
+			cpuPath(0) + "/topology/core_cpus": "ff", cpuPath(1) + "/topology/core_cpus": "0f",
+			cpuPath(2) + "/topology/package_cpus": "3c",
+			cpuPath(0) + "/topology/package_cpus": "0f",
+		}, "0-1,4-5", "2-3,6-7"},
+		{"siblings without itself", files{
+			cpuPath(0) + "/topology/core_cpus": "2",
+		}, "0-1,4-5", "2-3,6-7"},
+		{"caches of others", files{
+			cachePath(0, 1) + "/shared_cpu_map": "aa", cachePath(1, 2) + "/level": "-7",
+		}, "0-1,4-5", "2-3,6-7"},
+		{"bad distances", files{
+			nodePath(0) + "/distance": "10", nodePath(1) + "/distance": "a b",
+		}, "0-1,4-5", "2-3,6-7"},
+		{"odd names", files{
+			cpuDir + "/cpu99999999999999999999/online": "1", cpuDir + "/cpufreq/x": "",
+			nodeDir + "/nodeX/cpumap": "1",
+		}, "0-1,4-5", "2-3,6-7"},
+		{"online is a folder", files{cpuDir + "/online/x": ""}, "0-1,4-5", "2-3,6-7"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := whole
@@ -194,7 +220,7 @@ func TestHostileSysfs(t *testing.T) {
 	}
 }
 
-// checkBindings binds k workers in every way; nobody may be left without CPUs or get one that is not allowed.
+// checkBindings binds k workers in every way. Every worker must get CPUs, all of which are allowed.
 func checkBindings(t *testing.T, topo *Topology, k int) {
 	t.Helper()
 	locs := make([]Locality, k)
@@ -202,11 +228,11 @@ func checkBindings(t *testing.T, topo *Topology, k int) {
 		locs[i].NUMANode = i%3 - 1
 	}
 	for _, mode := range Modes() {
-		devices, _, err := topo.Bind(mode, locs)
+		devices, _, err := topo.BindAll(inMode(mode), locs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		plain, _, err := topo.BindCPUOnly(mode, k)
+		plain, _, err := topo.SpreadAll(inMode(mode), k)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +240,8 @@ func checkBindings(t *testing.T, topo *Topology, k int) {
 			t.Fatalf("%s: %d and %d bindings for %d workers", mode, len(devices), len(plain), k)
 		}
 		for _, b := range append(devices, plain...) {
-			if b.CPUs.IsEmpty() || !b.CPUs.SubsetOf(topo.Allowed) || b.Threads < 1 || b.Nodes == nil {
+			valid := !b.CPUs.IsEmpty() && b.CPUs.SubsetOf(topo.Allowed)
+			if !valid || b.Threads < 1 || b.Nodes == nil {
 				t.Errorf("%s, %d workers: %+v", mode, k, b)
 			}
 		}
@@ -237,8 +264,10 @@ func TestReadGroups(t *testing.T) {
 	for _, group := range mustRead(t, m.write(t)).Groups {
 		got = append(got, group.Kind+" "+group.CPUs.String())
 	}
-	want := []string{"cluster 0-1", "cluster 2-3", "cluster 4-5", "cluster 6-7", "die 0-3", "die 4-7",
-		"cache 0-1", "cache 2-3", "cache 4-5", "cache 6-7"}
+	want := []string{
+		"cluster 0-1", "cluster 2-3", "cluster 4-5", "cluster 6-7", "die 0-3", "die 4-7",
+		"cache 0-1", "cache 2-3", "cache 4-5", "cache 6-7",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -263,15 +292,15 @@ func FuzzTopologyFiles(f *testing.F) {
 	f.Fuzz(func(t *testing.T, online, pkg, core, node, distance, cache string) {
 		root := t.TempDir()
 		for cpu := range 4 {
-			writeFile(t, root+cpuPath(cpu)+"/topology/package_cpus", pkg)
-			writeFile(t, root+cpuPath(cpu)+"/topology/core_cpus", core)
-			writeFile(t, root+cachePath(cpu, 0)+"/level", "3")
-			writeFile(t, root+cachePath(cpu, 0)+"/shared_cpu_map", cache)
+			writeFile(t, root, cpuPath(cpu)+"/topology/package_cpus", pkg)
+			writeFile(t, root, cpuPath(cpu)+"/topology/core_cpus", core)
+			writeFile(t, root, cachePath(cpu, 0)+"/level", "3")
+			writeFile(t, root, cachePath(cpu, 0)+"/shared_cpu_map", cache)
 		}
-		writeFile(t, root+cpuDir+"/online", online)
-		writeFile(t, root+nodePath(0)+"/cpumap", node)
-		writeFile(t, root+nodePath(0)+"/distance", distance)
-		writeFile(t, root+nodePath(1)+"/distance", distance)
+		writeFile(t, root, cpuDir+"/online", online)
+		writeFile(t, root, nodePath(0)+"/cpumap", node)
+		writeFile(t, root, nodePath(0)+"/distance", distance)
+		writeFile(t, root, nodePath(1)+"/distance", distance)
 		topo := mustRead(t, root)
 		checkShape(t, topo)
 		checkBindings(t, topo, 3)

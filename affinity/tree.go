@@ -5,33 +5,36 @@ import (
 	"slices"
 )
 
-// domain is a set of CPUs in the machine's tree. Its children are disjoint subsets; the leaves are the physical cores.
+// domain is a set of CPUs in the machine's tree. Its children are disjoint subsets of it, and the
+// leaves of the tree are the physical cores.
 type domain struct {
 	cpus     CPUSet
 	children []*domain
 }
 
-// machine is the machine's tree with what is allowed of it.
-type machine struct {
+// cpuTree is the machine's tree and the CPUs in it that are allowed.
+type cpuTree struct {
 	root    *domain
 	allowed CPUSet
 }
 
-func (t *Topology) machine() machine { return machine{t.tree(), t.Allowed} }
+func (t *Topology) tree() cpuTree { return cpuTree{t.rootDomain(), t.Allowed} }
 
-// part returns the tree of a set of allowed CPUs. Like hwloc-distrib it keeps the order of the whole machine, disallowed
-// CPUs included, for all allowed CPUs, and puts what is left of a smaller part in an order of its own.
-func (m machine) part(set CPUSet) *domain {
-	part := m.root.restrict(set)
-	if !set.Equal(m.allowed) {
-		part.sort()
+// restrict returns the tree of a set of allowed CPUs. The order is that of hwloc-distrib: for all
+// allowed CPUs it is the order of the whole machine, which CPUs that are not allowed influence. For
+// fewer CPUs, the domains are sorted again by the CPUs that are left in them.
+func (t cpuTree) restrict(set CPUSet) *domain {
+	restricted := t.root.restrict(set)
+	if !set.Equal(t.allowed) {
+		restricted.sort()
 	}
-	return part
+	return restricted
 }
 
-// tree builds the machine's tree. Sets enter it in the order of how far the kernel's word on them can be trusted, and
-// one that crosses a set that is there already, without containing it or being inside it, is left out.
-func (t *Topology) tree() *domain {
+// rootDomain builds the machine's tree. The sets that the kernel is least likely to get wrong are
+// inserted first. A set that overlaps an earlier one, without containing it or being inside it, is
+// left out.
+func (t *Topology) rootDomain() *domain {
 	root := &domain{cpus: t.Online.Union(t.Allowed)}
 	root.addCores(t.Cores)
 	for _, p := range t.Packages {
@@ -50,24 +53,27 @@ func (t *Topology) tree() *domain {
 	return root
 }
 
-// addCores makes the leaves. Every CPU of the root is in exactly one: CPUs of no known core are cores of their own.
+// addCores adds the leaves. Every CPU of the root gets into exactly one of them. A CPU that belongs
+// to no known core becomes a core of its own.
 func (d *domain) addCores(cores []Core) {
-	left := d.cpus
+	remaining := d.cpus
 	add := func(set CPUSet) {
-		if set = set.Intersect(left); !set.IsEmpty() {
-			left = left.Subtract(set)
+		if set = set.Intersect(remaining); !set.IsEmpty() {
+			remaining = remaining.Subtract(set)
 			d.children = append(d.children, &domain{cpus: set})
 		}
 	}
 	for _, core := range cores {
 		add(core.CPUs)
 	}
-	for cpu := range left.All() {
+	for cpu := range remaining.All() {
 		add(CPUs(cpu))
 	}
 }
 
-// insert puts a set between d and the cores, unless it is there, inside a core or crosses another one.
+// insert adds a domain for set between d and the cores. It does nothing if the tree has that set
+// already, if the set is inside a core, or if it overlaps a domain without containing it or being
+// inside it.
 func (d *domain) insert(set CPUSet) {
 	set = set.Intersect(d.cpus)
 	if set.IsEmpty() || set.Equal(d.cpus) || len(d.children) == 0 {
@@ -90,7 +96,7 @@ func (d *domain) insert(set CPUSet) {
 	d.children = append(outside, &domain{cpus: set, children: inside})
 }
 
-// restrict returns the tree below d with only the CPUs of set, in the same order.
+// restrict returns the tree below d with the CPUs of set only, in the same order.
 func (d *domain) restrict(set CPUSet) *domain {
 	kept := &domain{cpus: d.cpus.Intersect(set)}
 	for _, child := range d.children {
@@ -101,15 +107,17 @@ func (d *domain) restrict(set CPUSet) *domain {
 	return kept
 }
 
-// sort puts the children of d and below by their lowest CPU.
+// sort orders the children of every domain from d down by their lowest CPU.
 func (d *domain) sort() {
-	slices.SortFunc(d.children, func(a, b *domain) int { return cmp.Compare(a.cpus.Min(), b.cpus.Min()) })
+	slices.SortFunc(d.children, func(a, b *domain) int {
+		return cmp.Compare(a.cpus.Min(), b.cpus.Min())
+	})
 	for _, child := range d.children {
 		child.sort()
 	}
 }
 
-// cores returns the leaves below d, in order.
+// cores returns the leaves of the tree below d, in order.
 func (d *domain) cores() []*domain {
 	if len(d.children) == 0 {
 		if d.cpus.IsEmpty() {

@@ -1,17 +1,19 @@
-// Package gpu describes the GPUs of a machine: what they are, which of them this process
-// may use, how healthy they are, and what happened to them.
+// Package gpu describes the GPUs of a machine: what they are, which of them a process may use,
+// whether they are healthy, and what happened to them.
 //
-// It holds data and rules only, and builds on every system. [Inventory] is the list of
-// GPUs, [Inventory.Visible] what a CUDA_VISIBLE_DEVICES leaves of it, [Sample] their
-// figures at one moment, [Finding] something that is wrong with one, and [XIDEvent] an
-// error that the driver reported, which [DescribeXID] explains. Package probe fills
-// these in on a real machine.
+// Start with an [Inventory], the list of GPUs. [Inventory.Visible] applies CUDA_VISIBLE_DEVICES
+// to it and returns a [Unit] for each worker that could run. [Device.Healthy] and the [Finding]
+// values say what is wrong with a GPU. A [Sample] holds the GPUs' figures at one moment. An
+// [Event] is something that happened to a GPU, mostly an XID, which [DescribeXID] explains.
 //
-// Two rules hold everywhere:
+// The package holds only data and rules. It reads neither the machine nor the clock, and builds
+// on every system. Package probe fills in the data on a real machine.
 //
-//   - Devices are in PCI order, always. That is CUDA's order under
-//     CUDA_DEVICE_ORDER=PCI_BUS_ID, and the launcher sets that for its workers, so an
-//     index means the same in the inventory, in the plan and in the worker.
-//   - A broken GPU is listed with its [Device.Problem]. It neither disappears nor hides
-//     the healthy ones. What a card or a driver does not say is absent, never zero.
+// Two rules apply everywhere:
+//
+//   - Devices are always in PCI order. This is the order that CUDA uses with
+//     CUDA_DEVICE_ORDER=PCI_BUS_ID, and the launcher sets that for its workers. An index therefore
+//     means the same GPU in the inventory, in the plan and in the worker.
+//   - A broken GPU is listed with its [Device.Problem]. It neither disappears nor hides the
+//     healthy ones. What a card or a driver does not report is absent, and never zero.
 package gpu

@@ -1,24 +1,29 @@
 package gpu
 
-// What can be found wrong with a GPU.
+// The codes of findings.
 const (
-	// CodeLost is a GPU that fell off the bus, CodeResetRequired one that does nothing before a reset. Either is its
-	// Problem as well.
+	// CodeLost means that the GPU fell off the bus, and CodeResetRequired that it does nothing
+	// before it is reset. Such a GPU has a [Device.Problem] as well.
 	CodeLost          = "lost"
 	CodeResetRequired = "reset-required"
-	// CodeECCUncorrected: memory errors that could not be corrected, since the driver was loaded or the GPU reset.
+	// CodeECCUncorrected means that memory errors could not be corrected since the driver was
+	// loaded or the GPU was reset.
 	CodeECCUncorrected = "ecc-uncorrected"
-	// CodeRowRemapPending and CodeRowRemapFailed: bad memory rows that are to be replaced, or could not be.
+	// CodeRowRemapPending means that a bad memory row waits to be replaced, and
+	// CodeRowRemapFailed that one could not be replaced.
 	CodeRowRemapPending = "row-remap-pending"
 	CodeRowRemapFailed  = "row-remap-failed"
-	// CodeRetiredPagesPending is the same on cards before Ampere, which give pages up.
+	// CodeRetiredPagesPending means that bad memory pages wait to be taken out of use. This is
+	// how cards before Ampere deal with bad memory.
 	CodeRetiredPagesPending = "retired-pages-pending"
-	// CodeFabricNotReady: the GPU has not joined the NVSwitch fabric, without which CUDA does not start.
+	// CodeFabricNotReady means that the GPU has not joined the NVSwitch fabric. CUDA does not
+	// start without it.
 	CodeFabricNotReady = "fabric-not-ready"
-	// CodeComputeProhibited and CodeExclusiveAndBusy: the compute mode lets nobody in, or nobody else.
+	// CodeComputeProhibited means that the compute mode allows no process to use the GPU, and
+	// CodeExclusiveAndBusy that it allows one and there is one.
 	CodeComputeProhibited = "compute-prohibited"
 	CodeExclusiveAndBusy  = "exclusive-and-busy"
-	// CodeRecoveryAction: the driver wants something done before the GPU is used again.
+	// CodeRecoveryAction means that the driver wants something done before the GPU is used again.
 	CodeRecoveryAction = "recovery-action"
 )
 
@@ -32,6 +37,6 @@ type Finding struct {
 	Remedy string `json:"remedy"`
 }
 
-// Healthy reports whether nothing is wrong with the GPU, as far as anybody says. MIG instances are as healthy as the
-// GPU that they are a part of.
+// Healthy reports whether the GPU is usable and has no findings. What the card or the driver does
+// not say counts as healthy. A MIG instance is as healthy as the GPU that it is a part of.
 func (d Device) Healthy() bool { return d.Usable() && len(d.Findings) == 0 }

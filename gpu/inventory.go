@@ -1,30 +1,33 @@
 package gpu
 
-// Where an inventory can come from.
+import "fmt"
+
+// The sources of an inventory.
 const (
 	// SourceNVML is NVIDIA's management library, libnvidia-ml.so.1.
 	SourceNVML = "nvml"
-	// SourceDriver is the kernel driver's files under /proc/driver/nvidia.
+	// SourceDriver stands for the kernel driver's files in /proc/driver/nvidia.
 	SourceDriver = "driver"
-	// SourceNone means that there is no GPU, or none that could be found.
+	// SourceNone means that there is no GPU, or that none could be found.
 	SourceNone = "none"
 )
 
-// Inventory is the machine's GPUs and where the knowledge of them comes from.
+// Inventory lists the machine's GPUs and says where that knowledge comes from.
 type Inventory struct {
 	// Source is SourceNVML, SourceDriver or SourceNone.
 	Source string `json:"source"`
 	// Reason is one line that says why it is this source.
 	Reason string `json:"reason"`
-	// DriverVersion is the kernel driver's, for example "550.54.15".
+	// DriverVersion is the version of the kernel driver, for example "550.54.15".
 	DriverVersion string `json:"driver_version,omitempty"`
-	// NVMLVersion is the library's, for example "12.550.54.15".
+	// NVMLVersion is the version of the library, for example "12.550.54.15".
 	NVMLVersion string `json:"nvml_version,omitempty"`
 	// CUDAVersion is the newest CUDA that the driver supports, for example "12.4".
 	CUDAVersion string `json:"cuda_version,omitempty"`
 	// Library is the file that NVML was loaded from.
 	Library string `json:"library,omitempty"`
-	// Devices are in the order of their PCI addresses. It is empty, not nil, when there are none.
+	// Devices are in the order of their PCI addresses. If there are none, it is empty and not
+	// nil.
 	Devices []Device `json:"devices"`
 }
 
@@ -32,52 +35,65 @@ type Inventory struct {
 type Device struct {
 	// Index counts the machine's GPUs in PCI order, from 0.
 	Index int `json:"index"`
-	// UUID is "GPU-…", or "" when nobody could say.
+	// UUID is "GPU-…", or "" if it is unknown.
 	UUID string `json:"uuid"`
 	Name string `json:"name"`
-	// PCIBusID is the address as sysfs writes it, "0000:1b:00.0", or "" when nobody could say.
+	// PCIBusID is the address as sysfs writes it, "0000:1b:00.0", or "" if it is unknown.
 	PCIBusID string `json:"pci_bus_id"`
-	// Minor is the N of /dev/nvidiaN. Nil when unknown.
+	// Minor is the number in /dev/nvidia<number>, or nil if it is unknown.
 	Minor *int `json:"minor_number,omitempty"`
-	// MemoryTotalBytes is 0 when unknown: only NVML says.
+	// MemoryTotalBytes is 0 if it is unknown. Only NVML knows it.
 	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
-	// CPUAffinity is NVML's opinion of the CPUs in the GPU's NUMA node, in the kernel's list format ("0-15,64-79").
-	// It is "" on the driver's files, and where NVML does not say.
+	// CPUAffinity is the set of CPUs on the GPU's NUMA node, in the kernel's list format
+	// ("0-15,64-79"). It is "" if it is unknown. Only NVML knows it.
 	CPUAffinity string `json:"cpu_affinity,omitempty"`
-	// ComputeMode is NVML's name for who may open the GPU, for example "default" or "exclusive-process".
+	// ComputeMode is NVML's name for the rule who may use the GPU, for example "default" or
+	// "exclusive-process".
 	ComputeMode string `json:"compute_mode,omitempty"`
-	// ECC and Persistence say whether memory errors are corrected, and whether the driver keeps the GPU initialized while
-	// nobody uses it. Nil when unknown.
+	// ECC says whether memory errors are corrected, and Persistence whether the driver keeps the
+	// GPU initialized while no process uses it. Nil means unknown.
 	ECC         *bool `json:"ecc_enabled,omitempty"`
 	Persistence *bool `json:"persistence_mode,omitempty"`
-	// MIG is true when the GPU is split into instances, in which case nobody can use it as a whole.
+	// MIG is true if the GPU is in MIG mode. Processes can then use only its instances.
 	MIG bool `json:"mig_enabled"`
-	// MIGInstances are the parts, in NVML's order.
+	// MIGInstances are in NVML's order.
 	MIGInstances []MIGInstance `json:"mig_instances,omitempty"`
-	// Processes compute on it, or on one of its MIG instances, at the moment of the inventory. Only NVML says.
+	// Processes are those that computed on the GPU or one of its MIG instances when the inventory
+	// was made. Only NVML knows them.
 	Processes []Process `json:"processes,omitempty"`
-	// Problem says why no worker can use this GPU. A healthy one has none.
+	// Problem says why no worker can use the GPU. It is "" if a worker can.
 	Problem string `json:"problem,omitempty"`
-	// Findings are what is wrong with its health, usable or not. What the card or the driver does not tell is not found.
+	// Findings are what is wrong with the GPU's health, whether it is usable or not.
 	Findings []Finding `json:"findings,omitempty"`
 }
 
-// Usable reports whether a worker can be given this GPU, or one of its MIG instances.
+// Label returns the GPU's name for messages, "GPU 3 (0000:1b:00.0)", or "GPU 3" if its address
+// is unknown.
+func (d Device) Label() string {
+	if d.PCIBusID == "" {
+		return fmt.Sprintf("GPU %d", d.Index)
+	}
+	return fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID)
+}
+
+// Usable reports whether a worker can use the GPU or one of its MIG instances.
 func (d Device) Usable() bool { return d.Problem == "" }
 
-// MIGInstance is one compute instance of a GPU in MIG mode. A worker sees it as a GPU of its own.
+// MIGInstance is one compute instance of a GPU in MIG mode. A worker sees it as a GPU.
 type MIGInstance struct {
-	// UUID is "MIG-<uuid>", or "MIG-GPU-<uuid>/<gpu instance>/<compute instance>" on drivers before R470.
+	// UUID is "MIG-<uuid>" or, with drivers before R470,
+	// "MIG-GPU-<uuid>/<gpu instance>/<compute instance>".
 	UUID string `json:"uuid"`
 	Name string `json:"name,omitempty"`
-	// Profile is what it was cut out as, "3g.40gb", or "" when unknown.
+	// Profile is the kind of instance, for example "3g.40gb", or "" if it is unknown.
 	Profile string `json:"profile,omitempty"`
-	// MemoryTotalBytes is 0 when unknown.
+	// MemoryTotalBytes is 0 if it is unknown.
 	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
-	// GPUInstance and ComputeInstance are the ids that legacy MIG names are made of. Nil when unknown.
+	// GPUInstance and ComputeInstance are the ids in the older form of the UUID, or nil if they
+	// are unknown.
 	GPUInstance     *int `json:"gpu_instance_id,omitempty"`
 	ComputeInstance *int `json:"compute_instance_id,omitempty"`
 }
 
-// ProblemNoInstance is the Problem of a GPU that is set up to be split, and is not split.
+// ProblemNoInstance is the Problem of a GPU that is in MIG mode and has no instance.
 const ProblemNoInstance = "MIG is enabled but no instance exists"

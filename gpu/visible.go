@@ -10,47 +10,53 @@ import (
 type Unit struct {
 	// ID is the entry for the worker's CUDA_VISIBLE_DEVICES.
 	ID string
-	// Device is the GPU, and for a MIG instance the GPU that it is a part of.
+	// Device is the GPU. For a MIG instance it is the GPU that the instance is a part of.
 	Device Device
 	// Instance is nil for a whole GPU.
 	Instance *MIGInstance
 }
 
-// Visible is what a CUDA_VISIBLE_DEVICES leaves of an inventory.
+// Visible is what a value of CUDA_VISIBLE_DEVICES leaves of an inventory.
 type Visible struct {
-	// Units are in the order of the variable or, where that is not set, in PCI order.
+	// Units are in the order of the variable or, if it is not set, in PCI order.
 	Units []Unit
 	// Set and Value are the variable as it was given.
 	Set   bool
 	Value string
-	// Cut is the entry at which CUDA stops reading. It is "" when none does, and when that entry is the empty one:
-	// Reason tells the two apart.
+	// Cut is the entry at which CUDA stops reading. It is "" if CUDA reads all entries, and if
+	// the entry itself is empty; Reason tells the two cases apart.
 	Cut string
-	// Reason is one line that says what the variable hides against expectation, why, and what to do. It is "" when
-	// every entry names a GPU. A variable that hides every GPU on purpose (empty, or -1) has a Reason too.
+	// Reason is one line that says which entries CUDA ignores, why, and what to do. It is "" if
+	// every entry names a GPU. A variable that hides all GPUs on purpose ("" or "-1") has a
+	// Reason, too.
 	Reason string
-	// Unusable are the GPUs that the variable admits but that have a Problem.
+	// Unusable are the GPUs that the variable names but that have a Problem.
 	Unusable []Device
 }
 
-// Visible applies a CUDA_VISIBLE_DEVICES as the CUDA driver reads it. The rules are those of the CUDA C++ Programming
-// Guide ("CUDA Environment Variables") and of PyTorch's torch/cuda/__init__.py, which rebuilds the driver's parser:
+// Visible returns what the CUDA driver makes of a value of CUDA_VISIBLE_DEVICES. The rules are
+// those of the CUDA C++ Programming Guide ("CUDA Environment Variables") and of PyTorch's
+// torch/cuda/__init__.py, which imitates the driver's parser:
 //
-//   - The first entry decides what the list is made of: GPU- UUIDs, MIG- UUIDs, else indexes.
-//   - Indexes count in PCI order, whatever CUDA_DEVICE_ORDER the variable was written for: its default, fastest first,
-//     cannot be known without CUDA. They count the GPUs as this inventory lists them, broken ones too.
-//   - They are read as strtol reads: blanks and a sign before, anything behind, so "1gpu" is 1. PyTorch knows no sign
-//     before version 2, and fails at a sign without a digit; here that is an entry that names nothing.
-//   - A GPU- UUID may be shortened as long as it stays unique. A MIG instance needs its whole UUID, or the older
-//     MIG-GPU-<uuid>/<gpu instance>/<compute instance>.
-//   - The first entry that names nothing ends the list; what stands before it counts.
-//   - A device that is named twice leaves no device at all.
-//   - Empty means none, and so does -1.
-//   - A GPU in MIG mode, named as a whole, stands for its first instance: CUDA shows no more of it.
+//   - The first entry decides what the list consists of: UUIDs with GPU-, UUIDs with MIG-, or
+//     indexes.
+//   - Indexes count the GPUs as this inventory lists them: in PCI order, and with the broken ones.
+//     If the variable was written for another CUDA_DEVICE_ORDER, such as the default order,
+//     fastest first, it cannot be read correctly without CUDA.
+//   - Indexes are read in the way of strtol: blanks and a sign may precede the digits, and anything
+//     may follow them, so "1gpu" is 1. PyTorch does not accept signs before version 2, and since
+//     then fails at a sign without a digit. Here, such an entry names nothing.
+//   - A GPU- UUID may be shortened as long as it is unique. A MIG instance needs its whole UUID, or
+//     the older form MIG-GPU-<uuid>/<gpu instance>/<compute instance>.
+//   - The first entry that names nothing ends the list. The entries before it count.
+//   - If a device is named twice, no device is visible.
+//   - If the variable is empty or -1, no device is visible.
+//   - If a GPU in MIG mode is named as a whole, only its first instance is visible.
 //
-// Given entries are never renumbered: an index stays that index, a UUID becomes the full UUID. Without the variable
-// every usable unit is there. They go by index, unless some GPU of the machine is broken or in MIG mode: CUDA may then
-// count fewer devices than we see, and only a UUID still means the right one.
+// The IDs of the units are the entries of the variable: an index stays as it is, and a shortened
+// UUID becomes the full one. If the variable is not set, every usable unit is visible. Its ID is
+// then its index, unless a GPU of the machine is broken or in MIG mode. In that case CUDA may count
+// fewer devices than the inventory, and only UUIDs are unambiguous.
 func (inv Inventory) Visible(value string, set bool) Visible {
 	v := Visible{Set: set, Value: value}
 	if !set {
@@ -58,13 +64,14 @@ func (inv Inventory) Visible(value string, set bool) Visible {
 		return v
 	}
 	if strings.TrimSpace(value) == "" || strings.TrimSpace(value) == "-1" {
-		v.Reason = fmt.Sprintf("CUDA_VISIBLE_DEVICES=%s hides every GPU; unset it to use them", quoted(value))
+		v.Reason = fmt.Sprintf("CUDA_VISIBLE_DEVICES=%s hides every GPU; unset it to use them",
+			quoted(value))
 		return v
 	}
-	chosen, stop := inv.choose(value)
-	if stop != nil {
-		v.Cut = stop.entry
-		v.Reason = fmt.Sprintf("CUDA_VISIBLE_DEVICES=%s: %s", quoted(value), stop.why)
+	chosen, cut := inv.choose(value)
+	if cut != nil {
+		v.Cut = cut.entry
+		v.Reason = fmt.Sprintf("CUDA_VISIBLE_DEVICES=%s: %s", quoted(value), cut.reason)
 	}
 	for _, c := range chosen {
 		v.add(c)
@@ -75,26 +82,37 @@ func (inv Inventory) Visible(value string, set bool) Visible {
 // choice is a device that an entry of the variable names.
 type choice struct {
 	device   Device
-	instance *MIGInstance // nil: the whole GPU
-	id       string       // what to call a whole GPU by
+	instance *MIGInstance // nil for the whole GPU
+	id       string       // the ID of the unit for a whole GPU
 }
 
-// same reports whether two choices are one device to CUDA.
-func (c choice) same(d choice) bool {
+// sameAs reports whether two choices are the same device for CUDA.
+func (c choice) sameAs(d choice) bool {
 	if c.device.Index != d.device.Index {
 		return false
 	}
 	return c.instance == nil || d.instance == nil || c.instance.UUID == d.instance.UUID
 }
 
-// ending says why a list yields less than it has entries.
-type ending struct {
-	entry string // where it was cut; "" if all of it is void
-	why   string
+// cutoff says why CUDA ignores some or all entries of a list.
+type cutoff struct {
+	entry  string // where CUDA stops reading, or "" if it ignores all entries
+	reason string
 }
 
-// choose reads the variable by the kind of its first entry.
-func (inv Inventory) choose(value string) ([]choice, *ending) {
+// stopAt returns the cutoff at an entry. The reason is the rest of a sentence that ends with the
+// entry.
+func stopAt(entry, format string, args ...any) *cutoff {
+	return &cutoff{entry, "CUDA stops reading at " + fmt.Sprintf(format, args...)}
+}
+
+// ignoreAll returns the cutoff of a list that CUDA ignores as a whole.
+func ignoreAll(format string, args ...any) *cutoff {
+	return &cutoff{"", "CUDA shows no GPU at all, because " + fmt.Sprintf(format, args...)}
+}
+
+// choose returns the devices that the variable names.
+func (inv Inventory) choose(value string) ([]choice, *cutoff) {
 	switch {
 	case strings.HasPrefix(value, "GPU-"):
 		return chooseByUUID(strings.Split(value, ","), "GPU-", inv.gpuByUUID)
@@ -105,13 +123,13 @@ func (inv Inventory) choose(value string) ([]choice, *ending) {
 	}
 }
 
-// add gives a chosen device to Units, or to Unusable.
+// add adds a device to Units or to Unusable.
 func (v *Visible) add(c choice) {
 	switch {
 	case !c.device.Usable():
 		v.Unusable = append(v.Unusable, c.device)
 	case c.instance != nil:
-		v.Units = append(v.Units, Unit{ID: c.instance.UUID, Device: c.device, Instance: c.instance})
+		v.Units = append(v.Units, Unit{c.instance.UUID, c.device, c.instance})
 	case c.device.MIG && len(c.device.MIGInstances) > 0:
 		v.add(choice{device: c.device, instance: &c.device.MIGInstances[0]})
 	case c.device.MIG:
@@ -122,9 +140,9 @@ func (v *Visible) add(c choice) {
 	}
 }
 
-// addAll takes every unit of the machine.
+// addAll adds every unit of the machine.
 func (v *Visible) addAll(inv Inventory) {
-	indexHolds := inv.indexesHold()
+	byIndex := inv.indexesAreCertain()
 	for _, d := range inv.Devices {
 		if d.MIG && d.Usable() {
 			for i := range d.MIGInstances {
@@ -133,15 +151,15 @@ func (v *Visible) addAll(inv Inventory) {
 			continue
 		}
 		id := d.UUID
-		if indexHolds || id == "" {
+		if byIndex || id == "" {
 			id = strconv.Itoa(d.Index)
 		}
 		v.add(choice{device: d, id: id})
 	}
 }
 
-// indexesHold reports whether CUDA is sure to count the GPUs as this inventory does.
-func (inv Inventory) indexesHold() bool {
+// indexesAreCertain reports whether CUDA certainly counts the GPUs as this inventory does.
+func (inv Inventory) indexesAreCertain() bool {
 	for _, d := range inv.Devices {
 		if !d.Usable() || d.MIG {
 			return false
@@ -150,14 +168,14 @@ func (inv Inventory) indexesHold() bool {
 	return true
 }
 
-// quoted shows somebody else's text on one line.
+// quoted shows a text of unknown content and length on one line.
 func quoted(s string) string { return strconv.Quote(shortened(s)) }
 
-// shortened cuts a text that would flood the reader.
+// shortened cuts a text off that is too long for a message.
 func shortened(s string) string {
-	const most = 120
-	if len(s) <= most {
+	const limit = 120
+	if len(s) <= limit {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }

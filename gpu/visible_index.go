@@ -6,43 +6,44 @@ import (
 	"strings"
 )
 
-// chooseByIndex reads a list of indexes. As in PyTorch's rebuild of the driver's parser, a repeated index voids the
-// list even where an index between the two does not exist; only text that is no index, or a negative one, ends the
-// reading before that.
-func (inv Inventory) chooseByIndex(entries []string) ([]choice, *ending) {
-	indexes, stop := readIndexes(entries)
-	if stop != nil && stop.entry == "" && indexes == nil {
-		return nil, stop
+// chooseByIndex reads a list of indexes. Like PyTorch's imitation of the driver's parser, it
+// ignores the whole list if an index is repeated, even if an index between the two does not
+// exist. Before that, only an entry that is negative or not an index ends the list.
+func (inv Inventory) chooseByIndex(entries []string) ([]choice, *cutoff) {
+	indexes, cut := readIndexes(entries)
+	if indexes == nil {
+		return nil, cut
 	}
 	var chosen []choice
 	for i, text := range indexes {
 		n, err := strconv.Atoi(text)
 		if err != nil || n >= len(inv.Devices) {
-			return chosen, &ending{entries[i], fmt.Sprintf("CUDA stops reading at %s, because %s; correct or remove it",
-				quoted(entries[i]), inv.indexRange())}
+			return chosen, stopAt(entries[i], "%s, because %s; correct or remove it",
+				quoted(entries[i]), inv.indexRange())
 		}
 		chosen = append(chosen, choice{device: inv.Devices[n], id: text})
 	}
-	return chosen, stop
+	return chosen, cut
 }
 
-// readIndexes reads as many entries as are indexes, each as its digits without leading zeros: that compares right at
-// any length. With a repeated one the result is nil.
-func readIndexes(entries []string) ([]string, *ending) {
+// readIndexes reads entries up to one that is not an index. It returns each index as its digits
+// without leading zeros, which can be compared at any length. If an index is repeated, the result
+// is nil.
+func readIndexes(entries []string) ([]string, *cutoff) {
 	seen := make(map[string]bool, len(entries))
 	indexes := make([]string, 0, len(entries))
 	for _, entry := range entries {
 		digits, negative, ok := leadingInteger(entry)
 		switch {
 		case !ok:
-			return indexes, &ending{entry, fmt.Sprintf("CUDA stops reading at %s, which is not an index; correct or remove it",
-				quoted(entry))}
+			return indexes, stopAt(entry, "%s, which is not an index; correct or remove it",
+				quoted(entry))
 		case negative:
-			return indexes, &ending{entry, fmt.Sprintf("CUDA stops reading at the negative %s; remove what stands behind it",
-				quoted(entry))}
+			return indexes, stopAt(entry, "the negative %s; remove it and what follows it",
+				quoted(entry))
 		case seen[digits]:
-			return nil, &ending{"", fmt.Sprintf("CUDA shows no GPU at all, because index %s is given twice; give each one once",
-				shortened(digits))}
+			return nil, ignoreAll("index %s is given twice; list each index once",
+				shortened(digits))
 		}
 		seen[digits] = true
 		indexes = append(indexes, digits)
@@ -50,8 +51,8 @@ func readIndexes(entries []string) ([]string, *ending) {
 	return indexes, nil
 }
 
-// leadingInteger reads what C's strtol reads at base 10: blanks, a sign, digits, and nothing of what follows. It
-// returns the digits without leading zeros, at least one.
+// leadingInteger reads what C's strtol reads in base 10: blanks, a sign and digits. It ignores
+// what follows. It returns the digits without leading zeros, and at least one.
 func leadingInteger(s string) (digits string, negative, ok bool) {
 	s = strings.TrimLeft(s, " \t\n\v\f\r")
 	if s != "" && (s[0] == '-' || s[0] == '+') {

@@ -3,46 +3,48 @@ package gpu
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// chooseByUUID reads a list of GPU- or MIG- entries with the given way to look one up, which returns why it is none.
-// Entries are not trimmed: a blank before one makes it another kind of entry, and so ends the list.
-func chooseByUUID(entries []string, prefix string, lookUp func(string) (choice, string)) ([]choice, *ending) {
+// chooseByUUID reads a list of entries that begin with prefix. lookUp finds the device of an
+// entry, or returns the reason why there is none. Entries are not trimmed: one with a blank before
+// the prefix is of another kind, and ends the list.
+func chooseByUUID(
+	entries []string, prefix string, lookUp func(entry string) (c choice, problem string),
+) ([]choice, *cutoff) {
 	end := slices.IndexFunc(entries, func(s string) bool { return !strings.HasPrefix(s, prefix) })
 	if end < 0 {
 		end = len(entries)
 	}
-	if twice, ok := repeated(entries[:end]); ok {
-		return nil, namedTwice(twice)
+	if entry, ok := firstRepeated(entries[:end]); ok {
+		return nil, namedTwice(entry)
 	}
 	var chosen []choice
 	for _, entry := range entries[:end] {
-		c, why := lookUp(entry)
-		if why != "" {
-			return chosen, &ending{entry, fmt.Sprintf("CUDA stops reading at %s, because %s; correct or remove it",
-				quoted(entry), why)}
+		c, problem := lookUp(entry)
+		if problem != "" {
+			return chosen, stopAt(entry, "%s, because %s; correct or remove it",
+				quoted(entry), problem)
 		}
-		if slices.ContainsFunc(chosen, c.same) {
+		if slices.ContainsFunc(chosen, c.sameAs) {
 			return nil, namedTwice(entry)
 		}
 		chosen = append(chosen, c)
 	}
 	if end < len(entries) {
-		return chosen, &ending{entries[end], fmt.Sprintf(
-			"CUDA stops reading at %s, because it does not begin with %s as the first entry does; correct or remove it",
-			quoted(entries[end]), prefix)}
+		return chosen, stopAt(entries[end], "%s, because it does not begin with %s "+
+			"as the first entry does; correct or remove it", quoted(entries[end]), prefix)
 	}
 	return chosen, nil
 }
 
-func namedTwice(entry string) *ending {
-	return &ending{"", fmt.Sprintf("CUDA shows no GPU at all, because %s names a device for the second time; name each one once",
-		quoted(entry))}
+func namedTwice(entry string) *cutoff {
+	return ignoreAll("%s names a device for the second time; name each device once",
+		quoted(entry))
 }
 
-func repeated(entries []string) (string, bool) {
+// firstRepeated returns the first entry that is equal to one before it.
+func firstRepeated(entries []string) (string, bool) {
 	seen := make(map[string]bool, len(entries))
 	for _, entry := range entries {
 		if seen[entry] {
@@ -53,8 +55,8 @@ func repeated(entries []string) (string, bool) {
 	return "", false
 }
 
-// gpuByUUID finds the one GPU whose UUID begins with the entry.
-func (inv Inventory) gpuByUUID(entry string) (choice, string) {
+// gpuByUUID finds the only GPU whose UUID begins with the entry.
+func (inv Inventory) gpuByUUID(entry string) (c choice, problem string) {
 	var found []choice
 	unknown := 0
 	for _, d := range inv.Devices {
@@ -69,16 +71,17 @@ func (inv Inventory) gpuByUUID(entry string) (choice, string) {
 	case len(found) == 1:
 		return found[0], ""
 	case len(found) > 1:
-		return choice{}, fmt.Sprintf("%d GPUs have a UUID that begins so", len(found))
+		return choice{}, fmt.Sprintf("%d GPUs have a UUID that begins with it", len(found))
 	case unknown > 0:
-		return choice{}, fmt.Sprintf("no GPU is known to have this UUID (the UUIDs of %d are unknown)", unknown)
+		return choice{}, fmt.Sprintf("no GPU is known to have this UUID (unknown UUIDs: %d)",
+			unknown)
 	default:
 		return choice{}, "no GPU has this UUID"
 	}
 }
 
-// migByUUID finds the MIG instance with this UUID or with this legacy name.
-func (inv Inventory) migByUUID(entry string) (choice, string) {
+// migByUUID finds the MIG instance with this UUID or this legacy name.
+func (inv Inventory) migByUUID(entry string) (c choice, problem string) {
 	for _, d := range inv.Devices {
 		for i := range d.MIGInstances {
 			m := &d.MIGInstances[i]
@@ -88,15 +91,16 @@ func (inv Inventory) migByUUID(entry string) (choice, string) {
 		}
 	}
 	if inv.Source != SourceNVML {
-		return choice{}, "MIG instances are known to NVML alone, which is not in use here"
+		return choice{}, "only NVML knows MIG instances, and it is not in use here"
 	}
 	return choice{}, "there is no such MIG instance"
 }
 
-// legacyName is what drivers before R470 call a MIG instance; later ones still accept it.
+// legacyName returns the name that drivers before R470 give to a MIG instance. Later drivers still
+// accept it.
 func legacyName(d Device, m MIGInstance) string {
 	if m.GPUInstance == nil || m.ComputeInstance == nil {
 		return ""
 	}
-	return "MIG-" + d.UUID + "/" + strconv.Itoa(*m.GPUInstance) + "/" + strconv.Itoa(*m.ComputeInstance)
+	return fmt.Sprintf("MIG-%s/%d/%d", d.UUID, *m.GPUInstance, *m.ComputeInstance)
 }

@@ -1,33 +1,39 @@
 package gpu
 
-// XIDClass says whom an XID concerns.
+// XIDClass says how far the effect of an XID goes.
 type XIDClass string
 
 // The classes of XIDs.
 const (
-	// XIDApplication ends or concerns one application. The GPU goes on working for the next one.
+	// XIDApplication ends or concerns one application. The GPU works for the next one.
 	XIDApplication XIDClass = "application"
-	// XIDFatal leaves a GPU that has to be reset, or more, before it can be relied on.
+	// XIDFatal leaves a GPU on which no application can rely before it is reset, or more is done.
 	XIDFatal XIDClass = "fatal"
-	// XIDOther asks for nothing at once, or is not known, or only its details say how bad it is, which NVML does not tell.
+	// XIDOther needs no immediate action or is unknown, or only its details say how bad it is,
+	// which NVML does not report.
 	XIDOther XIDClass = "other"
 )
 
-// DescribeXID says what an XID means: its class and a few words, for an unknown one "not in NVIDIA's catalogue".
+// DescribeXID returns the class of an XID and its meaning in a few words. The meaning of an unknown
+// XID is "not in NVIDIA's catalogue".
 //
-// The class is what NVIDIA's catalogue of Xids names as the immediate action
-// (https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html, as of its Xid 172): RESTART_APP is
-// XIDApplication; RESET_GPU, RESTART_VM, RESTART_BM and workflows that come to a reset (48, 74) are XIDFatal; IGNORE and
-// the rest are XIDOther. The exceptions:
+// The class follows from the immediate action in NVIDIA's catalogue of XIDs, as it was when it
+// went up to XID 172 (https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html):
+// RESTART_APP is XIDApplication. RESET_GPU, RESTART_VM, RESTART_BM and the workflows that lead to
+// a reset (48, 74) are XIDFatal. IGNORE and the rest are XIDOther. The exceptions are:
 //
-//   - 13, 31, 43, 45, 68 and 109 are what NVIDIA's Kubernetes device plugin takes for errors of the application
-//     (internal/rm/health.go), and so they are here. For 43 and 45 the catalogue's text agrees. For 109, a context switch
-//     that took too long, it has RESET_GPU nowadays; a kernel that runs too long causes it as well, and where a reset is
-//     due the driver says so with its recovery action and Xid 154.
-//   - 137 is XIDApplication: its action is IGNORE, but the text calls it a bug of the application, typically.
-//   - 94 is XIDApplication by its action, though broken memory causes it: the error is contained to one application.
-//   - 155 is XIDOther despite RESET_GPU: a link that goes down on purpose raises it, too.
-//   - 144 to 150 are XIDOther: whether they are fatal depends on a subcode.
+//   - 13, 31, 43, 45, 68 and 109 are XIDApplication, because NVIDIA's Kubernetes device plugin
+//     takes them for errors of the application (internal/rm/health.go). For 43 and 45 the text of
+//     the catalogue agrees. For 109, a context switch that took too long, its action is RESET_GPU;
+//     but a kernel that runs too long causes it as well, and if a reset is necessary, the driver
+//     says so with its recovery action and XID 154.
+//   - 137 is XIDApplication. Its action is IGNORE, but the text says that it is typically a bug of
+//     the application.
+//   - 94 is XIDApplication because of its action, although broken memory causes it: the error is
+//     contained to one application.
+//   - 155 is XIDOther although its action is RESET_GPU, because a link that goes down on purpose
+//     causes it as well.
+//   - 144 to 150 are XIDOther, because a subcode decides whether they are fatal.
 func DescribeXID(code uint64) (class XIDClass, meaning string) {
 	if x, ok := xids[code]; ok {
 		return x.class, x.meaning
@@ -45,7 +51,7 @@ type xid struct {
 	meaning string
 }
 
-// xids are those that the catalogue has in use.
+// xids are the XIDs that the catalogue has in use, without those of the engines below.
 var xids = map[uint64]xid{
 	8:  {XIDApplication, "a channel of the GPU timed out"},
 	11: {XIDApplication, "broken commands in the push buffer"},
@@ -78,7 +84,8 @@ var xids = map[uint64]xid{
 	86: {XIDApplication, "optical flow engine exception"},
 	92: {XIDOther, "many correctable memory errors"},
 	93: {XIDOther, "the infoROM's wear limit is reached"},
-	94: {XIDApplication, "memory error, contained to one application; reset the GPU when convenient"},
+	94: {XIDApplication, "memory error, contained to one application; " +
+		"reset the GPU when convenient"},
 	95: {XIDFatal, "memory error that was not contained: all applications on the GPU are affected"},
 
 	106: {XIDOther, "test message"},
@@ -126,7 +133,7 @@ var xids = map[uint64]xid{
 	172: {XIDOther, "uncorrectable SRAM error, details of Xid 48"},
 }
 
-// engines are those of which a GPU has many, with an Xid for each.
+// engines are kinds of engines of which a GPU has several, with one XID for each.
 var engines = []struct {
 	first, last uint64
 	meaning     string

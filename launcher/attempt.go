@@ -41,10 +41,11 @@ type Attempt struct {
 	signalled map[int]bool
 	stopSent  time.Time
 	// leftBehind says that the workers' descendants have been asked to end.
-	leftBehind bool
-	oomKills   int   // what the kernel had counted when this was last looked at
-	startErr   error // why not all workers could be started, once begun is closed
-	result     Result
+	leftBehind         bool
+	oomKills           int   // what the kernel had counted when this was last looked at
+	startErr           error // why not all workers could be started, once begun is closed
+	killed, unkillable []process.Descendant
+	result             Result
 }
 
 // worker is a planned worker and its process.
@@ -52,7 +53,7 @@ type worker struct {
 	*plan.Worker
 	*spawn.Process
 	stderr *stdio.Tail // nil if it does not come this way
-	oom    bool        // killed, and the kernel then counted one more for want of memory
+	oom    bool        // killed, and the kernel counted one more that it killed for lack of memory
 }
 
 // failed reports whether the worker did not end well.
@@ -248,8 +249,8 @@ func (a *Attempt) orphansEnded() {
 	}
 }
 
-// countOOMKills is how many processes the kernel has killed for want of memory: of the job,
-// where its control group counts them, else of the whole machine.
+// countOOMKills counts the processes that the kernel has killed because memory had run out:
+// those of the job, where its control group counts them, else those of the whole machine.
 func (a *Attempt) countOOMKills() int {
 	if a.cgroup != nil {
 		if n, known := a.cgroup.OOMKills(); known {

@@ -13,9 +13,9 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// Command is what the user asked a worker to be.
+// Command is what the user wants a worker to run.
 type Command struct {
-	// Args are the program, script or module and its arguments; at least one.
+	// Args are the program, script or module, and its arguments.
 	Args []string
 	// Module runs Args[0] as a Python module (python3 -m).
 	Module bool
@@ -29,7 +29,7 @@ type Command struct {
 type StartError struct {
 	// Program is what was to be started.
 	Program string
-	// Err is the cause: fs.ErrNotExist, fs.ErrPermission or what the kernel said.
+	// Err is the cause: fs.ErrNotExist, fs.ErrPermission, or what the kernel said.
 	Err error
 	// Hint is what to do, or "".
 	Hint string
@@ -45,9 +45,9 @@ func (e *StartError) Error() string {
 
 func (e *StartError) Unwrap() error { return e.Err }
 
-// ExitCode follows coreutils (env, timeout, nohup): 127 for a program that is
-// not there, 126 for one that is and cannot be executed, 125 when the launcher
-// itself could not do its work.
+// ExitCode follows coreutils (env, timeout, nohup): 127 for a program that is not there, 126
+// for one that is there and cannot be executed, and 125 when the launcher itself could not
+// do its work.
 func (e *StartError) ExitCode() int {
 	switch {
 	case errors.Is(e.Err, fs.ErrNotExist), errors.Is(e.Err, exec.ErrNotFound):
@@ -58,8 +58,8 @@ func (e *StartError) ExitCode() int {
 	return 126
 }
 
-// lacksResources tells a machine at its limits from a program at fault: fork(2)
-// and pipe(2) fail with these, execve(2) fails with the others.
+// lacksResources reports whether the machine is at its limits rather than the program at
+// fault: fork(2) and pipe(2) fail with these errors, execve(2) with others.
 func lacksResources(err error) bool {
 	for _, errno := range []error{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
 		if errors.Is(err, errno) {
@@ -69,7 +69,7 @@ func lacksResources(err error) bool {
 	return false
 }
 
-// errUnreadable is a script that may not be read: Python needs no execute bit.
+// errUnreadable is the error for a script that may not be read. Python needs no execute bit.
 var errUnreadable = errors.New("you may not read it")
 
 func startReason(err error) string {
@@ -88,10 +88,13 @@ func startReason(err error) string {
 	return err.Error()
 }
 
-// Resolve finds the program and gives the argument vector, whose first entry
-// is the program's path. The error is a *StartError.
+// Resolve finds the program and gives the argument vector, whose first entry is the
+// program's path. The error is a *StartError, or says that there is nothing to run.
 func (c Command) Resolve() ([]string, error) {
 	args := c.Args
+	if len(args) == 0 {
+		return nil, errors.New("Command.Args is empty: it is the program to run and its arguments")
+	}
 	script := !c.NoPython && !c.Module && strings.HasSuffix(args[0], ".py")
 	if script {
 		if err := readable(args[0]); err != nil {
@@ -103,7 +106,8 @@ func (c Command) Resolve() ([]string, error) {
 		if python == "" {
 			python = "python3"
 		}
-		// -u: what a worker prints last before it dies must not stay in a buffer.
+		// With -u, because what a worker prints last before it dies must not stay in a
+		// buffer.
 		prefix := []string{python, "-u"}
 		if c.Module {
 			prefix = append(prefix, "-m")
@@ -117,7 +121,7 @@ func (c Command) Resolve() ([]string, error) {
 	return append([]string{path}, args[1:]...), nil
 }
 
-// hint is the likeliest remedy for a program that cannot be started.
+// hint gives the likeliest remedy for a program that cannot be started.
 func (c Command) hint(program string) string {
 	if program != c.Args[0] {
 		return "install Python 3 or name an interpreter in PYTHON_EXEC"
@@ -131,8 +135,8 @@ func (c Command) hint(program string) string {
 	return "check the name and the PATH"
 }
 
-// readable refuses a script that Python would refuse, once instead of once per
-// worker.
+// readable refuses a script that Python would refuse, so that it is refused once and not by
+// each worker.
 func readable(script string) error {
 	f, err := os.Open(script)
 	if err == nil {
@@ -145,16 +149,16 @@ func readable(script string) error {
 	return &StartError{Program: script, Err: err, Hint: "check the name and the folder you are in"}
 }
 
-// lookPath is exec.LookPath, but it tells a program that cannot be executed
-// from one that is not there, and it finds nothing in the current folder unless
-// PATH names it.
+// lookPath does what exec.LookPath does, but it distinguishes a program that cannot be
+// executed from one that is not there, and it finds nothing in the current folder unless
+// PATH names that.
 func lookPath(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {
 		return path, nil
 	}
 	if errors.Is(err, exec.ErrDot) {
-		return path, nil // PATH has "." or an empty entry: the user's wish
+		return path, nil // PATH has "." or an empty entry, so the user wants it
 	}
 	if !strings.Contains(name, "/") && errors.Is(err, exec.ErrNotFound) && inPathButNotExecutable(name) {
 		return "", fs.ErrPermission
@@ -165,8 +169,8 @@ func lookPath(name string) (string, error) {
 	return "", err
 }
 
-// inPathButNotExecutable reports whether a folder of PATH holds a plain file of
-// that name: execvp(3) gives EACCES then.
+// inPathButNotExecutable reports whether a folder of PATH holds a plain file of that name.
+// execvp(3) fails with EACCES then.
 func inPathButNotExecutable(name string) bool {
 	for dir := range strings.SplitSeq(os.Getenv("PATH"), ":") {
 		if dir == "" {

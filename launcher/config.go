@@ -36,6 +36,25 @@ func ParseStartMethod(s string) (StartMethod, error) {
 	return "", fmt.Errorf("%q is not a start method: use exec or forkserver", s)
 }
 
+// OutputMode says what becomes of the workers' standard output and error.
+type OutputMode string
+
+const (
+	// OutputPrefix writes them line by line, each with its rank in front.
+	OutputPrefix OutputMode = "prefix"
+	// OutputInherit gives the launcher's own descriptors to the workers.
+	OutputInherit OutputMode = "inherit"
+)
+
+// ParseOutputMode reads "prefix" or "inherit".
+func ParseOutputMode(s string) (OutputMode, error) {
+	switch m := OutputMode(s); m {
+	case OutputPrefix, OutputInherit:
+		return m, nil
+	}
+	return "", fmt.Errorf("%q is not an output mode: use prefix or inherit", s)
+}
+
 // GPUs is what a job asks of the machine's GPUs.
 type GPUs = monitor.GPUs
 
@@ -94,15 +113,12 @@ type Config struct {
 	// Log is told what a user should read, one line each, without the newline. It must not
 	// block. nil for nobody.
 	Log func(line string)
-	// Debug is told each event and each change of state, one line each, with the time
-	// since the start of the job. nil for nobody.
+	// Debug is told each event and each change of state, one line each. nil for nobody.
 	Debug func(line string)
-	begun time.Time
 }
 
 // complete fills in what was left out.
 func (c *Config) complete(workers int) {
-	c.begun = time.Now()
 	if c.Environ == nil {
 		c.Environ = os.Environ()
 	}
@@ -142,6 +158,6 @@ func (c *Config) outputLost(err error) {
 // debug reports what happens inside.
 func (c *Config) debug(format string, args ...any) {
 	if c.Debug != nil {
-		c.Debug(fmt.Sprintf("+%.6fs ", time.Since(c.begun).Seconds()) + fmt.Sprintf(format, args...))
+		c.Debug(fmt.Sprintf(format, args...))
 	}
 }

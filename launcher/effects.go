@@ -78,7 +78,7 @@ func (a *Attempt) killAll() int {
 	for _, d := range living(left) {
 		// Those in the group of a worker that is killed with it are not worth a word.
 		if a.leftBehind || !a.signalled[d.Group] {
-			a.recordSwept(d)
+			a.recordKilled(d)
 		}
 	}
 	a.signalWorkers(unix.SIGKILL)
@@ -91,10 +91,11 @@ func (a *Attempt) killAll() int {
 	return len(left)
 }
 
-func (a *Attempt) recordSwept(d process.Descendant) {
+// recordKilled takes note of a process that is killed, once.
+func (a *Attempt) recordKilled(d process.Descendant) {
 	known := func(s process.Descendant) bool { return s.PID == d.PID }
-	if !slices.ContainsFunc(a.result.Swept, known) {
-		a.result.Swept = append(a.result.Swept, d)
+	if !slices.ContainsFunc(a.killed, known) {
+		a.killed = append(a.killed, d)
 	}
 }
 
@@ -102,11 +103,11 @@ func (a *Attempt) giveUp() {
 	a.rounds.Stop()
 	for _, w := range a.workers {
 		if d, ok := process.Read(w.PID); ok && w.Alive() {
-			a.result.Unkillable = append(a.result.Unkillable, d)
+			a.unkillable = append(a.unkillable, d)
 		}
 	}
 	if a.policy.sweeps {
-		a.result.Unkillable = append(a.result.Unkillable, a.descendants()...)
+		a.unkillable = append(a.unkillable, a.descendants()...)
 	}
 }
 

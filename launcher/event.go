@@ -5,6 +5,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // EventKind is what an Event tells.
@@ -50,7 +51,7 @@ type Event struct {
 	// Plan is set in JobStarted and JobRestarting.
 	Plan *plan.Plan
 	// Template is set in TemplateReady.
-	Template *Template
+	Template *report.Template
 	// Rank and PID are set in events of workers.
 	Rank, PID int
 	// Exit is set in WorkerExited.
@@ -64,6 +65,6 @@ type Event struct {
 	WithinCPUs *bool
 	// GPUs is set in GPUsSampled, GPU in GPUHappening.
 	GPUs *gpu.Sample
-	GPU  *gpu.XIDEvent
+	GPU  *gpu.Event
 	Text string
 }

@@ -5,10 +5,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
-// WorkerFailure says which worker failed, when and with what. It is plain data
-// that survives encoding/json and encoding/gob.
+// WorkerFailure says which worker failed, when, and with what. It is plain data that
+// survives encoding/json and encoding/gob.
 type WorkerFailure struct {
 	Rank      int    `json:"rank"`
 	LocalRank int    `json:"local_rank"`
@@ -16,32 +19,32 @@ type WorkerFailure struct {
 	Host      string `json:"host"`
 	// Time is when the worker's end was observed, in UTC.
 	Time time.Time `json:"time"`
-	// ExitCode is what a shell would show: the exit code, or 128 plus the number of
-	// the signal that ended the process.
+	// ExitCode is what a shell would show: the exit code, or 128 plus the number of the
+	// signal that ended the process.
 	ExitCode int `json:"exit_code"`
 	// Signal is that signal's name, as "SIGABRT"; "" for a process that exited.
 	Signal string `json:"signal,omitempty"`
 }
 
-// RaisedError is the end of a worker that left an error file: an exception
-// under PyTorch's @record, or an error that package worker recorded.
+// RaisedError is the failure of a worker that left an error file: an exception under
+// PyTorch's @record, or an error that package worker recorded.
 type RaisedError struct {
 	WorkerFailure
-	// Message is the exception, Traceback where it came from, as the worker wrote
+	// Message is the exception and Traceback is where it came from, as the worker wrote
 	// them. Both may hold any character.
 	Message   string `json:"message"`
 	Traceback string `json:"traceback,omitempty"`
-	// Raised is when the worker says that it was, zero if it does not.
+	// Raised is when that was by the worker's own account, zero if it gave none.
 	Raised time.Time `json:"raised,omitzero"`
 }
 
-// ExitedError is the end of a worker that left no error file: it exited with
-// another code than 0 or was ended by a signal.
+// ExitedError is the failure of a worker that left no error file: it exited with another
+// code than 0, or a signal ended it.
 type ExitedError struct {
 	WorkerFailure
 }
 
-// StoppedError is the end of a job that was asked to end before it was done.
+// StoppedError says that a job was asked to end before it was done.
 type StoppedError struct{ Signal syscall.Signal }
 
 // Error is one line: "rank 1 (pid 4711) raised ValueError: no such thing".
@@ -55,18 +58,20 @@ func (e *ExitedError) Error() string {
 	return fmt.Sprintf("%s %s", e.who(), ExitStatus{Code: e.ExitCode, Signal: e.Signal})
 }
 
-func (e *StoppedError) Error() string { return "the job was stopped with " + SignalName(e.Signal) }
+func (e *StoppedError) Error() string {
+	return "the job was stopped with " + process.SignalName(e.Signal)
+}
 
 func (f WorkerFailure) who() string { return fmt.Sprintf("rank %d (pid %d)", f.Rank, f.PID) }
 
-// failure is the error for a worker that did not end well.
-func (r WorkerResult) failure(host string) error {
+// failure gives the error for a worker that did not end well.
+func failure(w report.Worker) error {
 	f := WorkerFailure{
-		Rank: r.Worker.Rank, LocalRank: r.Worker.LocalRank, PID: r.PID, Host: host,
-		Time: r.Ended.Round(0).UTC(), ExitCode: r.Exit.Code, Signal: r.Exit.Signal,
+		Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Host: w.Host,
+		Time: w.Ended.UTC(), ExitCode: w.Code, Signal: w.Signal,
 	}
-	if r.Raised != nil {
-		return &RaisedError{WorkerFailure: f, Message: r.Raised.Message, Traceback: r.Raised.Traceback, Raised: r.Raised.Time.UTC()}
+	if w.Raised != nil {
+		return &RaisedError{WorkerFailure: f, Message: w.Raised.Message, Traceback: w.Raised.Traceback, Raised: w.Raised.Time.UTC()}
 	}
 	return &ExitedError{WorkerFailure: f}
 }

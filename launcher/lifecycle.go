@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 // Bounds for what nobody can hurry.
@@ -164,7 +164,7 @@ func (l *lifecycle) workerExited(w endedWorker) {
 // workerFailed: the first worker did not end well. The others are asked to end, now or when
 // they have had time to leave by themselves.
 func (l *lifecycle) workerFailed(w endedWorker) {
-	others := text.Plural(l.live, "the other worker", "the other %d workers")
+	others := plural.Of(l.live, "the other worker", "the other %d workers")
 	switch {
 	case l.live == 0:
 		l.beginStop(stopSignal)
@@ -184,7 +184,7 @@ func (l *lifecycle) templateDied(err error) {
 	switch l.state {
 	case starting, running, leaving:
 		l.err = err
-		l.world.say(fmt.Sprintf("%s: stopping %s", err, text.Plural(l.live, "%d worker", "%d workers")))
+		l.world.say(fmt.Sprintf("%s: stopping %s", err, plural.Of(l.live, "%d worker", "%d workers")))
 		l.beginStop(stopSignal)
 	default:
 	}
@@ -242,7 +242,7 @@ func (l *lifecycle) timeExpired() {
 	switch l.state {
 	case leaving:
 		l.world.say(fmt.Sprintf("stopping %s (SIGTERM, then SIGKILL after %s)",
-			text.Plural(l.live, "the other worker", "the other %d workers"), l.policy.grace))
+			plural.Of(l.live, "the other worker", "the other %d workers"), l.policy.grace))
 		l.beginStop(stopSignal)
 	case stopping, lingering:
 		l.beginKill()

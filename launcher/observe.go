@@ -28,7 +28,7 @@ func (s *shared) observer() monitor.Observer {
 	return monitor.Observer{
 		GPUsSampled:  func(sample gpu.Sample) { s.tell(Event{Kind: GPUsSampled, GPUs: &sample}) },
 		GPUsSilent:   func(why string) { s.tell(Event{Kind: GPUsSilent, Text: why}) },
-		GPUEvent:     func(e gpu.XIDEvent) { s.tell(Event{Kind: GPUHappening, GPU: &e}) },
+		GPUEvent:     func(e gpu.Event) { s.tell(Event{Kind: GPUHappening, GPU: &e}) },
 		EventsSilent: func(why string) { s.tell(Event{Kind: GPUEventsSilent, Text: why}) },
 		WorkerSampled: func(w monitor.WorkerSample) {
 			s.tell(Event{Kind: WorkerSampled, Rank: w.Rank, PID: w.PID, CPU: w.CPU, ResidentBytes: w.ResidentBytes, WithinCPUs: w.WithinCPUs})

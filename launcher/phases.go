@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
@@ -97,7 +97,7 @@ func (p *attemptPhase) Hurry(r supervisor.Request) {
 
 // announce says that the job is being stopped, and what can be done about it.
 func (p *attemptPhase) announce(r supervisor.Request, how string) {
-	workers := text.Plural(len(p.job.plan.Workers), "%d worker", "%d workers")
+	workers := plural.Of(len(p.job.plan.Workers), "%d worker", "%d workers")
 	p.job.cfg.Log(fmt.Sprintf("%s: stopping %s%s", r.Why(), workers, how))
 }
 
@@ -144,7 +144,7 @@ func (p startedPhase) Pass(sig syscall.Signal) { p.Attempt.Signal(sig) }
 // gpuLeftovers is the phase in which processes are looked for that the job has left on its
 // GPUs. The user who wanted the end is not kept waiting for it.
 func (j *job) gpuLeftovers(r Result) []report.GPUProcess {
-	if len(r.Workers) == 0 || r.Hurried || r.Signal != 0 {
+	if len(r.Workers) == 0 || r.Hurried || r.Signal != "" {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -27,7 +27,7 @@ func TestReplan(t *testing.T) {
 		return p, nil
 	}
 	r := h.run(2, func(p *plan.Plan) { p.MaxRestarts = 1 })
-	if r.ExitCode != 0 || len(r.Earlier) != 1 || !r.Earlier[0].Worker.CPUs.Equal(all) || !r.Workers[0].Worker.CPUs.Equal(one) {
+	if r.ExitCode != 0 || len(r.Earlier) != 1 || r.Earlier[0].CPUs != all.String() || r.Workers[0].CPUs != one.String() {
 		t.Errorf("%+v", r)
 	}
 	for name, replan := range map[string]func(plan.Plan) (plan.Plan, error){

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
@@ -16,8 +18,10 @@ import (
 func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	s, err := newShared(&p, &cfg)
 	if err != nil {
-		now := time.Now()
-		return Result{Err: err, ExitCode: 125, Started: now, Ended: now}
+		now := time.Now().Round(0)
+		r := Result{Report: report.Report{Started: now, Ended: now}}
+		r.fail(err)
+		return r
 	}
 	defer s.close()
 	stop := context.AfterFunc(ctx, func() {
@@ -31,8 +35,8 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	r := j.run()
 	r.GPULeftovers = j.gpuLeftovers(r)
 	s.monitor.Close()
-	s.updateXIDs(&r)
-	r.Started, r.Ended, r.Host = s.started, time.Now(), s.host
+	j.updateXIDs(&r)
+	r.Ended = time.Now().Round(0)
 	if r.ExitCode == 0 && cfg.LeaveBehind {
 		s.sup.LeaveBehind()
 	}
@@ -44,21 +48,21 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 type job struct {
 	*shared
 	plan    plan.Plan
-	attempt int            // the number of restarts so far
-	earlier []WorkerResult // root causes of the attempts before
+	attempt int             // the number of restarts so far
+	earlier []report.Worker // root causes of the attempts before
 }
 
 // run is the job from its template, if it has one, to its last attempt.
 func (j *job) run() (r Result) {
 	if err := j.startTemplate(&j.plan); err != nil {
-		return Result{Err: err, ExitCode: startCode(err)}
+		return j.notStarted(err)
 	}
 	if j.template != nil {
 		if err := j.preload(); err != nil {
-			return Result{Err: err, ExitCode: startCode(err)}
+			return j.notStarted(err)
 		}
 		if _, stopped := j.sup.Stopped(); stopped {
-			return j.stopped(Result{})
+			return j.stopped(j.newResult(&j.plan, 0))
 		}
 	}
 	r = j.attempts()
@@ -66,6 +70,13 @@ func (j *job) run() (r Result) {
 	if j.template != nil && j.template.Err() == nil {
 		r.Template = templateOf(j.template)
 	}
+	return r
+}
+
+// notStarted is the result of a job of which no worker could be started.
+func (j *job) notStarted(err error) Result {
+	r := j.newResult(&j.plan, 0)
+	r.fail(err)
 	return r
 }
 
@@ -87,18 +98,17 @@ func (j *job) once() (r Result, ended bool) {
 	defer remove()
 	a := newAttempt(&j.plan, j.shared, j.attempt, cg, nil)
 	if !j.sup.Begin("attempt", &attemptPhase{job: j, Attempt: a}) {
-		return j.stopped(Result{Restarts: j.attempt}), true
+		return j.stopped(j.newResult(&j.plan, j.attempt)), true
 	}
 	defer j.sup.End()
 	go a.run()
 	select {
 	case <-a.Done():
 	case <-j.sup.Left():
-		return j.stopped(Result{Restarts: j.attempt}), false
+		return j.stopped(j.newResult(&j.plan, j.attempt)), false
 	}
 	r = a.Result()
-	r.Restarts = j.attempt
-	if r.Root == nil && r.Err == nil {
+	if r.Root() == nil && r.Err == nil {
 		r = j.stopped(r)
 	}
 	return r, true
@@ -107,17 +117,20 @@ func (j *job) once() (r Result, ended bool) {
 // stopped records in a result why the job was stopped, if it was.
 func (j *job) stopped(r Result) Result {
 	if first, stopped := j.sup.Stopped(); stopped {
-		r.Signal, r.ExitCode, r.Err = first.Signal, first.ExitCode(), first.Err
+		r.Signal = process.SignalName(first.Signal)
 		if first.Err != nil {
-			r.Signal = 0
+			r.fail(first.Err)
+			r.Signal = ""
 		}
+		r.ExitCode = first.ExitCode()
 	}
 	return r
 }
 
 // again prepares the next attempt if there may be one.
 func (j *job) again(r Result) bool {
-	if r.Root == nil || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
+	root := r.Root()
+	if root == nil || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
 		return false
 	}
 	if !j.sup.Begin("restart", supervisor.NoPhase{}) { // nothing is started while suspended
@@ -137,11 +150,11 @@ func (j *job) again(r Result) bool {
 		}
 		j.plan.MasterPort = port
 	}
-	j.earlier = append(j.earlier, *r.Root)
+	j.earlier = append(j.earlier, *root)
 	j.attempt++
-	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", r.Root, j.attempt, j.plan.MaxRestarts))
+	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt, j.plan.MaxRestarts))
 	announced := j.plan
-	j.tell(Event{Kind: JobRestarting, Text: r.Root.String(), Plan: &announced})
+	j.tell(Event{Kind: JobRestarting, Text: root.String(), Plan: &announced})
 	return true
 }
 

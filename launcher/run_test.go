@@ -30,7 +30,7 @@ func pids(stdout string) (list []string) {
 func TestSuccess(t *testing.T) {
 	h := newHarness(t, "print", "out\n", "err\n")
 	r := h.run(3)
-	if r.ExitCode != 0 || r.Root != nil || r.Err != nil || len(r.Workers) != 3 {
+	if r.ExitCode != 0 || r.Root() != nil || r.Err != nil || len(r.Workers) != 3 {
 		t.Errorf("%+v", r)
 	}
 	if got := h.stdout.String(); strings.Count(got, "] out\n") != 3 || len(got) != 3*len("[0] out\n") {
@@ -51,12 +51,12 @@ func TestTheFirstFailureIsTheCause(t *testing.T) {
 	for rank := range 3 {
 		h := newHarness(t, "fail", strconv.Itoa(rank), "7")
 		r := h.run(3)
-		if r.ExitCode != 7 || r.Root == nil || r.Root.Worker.Rank != rank || r.Root.Stopped {
+		if r.ExitCode != 7 || r.Root() == nil || r.Root().Rank != rank || r.Root().Stopped() {
 			t.Errorf("rank %d: %+v", rank, r)
 		}
 		for _, w := range r.Workers {
-			if w.Worker.Rank != rank && (!w.Stopped || !w.Exit.EndedBy(unix.SIGTERM)) {
-				t.Errorf("rank %d: %s, stopped %v", rank, w, w.Stopped)
+			if w.Rank != rank && (!w.Stopped() || !w.EndedBy(unix.SIGTERM)) {
+				t.Errorf("rank %d: %s, stopped %v", rank, w, w.Stopped())
 			}
 		}
 		launchertest.Gone(t, pids(h.stdout.String())...)
@@ -68,7 +68,7 @@ func TestASignalIsTheCause(t *testing.T) {
 	// Go's runtime makes an exit code of SIGABRT; a shell dies of it.
 	h.cfg.Argv = []string{"/bin/sh", "-c", "kill -ABRT $$"}
 	r := h.run(1)
-	if r.ExitCode != 134 || r.Root == nil || !strings.Contains(r.Root.String(), "terminated with signal SIGABRT") {
+	if r.ExitCode != 134 || r.Root() == nil || !strings.Contains(r.Root().String(), "terminated with signal SIGABRT") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -78,11 +78,11 @@ func TestStopWithinGrace(t *testing.T) {
 	h.when(2, "ready", func() { h.sup.Request(supervisor.Request{Signal: unix.SIGTERM}) })
 	r := h.run(2)
 	// relay exits with 0 when it gets TERM; the job was stopped all the same.
-	if r.ExitCode != 143 || r.Signal != unix.SIGTERM || r.Root != nil {
+	if r.ExitCode != 143 || r.Signal != "SIGTERM" || r.Root() != nil {
 		t.Errorf("%+v", r)
 	}
 	for _, w := range r.Workers {
-		if !w.Exit.OK() {
+		if !w.OK() {
 			t.Errorf("%s", w)
 		}
 	}
@@ -97,7 +97,7 @@ func TestGraceEnds(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for _, w := range r.Workers {
-		if !w.Exit.EndedBy(unix.SIGKILL) || !w.Stopped {
+		if !w.EndedBy(unix.SIGKILL) || !w.Stopped() {
 			t.Errorf("%s", w)
 		}
 	}
@@ -131,7 +131,7 @@ func TestOneCtrlCIsOne(t *testing.T) {
 		})
 		r := h.run(2)
 		for _, w := range r.Workers {
-			if !w.Exit.OK() { // a second wish would have killed it
+			if !w.OK() { // a second wish would have killed it
 				t.Errorf("%s: %s", name, w)
 			}
 		}
@@ -190,7 +190,7 @@ func TestAStoppedWorkerCanBeEnded(t *testing.T) {
 		}
 		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
 	})
-	if r := h.run(1); r.ExitCode != 143 || !r.Workers[0].Exit.EndedBy(unix.SIGTERM) {
+	if r := h.run(1); r.ExitCode != 143 || !r.Workers[0].EndedBy(unix.SIGTERM) {
 		t.Errorf("%+v", r)
 	}
 }
@@ -251,7 +251,7 @@ func TestNoFileLeft(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for _, w := range r.Workers {
-		if !w.Stopped {
+		if !w.Stopped() {
 			t.Errorf("%s", w)
 		}
 	}
@@ -290,7 +290,7 @@ func TestLeftovers(t *testing.T) {
 		h := newHarness(t, "leave", "block")
 		h.sweeping()
 		r := h.run(2)
-		if r.ExitCode != 0 || len(r.Swept) != 0 || len(h.logged) != 1 || !strings.Contains(h.logged[0], "2 processes that they left behind") {
+		if r.ExitCode != 0 || len(r.Killed) != 0 || len(h.logged) != 1 || !strings.Contains(h.logged[0], "2 processes that they left behind") {
 			t.Errorf("%+v, logged %q", r, h.logged)
 		}
 		launchertest.Gone(t, pids(h.stdout.String())...)
@@ -300,7 +300,7 @@ func TestLeftovers(t *testing.T) {
 		h.cfg.Grace = time.Millisecond
 		h.sweeping()
 		r := h.run(2)
-		if r.ExitCode != 0 || len(r.Swept) != 2 || len(r.Summary()) != 1 {
+		if r.ExitCode != 0 || len(r.Killed) != 2 || len(r.Summary()) != 1 {
 			t.Errorf("%+v %q", r, r.Summary())
 		}
 		launchertest.Gone(t, pids(h.stdout.String())...)
@@ -309,7 +309,7 @@ func TestLeftovers(t *testing.T) {
 		// The negative control.
 		h := newHarness(t, "leave", "ignore")
 		h.cfg.Grace = time.Millisecond
-		if r := h.run(1); r.ExitCode != 0 || len(r.Swept) != 0 {
+		if r := h.run(1); r.ExitCode != 0 || len(r.Killed) != 0 {
 			t.Errorf("%+v", r)
 		}
 		pid, err := strconv.Atoi(pids(h.stdout.String())[0])
@@ -339,7 +339,7 @@ func TestAPipeHeldOutside(t *testing.T) {
 		_ = unix.Kill(pid, unix.SIGTERM) // relay exits with 0, and nobody asked for the end
 	})
 	r := h.run(1)
-	if r.ExitCode != 0 || r.Signal != 0 || !strings.Contains(h.stdout.String(), "got SIGTERM") {
+	if r.ExitCode != 0 || r.Signal != "" || !strings.Contains(h.stdout.String(), "got SIGTERM") {
 		t.Errorf("%+v\n%s", r, h.stdout.String())
 	}
 	held.Close()

@@ -20,6 +20,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/spawn"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
@@ -46,7 +47,7 @@ func TestStartAndStop(t *testing.T) {
 	if err := g.Wait(context.Background()); !errors.As(err, &stopped) || stopped.Signal != unix.SIGINT || !strings.Contains(err.Error(), "SIGINT") {
 		t.Errorf("%v", err)
 	}
-	if r := g.Result(); r.ExitCode != 130 || r.Signal != unix.SIGINT || len(r.Workers) != 3 || r.Started.IsZero() || r.Ended.Before(r.Started) {
+	if r := g.Result(); r.ExitCode != 130 || r.Signal != "SIGINT" || len(r.Workers) != 3 || r.Started.IsZero() || r.Ended.Before(r.Started) {
 		t.Errorf("%+v", r)
 	}
 	if diff := cmp.Diff(pids, g.PIDs()); diff != "" {
@@ -173,9 +174,18 @@ func TestNoZombies(t *testing.T) {
 	}
 }
 
+// A command without anything to run is an error, no panic.
+func TestResolveNothing(t *testing.T) {
+	if argv, err := (Command{}).Resolve(); err == nil || argv != nil || !strings.Contains(err.Error(), "Args is empty") {
+		t.Errorf("%q %v", argv, err)
+	}
+}
+
 // TestNotStarted: workers of a failed job that were not started are told.
 func TestNotStarted(t *testing.T) {
-	r := Result{Root: &WorkerResult{Worker: &plan.Worker{}, Exit: ExitStatus{Code: 3}}, ExitCode: 3, NotStarted: 4}
+	var r Result
+	r.ExitCode, r.NotStarted = 3, 4
+	r.Workers = []report.Worker{{RootCause: true, ExitStatus: ExitStatus{Code: 3}}}
 	if text := strings.Join(r.Summary(), "\n"); !strings.Contains(text, "4 workers were not started any more") {
 		t.Errorf("%s", text)
 	}
@@ -186,12 +196,12 @@ func TestFailureWait(t *testing.T) {
 	h := newHarness(t, "fail", "1", "7")
 	h.cfg.FailureWait = time.Millisecond
 	r := h.run(3)
-	if r.ExitCode != 7 || r.Root.Worker.Rank != 1 || len(h.logged) != 2 || !strings.Contains(h.logged[0], "to leave unasked") {
+	if r.ExitCode != 7 || r.Root().Rank != 1 || len(h.logged) != 2 || !strings.Contains(h.logged[0], "to leave unasked") {
 		t.Errorf("%+v %q", r, h.logged)
 	}
 	for _, w := range r.Workers {
-		if w.Stopped == (w.Worker.Rank == 1) {
-			t.Errorf("%s, stopped %v", w, w.Stopped)
+		if w.Stopped() == (w.Rank == 1) {
+			t.Errorf("%s, stopped %v", w, w.Stopped())
 		}
 	}
 }
@@ -207,7 +217,7 @@ func TestStopWhileLeaving(t *testing.T) {
 			h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
 		}
 	}
-	if r := h.run(2); r.ExitCode != 7 || !r.Workers[0].Stopped {
+	if r := h.run(2); r.ExitCode != 7 || r.Root().Rank != 1 || !r.Workers[1].Stopped() {
 		t.Errorf("%+v", r)
 	}
 }

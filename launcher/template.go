@@ -12,18 +12,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/stdio"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
-
-// Template is what is known of the process that workers are forked from.
-type Template struct {
-	PID     int
-	Modules []string
-	// Import is how long importing them took.
-	Import time.Duration
-	// Shared is the memory, in bytes, that the imports filled and that workers
-	// share with the template until one of them writes to it; 0 if unknown.
-	Shared int64
-}
 
 // startTemplate starts the template process if there is to be one; it does not
 // wait for the imports.
@@ -81,8 +71,8 @@ func (s *shared) templateOutput() (stdout, stderr *os.File, done func(), err err
 	return pipes.Stdout, pipes.Stderr, pipes.CloseWorkerEnds, nil
 }
 
-// templateEnviron is the template's environment. Libraries of threads read
-// OMP_NUM_THREADS when they are loaded, which is in the template.
+// templateEnviron gives the template's environment. Libraries that make threads read
+// OMP_NUM_THREADS when they are loaded, which happens in the template.
 func templateEnviron(inherited []string, p *plan.Plan) []string {
 	const name = "OMP_NUM_THREADS"
 	w := plan.Worker{Env: map[string]string{}}
@@ -110,7 +100,7 @@ func (s *shared) templateEnd() error {
 	return fmt.Errorf("the template process that the workers were forked from %s", s.template.Exit())
 }
 
-// templateReady tells how the imports went.
+// templateReady reports how the imports went.
 func (s *shared) templateReady() error {
 	if err := s.template.Err(); err != nil {
 		s.printTraceback(err)
@@ -121,7 +111,7 @@ func (s *shared) templateReady() error {
 	return nil
 }
 
-// printTraceback prints where a preload failed as if the template had.
+// printTraceback prints where a preload failed, as if the template had printed it.
 func (s *shared) printTraceback(err error) {
 	var failed *forkserver.PreloadError
 	if !errors.As(err, &failed) || failed.Traceback == "" {
@@ -135,21 +125,10 @@ func (s *shared) printTraceback(err error) {
 	_, _ = s.stderr.Write([]byte(prefix + strings.ReplaceAll(text, "\n", "\n"+prefix) + "\n")) // a Sink takes all
 }
 
-func templateOf(t *forkserver.Template) *Template {
+// templateOf describes a template that is ready.
+func templateOf(t *forkserver.Template) *report.Template {
 	f := t.Facts()
-	return &Template{PID: f.PID, Modules: f.Modules, Import: f.Import, Shared: f.Shared}
-}
-
-// String is one phrase: "imported torch in 1.9s; workers share 180 MiB of memory".
-func (t Template) String() string {
-	text := "the template is ready"
-	if len(t.Modules) > 0 {
-		text = fmt.Sprintf("imported %s in %s", strings.Join(t.Modules, ", "), t.Import.Round(10*time.Millisecond))
-	}
-	if t.Shared > 0 {
-		text += fmt.Sprintf("; workers share %d MiB of memory", t.Shared>>20)
-	}
-	return text
+	return &report.Template{PID: f.PID, Modules: f.Modules, ImportSeconds: f.Import.Seconds(), SharedBytes: f.Shared}
 }
 
 func preloading(modules []string) string {

@@ -78,9 +78,9 @@ func (r *Recorder) Collect(ch chan<- prometheus.Metric) {
 		o.gauge(jobInfo, 1, p.Mode, p.RunID, r.inventory.Source, p.Affinity.String(), strconv.Itoa(p.NodeRank))
 	}
 	if t := r.template; t != nil {
-		o.gauge(templateImport, t.Import.Seconds())
-		if t.Shared > 0 {
-			o.gauge(templateShared, float64(t.Shared))
+		o.gauge(templateImport, t.ImportSeconds)
+		if t.SharedBytes > 0 {
+			o.gauge(templateShared, float64(t.SharedBytes))
 		}
 	}
 	for _, rank := range r.ranks() {

@@ -18,13 +18,13 @@ const otherEvents = "other"
 // gpuEvent is what events are counted by.
 type gpuEvent struct {
 	gpu, uuid string
-	kind      string // "" for an XID
+	kind      gpu.EventKind // "" for an XID
 	xid       string
 	class     gpu.XIDClass
 }
 
 // recordEvent counts what happened to a GPU.
-func (r *Recorder) recordEvent(e gpu.XIDEvent) {
+func (r *Recorder) recordEvent(e gpu.Event) {
 	key := r.eventOf(e)
 	if _, known := r.events[key]; !known && len(r.events) >= eventLimit {
 		key.kind, key.xid, key.class = "", otherEvents, gpu.XIDOther
@@ -35,7 +35,7 @@ func (r *Recorder) recordEvent(e gpu.XIDEvent) {
 	r.events[key] += e.Count
 }
 
-func (r *Recorder) eventOf(e gpu.XIDEvent) (key gpuEvent) {
+func (r *Recorder) eventOf(e gpu.Event) (key gpuEvent) {
 	// Others than the GPUs of the start have no series besides; without labels they
 	// are bounded, too. Indexes may have shifted since, UUIDs have not.
 	i := slices.IndexFunc(r.inventory.Devices, func(d gpu.Device) bool {
@@ -45,10 +45,10 @@ func (r *Recorder) eventOf(e gpu.XIDEvent) (key gpuEvent) {
 		key.gpu, key.uuid = strconv.Itoa(r.inventory.Devices[i].Index), e.UUID
 	}
 	switch e.Kind {
-	case gpu.KindXID:
+	case gpu.EventXID:
 		key.class, _ = gpu.DescribeXID(e.XID)
 		key.xid = strconv.FormatUint(e.XID, 10)
-	case gpu.KindDropped:
+	case gpu.EventDropped:
 		key.xid, key.class = otherEvents, gpu.XIDOther
 	default:
 		key.kind = e.Kind
@@ -61,7 +61,7 @@ func (r *Recorder) collectEvents(o out) {
 		if e.kind == "" {
 			o.counter(gpuXIDs, float64(n), e.gpu, e.uuid, e.xid, string(e.class))
 		} else {
-			o.counter(gpuEvents, float64(n), e.gpu, e.uuid, e.kind)
+			o.counter(gpuEvents, float64(n), e.gpu, e.uuid, string(e.kind))
 		}
 	}
 }

@@ -13,14 +13,14 @@ import (
 
 func TestEvents(t *testing.T) {
 	r := story()
-	for _, e := range []gpu.XIDEvent{
-		{UUID: "GPU-1", Index: 1, Kind: gpu.KindXID, XID: 79, Count: 2},
-		{UUID: "GPU-1", Index: 0, Kind: gpu.KindXID, XID: 79, Count: 1}, // the indexes have shifted
-		{UUID: "GPU-0", Index: 0, MIG: "MIG-1", Kind: gpu.KindXID, XID: 31, Count: 100_000},
-		{UUID: "GPU-9", Index: 9, Kind: gpu.KindXID, XID: 31, Count: 1}, // not there at the start
-		{Index: -1, Kind: gpu.KindXID, XID: 31, Count: 1},
-		{UUID: "GPU-0", Index: 0, Kind: gpu.KindDropped, Count: 7},
-		{UUID: "GPU-0", Index: 0, Kind: gpu.KindDoubleBitECC, Count: 3},
+	for _, e := range []gpu.Event{
+		{UUID: "GPU-1", Index: 1, Kind: gpu.EventXID, XID: 79, Count: 2},
+		{UUID: "GPU-1", Index: 0, Kind: gpu.EventXID, XID: 79, Count: 1}, // the indexes have shifted
+		{UUID: "GPU-0", Index: 0, MIG: "MIG-1", Kind: gpu.EventXID, XID: 31, Count: 100_000},
+		{UUID: "GPU-9", Index: 9, Kind: gpu.EventXID, XID: 31, Count: 1}, // not there at the start
+		{Index: -1, Kind: gpu.EventXID, XID: 31, Count: 1},
+		{UUID: "GPU-0", Index: 0, Kind: gpu.EventDropped, Count: 7},
+		{UUID: "GPU-0", Index: 0, Kind: gpu.EventDoubleBitECC, Count: 3},
 	} {
 		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &e})
 	}
@@ -44,8 +44,8 @@ gpulaunch_gpu_xid_events_total{class="other",gpu="0",uuid="GPU-0",xid="other"} 7
 func TestEventsAreBounded(t *testing.T) {
 	r := story()
 	for i := range 10_000 {
-		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &gpu.XIDEvent{UUID: fmt.Sprint("GPU-", i%3), Index: i % 3, Kind: gpu.KindXID, XID: uint64(1000 + i), Count: 1}})
-		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &gpu.XIDEvent{UUID: "GPU-0", Kind: fmt.Sprint("type ", i), Count: 1}})
+		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &gpu.Event{UUID: fmt.Sprint("GPU-", i%3), Index: i % 3, Kind: gpu.EventXID, XID: uint64(1000 + i), Count: 1}})
+		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &gpu.Event{UUID: "GPU-0", Kind: gpu.EventKind(fmt.Sprint("type ", i)), Count: 1}})
 	}
 	// Two GPUs and the unknown ones have a series for the rest.
 	if n := testutil.CollectAndCount(r, "gpulaunch_gpu_xid_events_total", "gpulaunch_gpu_events_total"); n != eventLimit+3 {

@@ -9,6 +9,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // Recorder keeps the latest of everything that is told. Its methods may be
@@ -19,7 +20,7 @@ type Recorder struct {
 	mu         sync.Mutex
 	started    time.Time
 	plan       *plan.Plan
-	template   *launcher.Template
+	template   *report.Template
 	restarts   int
 	workers    map[int]*worker
 	inventory  gpu.Inventory

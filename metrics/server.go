@@ -2,8 +2,6 @@ package metrics
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -14,13 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// DefaultAddress is where metrics are served unless the user says otherwise:
-// on the loopback, since there is no password.
-const DefaultAddress = "127.0.0.1:9750"
-
-// Off is the address that stands for no metrics.
-const Off = "off"
-
 // Server serves /metrics.
 type Server struct {
 	http *http.Server
@@ -28,13 +19,8 @@ type Server struct {
 	done chan struct{}
 }
 
-// Serve serves the recorder's metrics on address (host:port; port 0 takes a
-// free one) until Close.
-func Serve(address string, r *Recorder) (*Server, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("cannot serve metrics on %s: %w", address, reason(err))
-	}
+// Serve serves the recorder's metrics on a listener until Close, which closes that.
+func Serve(l net.Listener, r *Recorder) *Server {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(r)
 	mux := http.NewServeMux()
@@ -61,20 +47,8 @@ func Serve(address string, r *Recorder) (*Server, error) {
 		defer close(s.done)
 		_ = s.http.Serve(l) // ends when Close closes the listener
 	}()
-	return s, nil
+	return s
 }
-
-// reason is what the system said, without what the caller knows already.
-func reason(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
-}
-
-// Addr is where the server listens, with the real port.
-func (s *Server) Addr() string { return s.l.Addr().String() }
 
 // Close ends the server; a scrape under way gets a moment to finish.
 func (s *Server) Close() {

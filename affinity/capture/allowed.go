@@ -9,18 +9,19 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
-// The control group that stands for all that limit the process, and where it is.
+// The control group that stands for all groups that limit the process, and where it is mounted.
 const (
 	groupMount = "/sys/fs/cgroup"
 	groupName  = "/job"
 )
 
-// quotaPeriod is the length in microseconds of the periods in which the CPU time is limited: the longest there is, for
-// the least error in limits with another period (Documentation/scheduler/sched-bwc.rst).
+// quotaPeriod is the period, in microseconds, that CPU time is limited by. Limits may come from
+// other periods; the longest possible one gives the smallest rounding error
+// (Documentation/scheduler/sched-bwc.rst).
 const quotaPeriod = 1_000_000
 
-// addAllowed adds what runs and what the process may use, in the form of a machine with cgroup version 2. A quota that
-// cannot be read is left out as unknown.
+// addAllowed adds which CPUs are online and what the process may use, in the form of a machine with
+// cgroup version 2. It leaves out a quota that cannot be read.
 func (a archive) addAllowed(root string, topology *affinity.Topology) {
 	for cpu := range topology.Online.All() {
 		a.addFolder(cpuDir + "/cpu" + strconv.Itoa(cpu))
@@ -42,6 +43,7 @@ func (a archive) addAllowed(root string, topology *affinity.Topology) {
 	}
 	a.addFile("proc/self/status", status)
 	if cpus, limited, err := affinity.ReadQuota(root); err == nil && limited {
-		a.addFile(group+"/cpu.max", fmt.Sprintf("%.0f %d\n", max(1, math.Round(cpus*quotaPeriod)), quotaPeriod))
+		quota := max(1, math.Round(cpus*quotaPeriod))
+		a.addFile(group+"/cpu.max", fmt.Sprintf("%.0f %d\n", quota, quotaPeriod))
 	}
 }

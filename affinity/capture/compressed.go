@@ -10,7 +10,7 @@ import (
 	"io"
 )
 
-// decompress returns the tar archive in a stream. What it is shows in its first bytes.
+// decompress returns the tar archive in a stream. It recognizes the compression by the first bytes.
 func decompress(in io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReader(in)
 	start, err := buffered.Peek(6)
@@ -37,34 +37,36 @@ func decompress(in io.Reader) (io.Reader, error) {
 }
 
 func errCompressed(tool string) error {
-	return fmt.Errorf("it is compressed with %s, which this program does not read; unpack it first: %s -d FILE", tool, tool)
+	return fmt.Errorf("it is compressed with %s, which this program cannot read; unpack it first: "+
+		"%s -d FILE", tool, tool)
 }
 
 func damaged(err error) error {
-	return fmt.Errorf("it is damaged, or no tar archive (%w); get it again", err)
+	return fmt.Errorf("it is damaged or not a tar archive (%w); get it again", err)
 }
 
-// bounded is a stream that fails, rather than ends, when there is more than left. It counts the zeros at its end.
-type bounded struct {
-	in    io.Reader
-	left  int64
-	most  int64
-	zeros int64
+// limitedReader is a stream that fails if it has more bytes than it may have. It also counts the
+// zeros at the end.
+type limitedReader struct {
+	in        io.Reader
+	limit     int64
+	remaining int64
+	zeros     int64
 }
 
-func (b *bounded) Read(p []byte) (int, error) {
-	// One byte more than is left shows whether the stream goes on.
-	if int64(len(p)) > b.left+1 {
-		p = p[:b.left+1]
+func (r *limitedReader) Read(p []byte) (int, error) {
+	// One more byte than remains shows whether the stream goes on.
+	if int64(len(p)) > r.remaining+1 {
+		p = p[:r.remaining+1]
 	}
-	n, err := b.in.Read(p)
-	if b.left -= int64(n); b.left < 0 {
-		return 0, errTooMuch(b.most)
+	n, err := r.in.Read(p)
+	if r.remaining -= int64(n); r.remaining < 0 {
+		return 0, errTooManyBytes(r.limit)
 	}
 	if zeros := n - len(bytes.TrimRight(p[:n], "\x00")); zeros < n {
-		b.zeros = int64(zeros)
+		r.zeros = int64(zeros)
 	} else {
-		b.zeros += int64(n)
+		r.zeros += int64(n)
 	}
 	return n, err
 }

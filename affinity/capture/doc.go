@@ -1,15 +1,21 @@
-// Package capture carries a machine to another place: it writes what planning reads of a machine to an archive, and
-// opens such archives, those of others and unpacked folders, so that a plan can be made for a machine that is not here.
+// Package capture takes a machine to another place: what planning reads of a machine goes into an
+// archive, and anybody can plan for the machine from that.
 //
-//	Write(w, "", inventory)   →  FILE.tar.gz  →   Open(FILE)  →  affinity.ReadTopology(machine.Root)
+// Call [Write] on the machine, and [Open] on any system to read it as if you were there. Open also
+// accepts other archives of a sys tree, and unpacked folders:
 //
-// Three decisions shape it:
+//	Write(w, "", inventory)  →  FILE  →  Open(FILE)  →  affinity.ReadTopology(machine.Root)
 //
-//   - What goes into an archive is listed, and nothing else does. Serial numbers, host names, MAC addresses and GUIDs
-//     stand beside the files that are needed, in the files themselves and even in the names of folders, so files of many
-//     lines are cut to the lines that are needed, and names that are not of a known form are replaced.
-//   - What the process may use (CPUs, memory nodes, CPU time) is written as one control group of a made-up name, whatever
-//     hierarchy it comes from: the real names hold users, jobs and containers.
-//   - An archive may come from anybody. Everything is made through an [os.Root], which the kernel keeps inside one private
-//     folder, and the checks before it say what is wrong instead of doing half of it.
+// Three decisions shape the package:
+//
+//   - An archive holds what is on a list and nothing else. Serial numbers, host names, MAC addresses
+//     and GUIDs are in files beside those that are needed, but also in these and in the names of
+//     folders. Files with many lines are therefore reduced to the lines that are needed, and names
+//     that do not have a known form are replaced.
+//   - What the process may use (CPUs, memory nodes, CPU time) is written as one control group with a
+//     made-up name, whatever hierarchy it comes from, because the real names contain users, jobs and
+//     containers.
+//   - An archive may come from anybody. All files are written through an [os.Root], which keeps them
+//     inside one private folder. The checks before that say what is wrong with an archive, so that
+//     it is not half unpacked.
 package capture

@@ -10,10 +10,11 @@ import (
 
 const driverDir = "proc/driver/nvidia"
 
-// versionWord is a driver's version. The rest of the driver's line names who built it, on which host.
+// versionWord matches a driver's version. The rest of the driver's line says who built it on which
+// host.
 var versionWord = pattern(`^[0-9]+(\.[0-9]+)+$`)
 
-// addDriver adds what the kernel driver says of itself and its GPUs.
+// addDriver adds what the kernel driver says about itself and its GPUs.
 func (a archive) addDriver(from machine) {
 	text, _ := from.read(driverDir + "/version")
 	for word := range strings.FieldsSeq(linesOf(text, []string{"NVRM version"})) {
@@ -39,7 +40,8 @@ func (a archive) addDriver(from machine) {
 	}
 }
 
-// driverGPUs returns the driver's GPUs in the order of their PCI addresses. A domain may have more than four digits.
+// driverGPUs returns the PCI addresses of the driver's GPUs in ascending order. A domain may have
+// more than four digits.
 func (m machine) driverGPUs() []string {
 	var gpus []string
 	for _, name := range m.names(driverDir + "/gpus") {
@@ -47,7 +49,8 @@ func (m machine) driverGPUs() []string {
 			gpus = append(gpus, name)
 		}
 	}
-	slices.SortStableFunc(gpus, func(a, b string) int { return len(a) - len(b) }) // the names are sorted within a length
+	// Names of equal length are sorted already.
+	slices.SortStableFunc(gpus, func(a, b string) int { return len(a) - len(b) })
 	return gpus
 }
 
@@ -56,16 +59,21 @@ func isPCI(name string) bool {
 	return err == nil && address == name
 }
 
-// isExcluded reports whether the driver leaves a GPU alone. Such a GPU has no place in the count of GPUs.
+// isExcluded reports whether the driver does not use a GPU. Such a GPU does not count among the
+// GPUs.
 func isExcluded(information string) bool {
-	_, value, _ := strings.Cut(linesOf(information, []string{"GPU Excluded", "GPU Blacklisted"}), ":")
+	line := linesOf(information, []string{"GPU Excluded", "GPU Blacklisted"})
+	_, value, _ := strings.Cut(line, ":")
 	return strings.HasPrefix(strings.TrimSpace(value), "Yes")
 }
 
-// stripInformation returns a GPU's information file without what identifies it: its UUID becomes one made of its place
-// among the GPUs. A GPU whose UUID the driver does not know yet, which it writes as question marks, keeps those.
+// stripInformation returns a GPU's information file without what identifies the GPU. Its UUID is
+// replaced by one that is made from its position among the GPUs. If the driver does not know the
+// UUID yet, it writes question marks, which are kept.
 func stripInformation(text string, position int) string {
-	kept := linesOf(text, []string{"Model", "Bus Type", "Bus Location", "Device Minor", "GPU Excluded", "GPU Blacklisted"})
+	kept := linesOf(text, []string{
+		"Model", "Bus Type", "Bus Location", "Device Minor", "GPU Excluded", "GPU Blacklisted",
+	})
 	uuid := linesOf(text, []string{"GPU UUID"})
 	switch {
 	case uuid == "" || isExcluded(text):

@@ -6,13 +6,16 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // fuzzLimits are small, so that a round is fast.
 var fuzzLimits = limits{entries: 50, name: 4096, depth: 16, file: 4096, total: 1 << 20}
 
-// FuzzUnpack unpacks arbitrary bytes as they are and gzip'ed. Whatever they are, there is no panic, nothing outside of
-// the root, no more in it than the limits say, and no link that leads out of it.
+// FuzzUnpack unpacks arbitrary bytes, as they are and compressed. Whatever they are, it must not
+// panic, nothing may be written outside of the root, no more than the limits inside, and no link
+// may lead out.
 func FuzzUnpack(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("\x1f\x8b"))
@@ -34,17 +37,23 @@ func FuzzUnpack(f *testing.F) {
 }
 
 func fuzzUnpack(t *testing.T, archive []byte) {
-	root, unchanged := guarded(t)
+	for _, layout := range layouts {
+		fuzzUnpackTo(t, archive, layout)
+	}
+}
+
+func fuzzUnpackTo(t *testing.T, archive []byte, layout rootfs.Layout) {
+	root, unchanged := guarded(t, layout)
 	in, err := decompress(bytes.NewReader(archive))
 	if err == nil {
 		err = unpack(in, root, fuzzLimits)
 	}
 	unchanged()
 	if err != nil && strings.ContainsAny(err.Error(), "\n\r\x1b") {
-		t.Errorf("an error of more than a line: %q", err)
+		t.Errorf("the error has several lines: %q", err)
 	}
 	entries := 0
-	walkErr := fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, walkErr error) error {
+	walkErr := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, walkErr error) error {
 		if walkErr != nil {
 			return walkErr
 		}
@@ -57,7 +66,7 @@ func fuzzUnpack(t *testing.T, archive []byte) {
 		case !info.Mode().IsRegular() && !info.IsDir() && info.Mode().Type() != fs.ModeSymlink:
 			t.Errorf("%q is a %v", name, info.Mode())
 		}
-		if _, statErr := root.Stat(name); err == nil && !harmless(statErr) {
+		if _, statErr := root.Stat(name); err == nil && !staysInside(statErr) {
 			t.Errorf("%q leads out: %v", name, statErr)
 		}
 		return nil
@@ -71,14 +80,19 @@ func fuzzUnpack(t *testing.T, archive []byte) {
 	}
 }
 
-// FuzzEntries unpacks well-formed archives of three entries, which arbitrary bytes seldom are.
+// FuzzEntries unpacks well-formed archives of three entries, which FuzzUnpack rarely has.
 func FuzzEntries(f *testing.F) {
-	f.Add("a", byte(tar.TypeSymlink), "..", "a/b", byte(tar.TypeReg), "x", "a", byte(tar.TypeDir), "")
-	f.Add("sys/devices", byte(tar.TypeDir), "", "l", byte(tar.TypeSymlink), "sys/devices", "x", byte(tar.TypeSymlink), "l/../../..")
-	f.Add("../x", byte(tar.TypeReg), "x", "/x", byte(tar.TypeReg), "x", "y", byte(tar.TypeLink), "../sentinel")
-	f.Add("x", byte(tar.TypeFifo), "", "x", byte(tar.TypeChar), "", "", byte(tar.TypeXGlobalHeader), "")
-	f.Add("0\xff", byte(tar.TypeDir), "", "\xff", byte(tar.TypeReg), "x", "l", byte(tar.TypeSymlink), "\xff")
-	f.Fuzz(func(t *testing.T, name1 string, kind1 byte, text1 string, name2 string, kind2 byte, text2 string, name3 string, kind3 byte, text3 string) {
+	const link, regular, folder = byte(tar.TypeSymlink), byte(tar.TypeReg), byte(tar.TypeDir)
+	const hardLink, device, pipe = byte(tar.TypeLink), byte(tar.TypeChar), byte(tar.TypeFifo)
+	f.Add("a", link, "..", "a/b", regular, "x", "a", folder, "")
+	f.Add("sys/devices", folder, "", "l", link, "sys/devices", "x", link, "l/../../..")
+	f.Add("../x", regular, "x", "/x", regular, "x", "y", hardLink, "../sentinel")
+	f.Add("x", pipe, "", "x", device, "", "", byte(tar.TypeXGlobalHeader), "")
+	f.Add("0\xff", folder, "", "\xff", regular, "x", "l", link, "\xff")
+	f.Fuzz(func(
+		t *testing.T, name1 string, kind1 byte, text1 string,
+		name2 string, kind2 byte, text2 string, name3 string, kind3 byte, text3 string,
+	) {
 		var archive bytes.Buffer
 		w := tar.NewWriter(&archive)
 		for _, header := range []tar.Header{
@@ -88,10 +102,11 @@ func FuzzEntries(f *testing.F) {
 		} {
 			content := ""
 			if header.Typeflag == tar.TypeReg {
-				content, header.Linkname, header.Size = header.Linkname, "", int64(len(header.Linkname))
+				content, header.Linkname = header.Linkname, ""
+				header.Size = int64(len(content))
 			}
 			if w.WriteHeader(&header) != nil {
-				return // the writer knows that there is no such entry
+				return // the writer refuses such an entry
 			}
 			if _, err := w.Write([]byte(content)); err != nil {
 				return

@@ -10,11 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
-// online is what makes an archive one of a machine.
+// online is what an archive of a machine must have.
 var online = tar.Header{Name: cpuDir + "/cpu0/topology/core_id", Linkname: "0\n"}
 
 func link(name, target string) tar.Header {
@@ -25,50 +26,101 @@ func file(name, content string) tar.Header { return tar.Header{Name: name, Linkn
 
 func folder(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeDir} }
 
+// with returns the entries of a machine and others.
+func with(others ...tar.Header) []tar.Header { return append([]tar.Header{online}, others...) }
+
 var hostile = map[string]struct {
 	entries []tar.Header
-	why     string // words of the error
+	words   string // of the error
 }{
-	"name with ..":               {[]tar.Header{online, file("../sentinel", "broken")}, `"../sentinel" is not a path below`},
-	"name with .. inside":        {[]tar.Header{online, file("sys/../../sentinel", "broken")}, "is not a path below"},
-	"name that goes and returns": {[]tar.Header{online, file("sys/../sys/x", "broken")}, "is not a path below"},
-	"absolute name":              {[]tar.Header{online, file("/sentinel", "broken")}, "is not a path below"},
-	"folder ..":                  {[]tar.Header{online, folder("../d/")}, "is not a path below"},
-	"absolute link":              {[]tar.Header{online, link("sys/x", "/etc/passwd")}, `is a link to an absolute path, "/etc/passwd"`},
-	"link out":                   {[]tar.Header{online, link("sys/x", "../../sentinel")}, `is a link out of the archive, to "../../sentinel"`},
-	"link to the folder above":   {[]tar.Header{online, link("x", "..")}, "is a link out of the archive"},
-	"empty link":                 {[]tar.Header{online, link("sys/x", "")}, "is a link to nothing"},
+	"name with ..": {
+		with(file("../sentinel", "broken")), `"../sentinel" is not a path below`,
+	},
+	"name with .. inside": {
+		with(file("sys/../../sentinel", "broken")), "is not a path below",
+	},
+	"name that goes and returns": {with(file("sys/../sys/x", "broken")), "is not a path below"},
+	"absolute name":              {with(file("/sentinel", "broken")), "is not a path below"},
+	"folder ..":                  {with(folder("../d/")), "is not a path below"},
+	"absolute link": {
+		with(link("sys/x", "/etc/passwd")),
+		`is a link to an absolute path, "/etc/passwd"`,
+	},
+	"link out": {
+		with(link("sys/x", "../../sentinel")),
+		`is a link out of the archive, to "../../sentinel"`,
+	},
+	"link to the folder above": {with(link("x", "..")), "is a link out of the archive"},
+	"empty link":               {with(link("sys/x", "")), "is a link to nothing"},
 	"link out through a link": {
-		[]tar.Header{online, link("deep/er/top", "../.."), link("sys/x", "../deep/er/top/../sentinel")},
+		with(link("deep/er/top", "../.."), link("sys/x", "../deep/er/top/../sentinel")),
 		`it has the link "sys/x"`,
 	},
 	"link out through a later link": {
-		[]tar.Header{online, link("sys/x", "../deep/er/top/../sentinel"), link("deep/er/top", "../..")},
+		with(link("sys/x", "../deep/er/top/../sentinel"), link("deep/er/top", "../..")),
 		`it has the link "sys/x"`,
 	},
-	"file through a link":        {[]tar.Header{online, link("sys/x", ".."), file("sys/x/y", "broken")}, "lies below what is no folder"},
-	"folder below a file":        {[]tar.Header{online, file("sys/x", ""), folder("sys/x/y/z")}, "lies below what is no folder"},
-	"folder turned to a link":    {[]tar.Header{online, folder("sys/x"), link("sys/x", ".."), file("sys/x/y", "broken")}, "is in the place of another"},
-	"link turned to a file":      {[]tar.Header{online, link("sys/x", "y"), file("sys/x", "broken")}, "is in the place of another"},
-	"file twice":                 {[]tar.Header{online, online}, "is in the place of another"},
-	"file in place of the top":   {[]tar.Header{online, file(".", "x")}, "is in the place of another"},
-	"hard link":                  {[]tar.Header{online, {Name: "x", Typeflag: tar.TypeLink, Linkname: "../sentinel"}}, "but a hard link"},
-	"character device":           {[]tar.Header{online, {Name: "x", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 5}}, "but a device"},
-	"block device":               {[]tar.Header{online, {Name: "x", Typeflag: tar.TypeBlock, Devmajor: 8}}, "but a device"},
-	"pipe":                       {[]tar.Header{online, {Name: "x", Typeflag: tar.TypeFifo}}, "but a pipe"},
-	"socket, as cpio numbers it": {[]tar.Header{online, {Name: "x", Typeflag: 'Q'}}, "but of type 'Q'"},
-	"long name":                  {[]tar.Header{online, file(strings.Repeat("a/", 2049)+"a", "")}, "of more than 4096 bytes"},
-	"long link":                  {[]tar.Header{online, link("x", strings.Repeat("a/", 2049))}, "of more than 4096 bytes"},
-	"long part of a name":        {[]tar.Header{online, file(strings.Repeat("a", 256), "")}, "more than 255 bytes"},
-	"deep name":                  {[]tar.Header{online, file(strings.Repeat("a/", 64)+"a", "")}, "more than 64 folders deep"},
-	"large file":                 {[]tar.Header{online, file("x", strings.Repeat("a", 8<<20+1))}, "has more than 8 MiB"},
-	"control characters":         {[]tar.Header{online, file("../\n\x1b[2J", "")}, `"../\n\x1b[2J" is not a path`},
-	"name of no characters":      {[]tar.Header{online, file("sys/\xff", "")}, "other than printable characters"},
-	"name with a new line":       {[]tar.Header{online, file("sys/a\nb", "")}, "other than printable characters"},
-	"no machine":                 {[]tar.Header{file("sys/x", "")}, "it holds no sys/devices/system/cpu"},
-	"too deep a machine":         {[]tar.Header{file("1/2/3/4/5/"+online.Name, "0\n")}, "up to 4 levels below"},
-	"two machines":               {[]tar.Header{file("a/"+online.Name, ""), file("b/"+online.Name, "")}, `several machines, in "a" and "b"`},
-	"inventory is a link":        {[]tar.Header{online, link(inventoryName, "sys")}, "its gpulaunch.json is not a file"},
+	"file through a link": {
+		with(link("sys/x", ".."), file("sys/x/y", "broken")),
+		"is below an entry that is not a folder",
+	},
+	"folder below a file": {
+		with(file("sys/x", ""), folder("sys/x/y/z")),
+		"is below an entry that is not a folder",
+	},
+	"folder turned to a link": {
+		with(folder("sys/x"), link("sys/x", ".."), file("sys/x/y", "broken")),
+		"is in the place of another",
+	},
+	"link turned to a file": {
+		with(link("sys/x", "y"), file("sys/x", "broken")),
+		"is in the place of another",
+	},
+	"file twice":               {with(online), "is in the place of another"},
+	"file in place of the top": {with(file(".", "x")), "is in the place of another"},
+	"hard link": {
+		with(tar.Header{Name: "x", Typeflag: tar.TypeLink, Linkname: "../sentinel"}),
+		"is a hard link, not",
+	},
+	"character device": {
+		with(tar.Header{Name: "x", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 5}),
+		"is a device, not",
+	},
+	"block device": {
+		with(tar.Header{Name: "x", Typeflag: tar.TypeBlock, Devmajor: 8}),
+		"is a device, not",
+	},
+	"pipe": {with(tar.Header{Name: "x", Typeflag: tar.TypeFifo}), "is a pipe, not"},
+	"socket, as cpio numbers it": {
+		with(tar.Header{Name: "x", Typeflag: 'Q'}),
+		"is of type 'Q', not",
+	},
+	"long name": {
+		with(file(strings.Repeat("a/", 2049)+"a", "")), "of more than 4096 bytes",
+	},
+	"long link": {
+		with(link("x", strings.Repeat("a/", 2049))), "of more than 4096 bytes",
+	},
+	"long part of a name": {with(file(strings.Repeat("a", 256), "")), "more than 255 bytes"},
+	"deep name": {
+		with(file(strings.Repeat("a/", 64)+"a", "")), "more than 64 folders deep",
+	},
+	"large file":            {with(file("x", strings.Repeat("a", 8<<20+1))), "has more than 8 MiB"},
+	"control characters":    {with(file("../\n\x1b[2J", "")), `"../\n\x1b[2J" is not a path`},
+	"name of no characters": {with(file("sys/\xff", "")), "unprintable characters"},
+	"name with a new line":  {with(file("sys/a\nb", "")), "unprintable characters"},
+	"no machine": {
+		[]tar.Header{file("sys/x", "")}, "it holds no sys/devices/system/cpu",
+	},
+	"too deep a machine": {
+		[]tar.Header{file("1/2/3/4/5/"+online.Name, "0\n")},
+		"up to 4 levels below",
+	},
+	"two machines": {
+		[]tar.Header{file("a/"+online.Name, ""), file("b/"+online.Name, "")},
+		`several machines, in "a" and "b"`,
+	},
+	"inventory is a link": {with(link(inventoryName, "sys")), "its gpulaunch.json is not a file"},
 }
 
 func TestOpenRefusesHostileArchives(t *testing.T) {
@@ -79,14 +131,15 @@ func TestOpenRefusesHostileArchives(t *testing.T) {
 				if zipped {
 					archive = gzipped(t, archive)
 				}
-				refuse(t, archive, test.why)
+				refuse(t, archive, test.words)
 			})
 		}
 	}
 }
 
-// refuse opens an archive that must not open, and sees to it that nothing is left and nothing beside is changed.
-func refuse(t *testing.T, archive []byte, why string) {
+// refuse checks that an archive cannot be opened, that the error has these words, that nothing is
+// left behind, and that nothing else has changed.
+func refuse(t *testing.T, archive []byte, words string) {
 	t.Helper()
 	name := saved(t, archive)
 	dir := t.TempDir()
@@ -100,12 +153,36 @@ func refuse(t *testing.T, archive []byte, why string) {
 		machine.Close()
 		t.Fatal("it opens")
 	}
-	if text := err.Error(); !strings.Contains(text, why) || !strings.Contains(text, name) || strings.ContainsAny(text, "\n\x1b") {
-		t.Errorf("error %q, want one line with %s and with %s", text, name, why)
+	wantError(t, err, words)
+	wantError(t, err, name)
+	if after := tree(t, dir); len(after) != 1 || after["sentinel"] != "whole" {
+		t.Errorf("the folder for temporary files has %q", after)
 	}
-	if left := tree(t, dir); len(left) != 1 || left["sentinel"] != "whole" {
-		t.Errorf("beside the archive there is %q", left)
+	refuseEncoded(t, archive, words)
+}
+
+// wantError checks that err is one line with these words, which cannot control a terminal.
+func wantError(t *testing.T, err error, words string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error, want %s", words)
+		return
 	}
+	if text := err.Error(); !strings.Contains(text, words) || strings.ContainsAny(text, "\n\x1b") {
+		t.Errorf("error %q, want one line with %s", text, words)
+	}
+}
+
+// refuseEncoded checks that an archive cannot be unpacked as on Windows either.
+func refuseEncoded(t *testing.T, archive []byte, words string) {
+	t.Helper()
+	root, unchanged := guarded(t, rootfs.Encoded)
+	plain, err := decompress(bytes.NewReader(archive))
+	if err == nil {
+		_, err = openUnpacked(plain, root.Dir(), rootfs.Encoded)
+	}
+	wantError(t, err, words)
+	unchanged()
 }
 
 func TestOpenRefusesWhatIsDamaged(t *testing.T) {
@@ -115,30 +192,34 @@ func TestOpenRefusesWhatIsDamaged(t *testing.T) {
 	wrong[len(wrong)-6] ^= 1 // in the checksum
 	for name, test := range map[string]struct {
 		archive []byte
-		why     string
+		words   string
 	}{
-		"cut tar":             {plain[:3000], "damaged"},
-		"cut header":          {plain[:600], "damaged"},
-		"cut gzip":            {zipped[:len(zipped)-20], "damaged"},
-		"gzip without end":    {zipped[:len(zipped)-8], "damaged"},
-		"gzip header only":    {zipped[:5], "damaged"},
-		"wrong checksum":      {wrong, "checksum"},
-		"cut bzip2":           {[]byte("BZh91AY&SY"), "damaged"},
-		"no tar":              {[]byte(strings.Repeat("no archive ", 200)), "damaged, or no tar archive"},
+		"cut tar":          {plain[:3000], "damaged"},
+		"cut header":       {plain[:600], "damaged"},
+		"cut gzip":         {zipped[:len(zipped)-20], "damaged"},
+		"gzip without end": {zipped[:len(zipped)-8], "damaged"},
+		"gzip header only": {zipped[:5], "damaged"},
+		"wrong checksum":   {wrong, "checksum"},
+		"cut bzip2":        {[]byte("BZh91AY&SY"), "damaged"},
+		"no tar": {
+			[]byte(strings.Repeat("no archive ", 200)), "damaged or not a tar archive",
+		},
 		"cut between entries": {plain[:1024], "damaged"},
 		"cut in the end mark": {plain[:len(plain)-512], "damaged"},
 		"nothing":             {nil, "damaged"},
 		"xz":                  {[]byte("\xfd7zXZ\x00rest"), "unpack it first: xz -d"},
 		"zstd":                {[]byte("\x28\xb5\x2f\xfdrest"), "unpack it first: zstd -d"},
 		"zip":                 {[]byte("PK\x03\x04rest"), "unzip"},
-		"gzip in a gzip":      {gzipped(t, zipped), "damaged, or no tar archive"},
-		"compressed by xz?":   {gzipped(t, []byte("\xfd7zXZ\x00rest")), "damaged, or no tar archive"},
+		"gzip in a gzip":      {gzipped(t, zipped), "damaged or not a tar archive"},
+		"compressed by xz?": {
+			gzipped(t, []byte("\xfd7zXZ\x00rest")), "damaged or not a tar archive",
+		},
 	} {
-		t.Run(name, func(t *testing.T) { refuse(t, test.archive, test.why) })
+		t.Run(name, func(t *testing.T) { refuse(t, test.archive, test.words) })
 	}
 }
 
-// A gzip file may consist of many, so a small one can hold as much as one likes.
+// A gzip file may consist of several, so a small one can have content of any size.
 func TestOpenStopsAtABomb(t *testing.T) {
 	member := gzipped(t, make([]byte, 1<<20))
 	head := gzipped(t, tarOf(t, online))
@@ -161,34 +242,38 @@ func TestUnpackIsBounded(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		archive io.Reader
-		why     string
+		words   string
 	}{
 		"entries":         {bytes.NewReader(tarOf(t, many...)), "more than 12 entries"},
 		"implied folders": {bytes.NewReader(tarOf(t, implied...)), "more than 12 entries"},
-		"same entry":      {bytes.NewReader(tarOf(t, slices.Repeat(many[:1], 13)...)), "more than 12 entries"},
-		"file":            {bytes.NewReader(tarOf(t, file("x", strings.Repeat("x", 10_001)))), "has more than"},
-		"bytes":           {bytes.NewReader(tarOf(t, sum[:8]...)), "more than 11000 bytes"},
-		"after the end":   {io.MultiReader(bytes.NewReader(tarOf(t, sum[0])), endless{}), "more than 11000 bytes"},
-		"endless":         {endless{}, "more than 11000 bytes"},
-		"sparse":          {bytes.NewReader(sparse(t, 9999, 4)), "more than 11000 bytes"},
+		"same entry": {
+			bytes.NewReader(tarOf(t, slices.Repeat(many[:1], 13)...)), "more than 12 entries",
+		},
+		"file": {
+			bytes.NewReader(tarOf(t, file("x", strings.Repeat("x", 10_001)))), "has more than",
+		},
+		"bytes": {bytes.NewReader(tarOf(t, sum[:8]...)), "more than 11000 bytes"},
+		"after the end": {
+			io.MultiReader(bytes.NewReader(tarOf(t, sum[0])), endless{}), "more than 11000 bytes",
+		},
+		"endless": {endless{}, "more than 11000 bytes"},
+		"sparse":  {bytes.NewReader(sparse(t, 9999, 4)), "more than 11000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			root, err := os.OpenRoot(t.TempDir())
+			root, err := rootfs.Open(t.TempDir(), rootfs.Plain)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer root.Close()
-			if err := unpack(test.archive, root, limit); err == nil || !strings.Contains(err.Error(), test.why) {
-				t.Errorf("error %v, want %s", err, test.why)
-			}
-			// It stops at the limit, but for what one entry implies.
-			if made := len(tree(t, root.Name())); made > limit.entries+limit.depth {
+			wantError(t, unpack(test.archive, root, limit), test.words)
+			// It stops at the limit, except for the folders that one entry implies.
+			if made := len(tree(t, root.Dir())); made > limit.entries+limit.depth {
 				t.Errorf("%d entries before the refusal", made)
 			}
 		})
 	}
-	t.Run("as much as may be", func(t *testing.T) {
-		root, err := os.OpenRoot(t.TempDir())
+	t.Run("the most that is possible", func(t *testing.T) {
+		root, err := rootfs.Open(t.TempDir(), rootfs.Plain)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,16 +284,21 @@ func TestUnpackIsBounded(t *testing.T) {
 	})
 }
 
-// sparse makes an archive of files that have size bytes of which none is stored (GNU's sparse format 0.1).
+// sparse returns an archive of files that have size bytes, none of which is stored (GNU's sparse
+// format 0.1).
 func sparse(t *testing.T, size, files int) []byte {
 	t.Helper()
 	var headers []tar.Header
 	for i := range files {
-		headers = append(headers, tar.Header{Name: string(rune('a' + i)), PAXRecords: map[string]string{
-			"GNU.sparze.major": "0", "GNU.sparze.minor": "1", "GNU.sparze.numblocks": "0", "GNU.sparze.size": strconv.Itoa(size),
-		}})
+		headers = append(headers, tar.Header{
+			Name: string(rune('a' + i)),
+			PAXRecords: map[string]string{
+				"GNU.sparze.major": "0", "GNU.sparze.minor": "1",
+				"GNU.sparze.numblocks": "0", "GNU.sparze.size": strconv.Itoa(size),
+			},
+		})
 	}
-	// The writer does not let the real names pass. No checksum covers them.
+	// The writer refuses the real names. No checksum covers them, so they can be put in afterwards.
 	return bytes.ReplaceAll(tarOf(t, headers...), []byte("GNU.sparze"), []byte("GNU.sparse"))
 }
 
@@ -225,12 +315,15 @@ func gzipped(t testing.TB, content []byte) []byte {
 	return zipped.Bytes()
 }
 
-// Bits that make a program run as somebody else, and the execute bits, are dropped; a mode of 0 does not lock us out.
+// Bits that make a program run as another user are dropped, and so are execute bits. A mode of 0
+// does not lock us out.
 func TestOpenDropsModes(t *testing.T) {
 	setuid, locked := online, folder("locked/")
 	setuid.Mode, locked.Mode = 0o6777, 0o1000
 	machine := openBytes(t, tarOf(t, locked, file("locked/x", "x"), setuid))
-	for name, want := range map[string]os.FileMode{online.Name: 0o600, "locked": 0o700 | os.ModeDir, "": 0o700 | os.ModeDir} {
+	for name, want := range map[string]os.FileMode{
+		online.Name: 0o600, "locked": 0o700 | os.ModeDir, "": 0o700 | os.ModeDir,
+	} {
 		info, err := os.Stat(filepath.Join(machine.Root, name))
 		if err != nil {
 			t.Fatal(err)
@@ -241,11 +334,15 @@ func TestOpenDropsModes(t *testing.T) {
 	}
 }
 
-// What is odd and harmless in real archives is no reason to refuse one.
+// Real archives have entries that are odd but harmless.
 func TestOpenTakesWhatTarMakes(t *testing.T) {
-	comment := tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}}
-	machine := openBytes(t, tarOf(t, comment, folder("./"), folder("./host/"), folder("host"), file("./host/"+online.Name, "0\n"),
-		link("host/loop", "loop"), link("host/nowhere", "a/../b"), link("host/up", "../host/sys"), file("host/"+inventoryName, "{}")))
+	comment := tar.Header{
+		Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"},
+	}
+	machine := openBytes(t, tarOf(t,
+		comment, folder("./"), folder("./host/"), folder("host"),
+		file("./host/"+online.Name, "0\n"), file("host/"+inventoryName, "{}"),
+		link("host/loop", "loop"), link("host/nowhere", "a/../b"), link("host/up", "../host/sys")))
 	if filepath.Base(machine.Root) != "host" || string(machine.Inventory) != "{}" {
 		t.Errorf("root %s, inventory %q", machine.Root, machine.Inventory)
 	}
@@ -259,18 +356,16 @@ func TestOpenTakesWhatTarMakes(t *testing.T) {
 func TestOpenRefusesOtherPaths(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, why := range map[string]string{
+	makePipe(t, pipe)
+	for name, words := range map[string]string{
 		filepath.Join(dir, "missing"): "there is no such file",
 		pipe:                          "neither a file nor a folder",
 		"/":                           "the machine that this runs on",
 		dir:                           "it holds no sys/devices/system/cpu",
 		"":                            "there is no such file",
 	} {
-		if _, err := Open(name); err == nil || !strings.Contains(err.Error(), why) {
-			t.Errorf("%q: error %v, want %s", name, err, why)
+		if _, err := Open(name); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%q: error %v, want %s", name, err, words)
 		}
 	}
 }
@@ -285,7 +380,9 @@ func TestOpenRefusesFolderWithLinksOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			top := t.TempDir()
 			dir := filepath.Join(top, "machine")
-			for _, folder := range []string{filepath.Join(dir, cpuDir, "cpu0"), filepath.Join(top, "beside")} {
+			for _, folder := range []string{
+				filepath.Join(dir, cpuDir, "cpu0"), filepath.Join(top, "beside"),
+			} {
 				if err := os.MkdirAll(folder, 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -303,43 +400,61 @@ func TestOpenRefusesFolderWithLinksOut(t *testing.T) {
 			if err := os.Symlink(links[1], filepath.Join(dir, links[0])); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Open(top); err == nil || !strings.Contains(err.Error(), `it has the link "`+links[0]+`"`) {
-				t.Errorf("error %v", err)
-			}
+			_, err = Open(top)
+			wantError(t, err, `it has the link "`+links[0]+`"`)
 		})
 	}
 }
 
-// Whatever the checks let pass, nothing is made outside of the root.
+// layouts are the ways to keep files in a folder: the one for Linux and macOS, and the one for
+// Windows.
+var layouts = []rootfs.Layout{rootfs.Plain, rootfs.Encoded}
+
+// TestRootHoldsWithoutTheChecks calls what unpacks entries without the checks. Nothing may be
+// written outside of the root.
 func TestRootHoldsWithoutTheChecks(t *testing.T) {
-	for name, make := range map[string]func(root *os.Root) error{
-		"file ..":           func(root *os.Root) error { return makeFile(root, "../sentinel", strings.NewReader("broken")) },
-		"new file ..":       func(root *os.Root) error { return makeFile(root, "../new", strings.NewReader("broken")) },
-		"absolute file":     func(root *os.Root) error { return makeFile(root, root.Name()+"/../new", strings.NewReader("broken")) },
-		"folder ..":         func(root *os.Root) error { return makeFolder(root, "a/../../new") },
-		"link ..":           func(root *os.Root) error { return makeLink(root, "../new", "x") },
-		"file over a link":  throughLink("../sentinel", func(root *os.Root) error { return makeFile(root, "link", strings.NewReader("broken")) }),
-		"file below a link": throughLink("..", func(root *os.Root) error { return makeFile(root, "link/new", strings.NewReader("broken")) }),
-		"file below an absolute link": func(root *os.Root) error {
-			return throughLink(filepath.Dir(root.Name()), func(root *os.Root) error {
-				return makeFile(root, "link/new", strings.NewReader("broken"))
-			})(root)
+	file := func(name string) func(*rootfs.FS) error {
+		return func(root *rootfs.FS) error {
+			return makeFile(root, name, strings.NewReader("broken"))
+		}
+	}
+	folder := func(name string) func(*rootfs.FS) error {
+		return func(root *rootfs.FS) error { return makeFolder(root, name) }
+	}
+	link := func(name string) func(*rootfs.FS) error {
+		return func(root *rootfs.FS) error { return makeLink(root, name, "x") }
+	}
+	for name, unpackEntry := range map[string]func(root *rootfs.FS) error{
+		"file ..":     file("../sentinel"),
+		"new file ..": file("../new"),
+		"absolute file": func(root *rootfs.FS) error {
+			return file(root.Dir() + "/../new")(root)
 		},
-		"folder below a link": throughLink("..", func(root *os.Root) error { return makeFolder(root, "link/new/new") }),
-		"link below a link":   throughLink("..", func(root *os.Root) error { return makeLink(root, "link/new", "x") }),
+		"folder ..":         folder("a/../../new"),
+		"link ..":           link("../new"),
+		"file over a link":  throughLink("../sentinel", file("link")),
+		"file below a link": throughLink("..", file("link/new")),
+		"file below an absolute link": func(root *rootfs.FS) error {
+			return throughLink(filepath.Dir(root.Dir()), file("link/new"))(root)
+		},
+		"folder below a link": throughLink("..", folder("link/new/new")),
+		"link below a link":   throughLink("..", link("link/new")),
 	} {
-		t.Run(name, func(t *testing.T) {
-			root, unchanged := guarded(t)
-			if err := make(root); err == nil {
-				t.Error("no error")
-			}
-			unchanged()
-		})
+		for _, layout := range layouts {
+			t.Run(name, func(t *testing.T) {
+				root, unchanged := guarded(t, layout)
+				if err := unpackEntry(root); err == nil {
+					t.Error("no error")
+				}
+				unchanged()
+			})
+		}
 	}
 }
 
-func throughLink(target string, then func(*os.Root) error) func(*os.Root) error {
-	return func(root *os.Root) error {
+// throughLink makes a link and then does something else.
+func throughLink(target string, then func(*rootfs.FS) error) func(*rootfs.FS) error {
+	return func(root *rootfs.FS) error {
 		if err := makeLink(root, "link", target); err != nil {
 			return nil // which fails the test
 		}
@@ -347,8 +462,9 @@ func throughLink(target string, then func(*os.Root) error) func(*os.Root) error 
 	}
 }
 
-// guarded makes a root with a sentinel beside it, and a function that looks whether anything beside it has changed.
-func guarded(t testing.TB) (*os.Root, func()) {
+// guarded returns a root with a sentinel beside it, and a function that checks that nothing beside
+// it has changed.
+func guarded(t testing.TB, layout rootfs.Layout) (*rootfs.FS, func()) {
 	t.Helper()
 	top := t.TempDir()
 	dir := filepath.Join(top, "root")
@@ -358,7 +474,7 @@ func guarded(t testing.TB) (*os.Root, func()) {
 	if err := os.WriteFile(filepath.Join(top, "sentinel"), []byte("whole"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := rootfs.Open(dir, layout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +487,8 @@ func guarded(t testing.TB) (*os.Root, func()) {
 		}
 		content, err := os.ReadFile(filepath.Join(top, "sentinel"))
 		if err != nil || string(content) != "whole" || len(entries) != 2 {
-			t.Errorf("beside the root there are %v, and the sentinel is %q (%v)", entries, content, err)
+			t.Errorf("beside the root there are %v, and the sentinel is %q (%v)",
+				entries, content, err)
 		}
 	}
 }

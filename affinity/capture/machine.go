@@ -1,43 +1,34 @@
 package capture
 
 import (
-	"io"
-	"io/fs"
-	"os"
 	"strings"
-	"syscall"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
-// maxValueBytes bounds one file that is read, as package affinity does.
+// maxValueBytes bounds a file that is read from a machine.
 const maxValueBytes = 1 << 20
 
-// machine reads the files of one, by relative path. An os.Root keeps links in a folder from somebody else inside it.
-type machine struct{ root *os.Root }
+// machine reads the files of a machine. Paths are relative to its root.
+type machine struct{ root *rootfs.FS }
 
-// read returns the content of a regular file, false when it cannot be read or is too large to be what it should be.
+// read returns the content of a regular file. It returns false if the file cannot be read or is too
+// large.
 func (m machine) read(name string) (string, bool) {
-	// O_NONBLOCK: a pipe in a hostile folder must not hold the open.
-	f, err := m.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", false
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return "", false
-	}
-	content, err := io.ReadAll(io.LimitReader(f, maxValueBytes+1))
-	return string(content), err == nil && len(content) <= maxValueBytes
+	content, err := m.root.ReadRegular(name, maxValueBytes)
+	return string(content), err == nil
 }
 
-// value returns the content of a file without the white space and NULs around it, "" when it cannot be read.
+// value returns the content of a file without the white space and NULs around it, or "" if the file
+// cannot be read.
 func (m machine) value(name string) string {
 	text, _ := m.read(name)
 	return strings.Trim(text, " \t\n\x00")
 }
 
-// names returns the names in a folder, sorted, none when it cannot be read.
+// names returns the names in a folder, sorted. It returns none if the folder cannot be read.
 func (m machine) names(dir string) []string {
-	entries, err := fs.ReadDir(m.root.FS(), dir)
+	entries, err := m.root.ReadDir(dir)
 	if err != nil {
 		return nil
 	}

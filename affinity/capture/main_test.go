@@ -3,52 +3,27 @@ package capture
 import (
 	"archive/tar"
 	"bytes"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
-// TestMain unpacks into memory where it can: captures have thousands of files.
 func TestMain(m *testing.M) {
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() && os.Getenv("TMPDIR") == "" {
-		os.Setenv("TMPDIR", "/dev/shm")
-	}
-	code := m.Run()
+	code := affinitytest.Main(m)
 	for _, machine := range opened {
 		machine.Close()
 	}
 	os.Exit(code)
 }
 
-// opened remembers the captures that are open, by name.
+// opened has the captures that are open, by name.
 var opened = map[string]*Machine{}
-
-const capturesDir = "../../../shared/topologies"
-
-// captureFiles returns the captured machines by name, and skips the test when there are none.
-func captureFiles(t *testing.T) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	for _, suffix := range []string{".tar.gz", ".tar.bz2"} {
-		matches, err := filepath.Glob(filepath.Join(capturesDir, "*"+suffix))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range matches {
-			files[strings.TrimSuffix(filepath.Base(file), suffix)] = file
-		}
-	}
-	if len(files) == 0 {
-		t.Skipf("no captured machines (*.tar.gz, *.tar.bz2) in %s", capturesDir)
-	}
-	return files
-}
 
 // openCapture opens one of the captured machines, once for all tests.
 func openCapture(t *testing.T, name, file string) *Machine {
@@ -101,25 +76,34 @@ func saved(t *testing.T, archive []byte) string {
 	return file
 }
 
-// tree lists what is below a folder: for each path the content of a file, the target of a link, or "/" for a folder.
+// tree lists what is below a folder: for each path the content of a file, the target of a link, or
+// "/" for a folder.
 func tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
+	files, err := rootfs.Open(dir, rootfs.Plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	return treeOf(t, files)
+}
+
+func treeOf(t testing.TB, files *rootfs.FS) map[string]string {
+	t.Helper()
 	found := map[string]string{}
-	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || name == dir {
-			return err
-		}
-		relative, _ := filepath.Rel(dir, name)
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
+		case err != nil || name == ".":
+			return err
 		case entry.IsDir():
-			found[relative] = "/"
+			found[name] = "/"
 		case entry.Type() == fs.ModeSymlink:
-			target, err := os.Readlink(name)
-			found[relative] = "→ " + target
+			target, err := files.ReadLink(name)
+			found[name] = "→ " + target
 			return err
 		default:
-			content, err := os.ReadFile(name)
-			found[relative] = string(content)
+			content, err := files.ReadRegular(name, 1<<30)
+			found[name] = string(content)
 			return err
 		}
 		return nil
@@ -130,7 +114,8 @@ func tree(t testing.TB, dir string) map[string]string {
 	return found
 }
 
-// tarOf makes a plain tar archive. An entry without a type is a file, and its content is its Linkname.
+// tarOf returns an uncompressed tar archive. An entry without a type is a file whose content is its
+// Linkname.
 func tarOf(t testing.TB, headers ...tar.Header) []byte {
 	t.Helper()
 	var archive bytes.Buffer
@@ -158,21 +143,4 @@ func tarOf(t testing.TB, headers ...tar.Header) []byte {
 		t.Fatal(err)
 	}
 	return archive.Bytes()
-}
-
-// entriesOf reads a gzip'ed tar archive with nothing of this package.
-func entriesOf(t *testing.T, archive []byte) []tar.Header {
-	t.Helper()
-	r := tar.NewReader(bytes.NewReader(unzipped(t, archive)))
-	var headers []tar.Header
-	for {
-		header, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return headers
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		headers = append(headers, *header)
-	}
 }

@@ -9,33 +9,40 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // Machine is a captured machine, ready to be read.
 type Machine struct {
-	// Root is the folder that holds its sys, for affinity.ReadTopology and what else takes a root folder. It is an
-	// absolute path, never the live machine's.
+	// Root is the folder that holds the machine's sys tree. It is for affinity.ReadTopology and
+	// other functions that take a root folder. It is an absolute path, and never the root of the
+	// machine that the program runs on.
 	Root string
-	// Inventory is the document with its GPUs (gpulaunch.json), nil when there is none. It comes from whoever made the
-	// capture.
+	// Inventory is the document about the machine's GPUs (gpulaunch.json), or nil if there is none.
+	// Whoever made the capture wrote it, so it is not to be trusted.
 	Inventory []byte
-	// Close removes what Open has unpacked. It may be called more than once.
+	// Close removes what Open unpacked. It may be called more than once.
 	Close func()
 }
 
-// Open opens a captured machine: an archive that [Write] has made, one that others have made of a sys tree (tar, plain or
-// compressed with gzip or bzip2, which its content tells and not its name), or a folder. The sys tree is at its top or
-// up to four levels below.
+// Open opens a captured machine: an archive that [Write] wrote, any other tar archive of a sys
+// tree, or a folder. The archive may be compressed with gzip or bzip2, which Open recognizes by the
+// content. The sys tree is at the top or up to four levels below.
 //
-// An archive is unpacked into a new folder that only this user can enter, which Close removes; a process that is killed
-// leaves it in the folder for temporary files. What no capture needs is refused before it is made: names and links that
-// lead out, hard links, devices, anything twice or through a link, and more than 200,000 entries, 8 MiB in a file or
-// 256 MiB in all. Modes are not kept, so that nothing is executable or has special bits.
+// An archive is unpacked into a new folder that only this user can enter. Close removes the folder;
+// a process that is killed leaves it in the system's folder for temporary files. Open refuses what
+// no capture needs: names and links that lead out of the archive, hard links, devices, entries in
+// the place of another one or below a link, more than 200,000 entries, files over 8 MiB, and more
+// than 256 MiB in all. It ignores file modes, so nothing is executable or has special bits. On
+// Windows, some names and all links are kept in another form, which functions that take Root
+// understand.
 //
-// A folder is used as it is and never written to. It is refused when any link in it leads out of it, because package
-// affinity follows links. Nobody can keep others with a right to write there from adding one later.
+// A folder is used as it is, and never written to. Open refuses it if a link in it leads out of it,
+// because package affinity follows links. It cannot prevent that somebody who may write to the
+// folder adds such a link later.
 //
-// Every error is one line that says what is wrong with the path and what to do.
+// Every error is one line that names the path and says what is wrong with it and what to do.
 func Open(name string) (*Machine, error) {
 	m, err := open(name)
 	if err != nil {
@@ -74,7 +81,7 @@ func openArchive(name string) (*Machine, error) {
 		return nil, err
 	}
 	remove := func() { os.RemoveAll(dir) }
-	m, err := openUnpacked(archive, dir)
+	m, err := openUnpacked(archive, dir, rootfs.Native())
 	if err != nil {
 		remove()
 		return nil, err
@@ -83,8 +90,8 @@ func openArchive(name string) (*Machine, error) {
 	return m, nil
 }
 
-func openUnpacked(archive io.Reader, dir string) (*Machine, error) {
-	root, err := os.OpenRoot(dir)
+func openUnpacked(archive io.Reader, dir string, layout rootfs.Layout) (*Machine, error) {
+	root, err := rootfs.Open(dir, layout)
 	if err != nil {
 		return nil, err
 	}
@@ -101,9 +108,10 @@ func openFolder(name string) (*Machine, error) {
 		return nil, err
 	}
 	if real, err := filepath.EvalSymlinks(dir); err == nil && real == "/" {
-		return nil, errors.New("it is the machine that this runs on; leave the option out to plan for that one")
+		return nil, errors.New("it is the machine that this runs on; leave the option out to " +
+			"plan for this one")
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := rootfs.Open(dir, rootfs.Native())
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +120,8 @@ func openFolder(name string) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The links count from the machine's own folder, which may be below the given one.
-	own, err := os.OpenRoot(m.Root)
+	// No link may lead out of the machine's own folder, which may be below the given one.
+	own, err := rootfs.Open(m.Root, rootfs.Native())
 	if err != nil {
 		return nil, err
 	}
@@ -125,8 +133,8 @@ func openFolder(name string) (*Machine, error) {
 	return m, nil
 }
 
-// findMachine finds the sys tree in a folder and the inventory beside it.
-func findMachine(root *os.Root) (*Machine, error) {
+// findMachine returns the machine whose sys tree is in a folder, with the inventory beside it.
+func findMachine(root *rootfs.FS) (*Machine, error) {
 	dir, err := findSys(root)
 	if err != nil {
 		return nil, err
@@ -135,27 +143,29 @@ func findMachine(root *os.Root) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	top, err := filepath.Abs(root.Name())
+	absolute, err := filepath.Abs(root.Path(dir))
 	if err != nil {
 		return nil, err
 	}
-	return &Machine{Root: filepath.Join(top, dir), Inventory: inventory}, nil
+	return &Machine{Root: absolute, Inventory: inventory}, nil
 }
 
+// The search for the sys tree goes this many levels down, and looks into this many folders.
 const (
-	sysLevels  = 4      // below the top
-	sysFolders = 10_000 // of others that are looked into
+	sysLevels  = 4
+	sysFolders = 10_000
 )
 
-// findSys returns the one folder that holds a sys tree with CPUs, of those nearest to the top.
-func findSys(root *os.Root) (string, error) {
-	from := machine{root}
+// findSys returns the folder that holds a sys tree with CPUs. It searches level by level, and fails
+// if it finds several on one level.
+func findSys(root *rootfs.FS) (string, error) {
+	files := machine{root}
 	level := []string{"."}
 	seen := 0
 	for depth := 0; depth <= sysLevels && seen <= sysFolders; depth++ {
 		var found, next []string
 		for _, dir := range level {
-			if from.isFolder(path.Join(dir, cpuDir)) {
+			if files.isFolder(path.Join(dir, cpuDir)) {
 				found = append(found, dir)
 			}
 		}
@@ -163,22 +173,24 @@ func findSys(root *os.Root) (string, error) {
 		case len(found) == 1:
 			return found[0], nil
 		case len(found) > 1:
-			return "", fmt.Errorf("it holds several machines, in %s and %s; name one of these folders", quoted(found[0]), quoted(found[1]))
+			return "", fmt.Errorf("it holds several machines, in %s and %s; give one of these "+
+				"folders", quoted(found[0]), quoted(found[1]))
 		}
 		for _, dir := range level {
-			next = append(next, from.folders(dir)...)
+			next = append(next, files.folders(dir)...)
 			if seen = len(next); seen > sysFolders {
 				break
 			}
 		}
 		level = next
 	}
-	return "", fmt.Errorf("it holds no %s, at its top or up to %d levels below; give a capture, or an archive or folder with the sys tree of a machine", cpuDir, sysLevels)
+	return "", fmt.Errorf("it holds no %s, at its top or up to %d levels below; give a capture, "+
+		"or an archive or folder with the sys tree of a machine", cpuDir, sysLevels)
 }
 
-// folders returns the paths of the folders in a folder, without those that are links.
+// folders returns the paths of the folders in a folder. It leaves out links.
 func (m machine) folders(dir string) []string {
-	entries, err := fs.ReadDir(m.root.FS(), dir)
+	entries, err := m.root.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
@@ -191,8 +203,8 @@ func (m machine) folders(dir string) []string {
 	return folders
 }
 
-// readInventory returns the inventory document, nil when there is none.
-func readInventory(root *os.Root, name string) ([]byte, error) {
+// readInventory returns the inventory document, or nil if there is none.
+func readInventory(root *rootfs.FS, name string) ([]byte, error) {
 	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -201,12 +213,8 @@ func readInventory(root *os.Root, name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maximum.file {
-		return nil, fmt.Errorf("its %s is not a file of at most %d MiB; remove it", inventoryName, maximum.file>>20)
+		return nil, fmt.Errorf("its %s is not a file of at most %d MiB; remove it",
+			inventoryName, maximum.file>>20)
 	}
-	f, err := root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maximum.file))
+	return root.ReadRegular(name, maximum.file)
 }

@@ -12,62 +12,68 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
 // limits bound what is unpacked.
 type limits struct {
-	entries int   // with the folders that names imply
-	name    int   // bytes in a name or a link's target: Linux's PATH_MAX
+	entries int   // including the folders that names imply
+	name    int   // bytes in a name or in a link's target; Linux's PATH_MAX
 	depth   int   // folders in a name
-	file    int64 // bytes
-	total   int64 // bytes of the archive without its compression, and of all files
+	file    int64 // bytes in a file
+	total   int64 // bytes in the uncompressed archive, and in all files together
 }
 
-// maximum leaves room: a capture of 1024 CPUs has some 45,000 entries, and no real one has a file over 64 KiB.
+// maximum is more than any capture needs: one of 1024 CPUs has about 45,000 entries, and real ones
+// have no files over 64 KiB.
 var maximum = limits{entries: 200_000, name: 4096, depth: 64, file: 8 << 20, total: 256 << 20}
 
-// tooMuch is the error for an archive that goes over a limit.
-type tooMuch struct{ what string }
+// limitError is the error for an archive that exceeds a limit.
+type limitError struct{ what string }
 
-func (e tooMuch) Error() string {
-	return "it has more than " + e.what + ", as no capture does; make it anew, of sys and proc only"
+func (e limitError) Error() string {
+	return "it has more than " + e.what + ", which no capture needs; " +
+		"make it again from sys and proc only"
 }
 
-func errTooMuch(bytes int64) error {
-	return tooMuch{fmt.Sprintf("%d bytes unpacked", bytes)}
+func errTooManyBytes(bytes int64) error {
+	return limitError{fmt.Sprintf("%d bytes unpacked", bytes)}
 }
 
-// refused is the error for an entry that no capture needs.
-func refused(name, why string) error {
-	return fmt.Errorf("refusing to unpack it: the entry %s %s; get it from someone you trust, or make it anew of sys and proc only", quoted(name), why)
+// refused returns the error for an entry that no capture needs. The reason goes on after the
+// entry's name.
+func refused(name, reason string) error {
+	return fmt.Errorf("cannot unpack it safely: the entry %s %s; get it from someone you trust, "+
+		"or make it again from sys and proc only", quoted(name), reason)
 }
 
-// quoted returns text from an archive fit for a line.
+// quoted returns text from an archive as a quoted string that fits into a line.
 func quoted(text string) string {
-	const most = 120
-	if len(text) > most {
-		return strconv.Quote(text[:most]) + "…"
+	const maxBytes = 120
+	if len(text) > maxBytes {
+		return strconv.Quote(text[:maxBytes]) + "…"
 	}
 	return strconv.Quote(text)
 }
 
-// unpacker writes an archive below a folder. The checks see to it that the user is told what is wrong; that nothing is
-// written outside is the root's work, and does not depend on them.
+// unpacker writes an archive below a folder. Its checks are there to tell the user what is wrong.
+// That nothing is written outside of the folder does not depend on them; the root sees to that.
 type unpacker struct {
-	root  *os.Root
+	root  *rootfs.FS
 	limit limits
 	total int64
-	kinds map[string]byte // what is there, by clean name: the type as in tar
+	kinds map[string]byte // the tar types of what has been unpacked, by clean name
 }
 
-// endZeros is the length of the mark at the end of every tar archive (pax in POSIX.1-2017), without which a part is
-// missing.
+// endZeros is the number of zeros that end every tar archive (pax in POSIX.1-2017). If there are
+// fewer, a part is missing.
 const endZeros = 1024
 
-// unpack reads a tar archive to its end and writes its folders, files and symbolic links below root, which must be empty.
-// What it has written before an error stays there.
-func unpack(in io.Reader, root *os.Root, limit limits) error {
-	whole := &bounded{in: in, left: limit.total, most: limit.total}
+// unpack reads a tar archive to its end, and writes its folders, files and symbolic links below
+// root, which must be empty. If it fails, it leaves what it has written.
+func unpack(in io.Reader, root *rootfs.FS, limit limits) error {
+	whole := &limitedReader{in: in, limit: limit.total, remaining: limit.total}
 	archive := tar.NewReader(whole)
 	u := unpacker{root: root, limit: limit, kinds: map[string]byte{".": tar.TypeDir}}
 	for n := 1; ; n++ {
@@ -78,15 +84,16 @@ func unpack(in io.Reader, root *os.Root, limit limits) error {
 		if err != nil {
 			return readError(err)
 		}
-		// One entry can imply many folders, but not so many that the check may not wait for the next entry.
+		// One entry can imply many folders, but few enough that this check can wait for the next
+		// entry.
 		if n > limit.entries || len(u.kinds) > limit.entries {
-			return tooMuch{fmt.Sprintf("%d entries", limit.entries)}
+			return limitError{fmt.Sprintf("%d entries", limit.entries)}
 		}
 		if err := u.add(header, archive); err != nil {
 			return err
 		}
 	}
-	// To the end, because the checksum of compressed data stands there.
+	// Compressed data ends with a checksum, so it has to be read to the end.
 	if _, err := io.Copy(io.Discard, whole); err != nil {
 		return readError(err)
 	}
@@ -96,11 +103,12 @@ func unpack(in io.Reader, root *os.Root, limit limits) error {
 	return checkLinks(root, limit.entries)
 }
 
-// readError tells damage apart from a limit and from a file that cannot be read.
+// readError returns the error for an archive that cannot be read: it exceeds a limit, the system
+// cannot read the file, or the content is damaged.
 func readError(err error) error {
-	var limit tooMuch
+	var limit limitError
 	switch {
-	case err == nil || cause(err) != nil:
+	case err == nil || systemError(err) != nil:
 		return err
 	case errors.As(err, &limit):
 		return limit
@@ -116,7 +124,7 @@ func (u *unpacker) add(header *tar.Header, content io.Reader) error {
 	if err != nil || u.kinds[name] == tar.TypeDir {
 		return err
 	}
-	u.note(name, header.Typeflag)
+	u.record(name, header.Typeflag)
 	switch header.Typeflag {
 	case tar.TypeDir:
 		err = makeFolder(u.root, name)
@@ -125,15 +133,15 @@ func (u *unpacker) add(header *tar.Header, content io.Reader) error {
 	default:
 		err = makeFile(u.root, name, content)
 	}
-	if why := cause(err); why != nil {
-		return fmt.Errorf("cannot unpack the entry %s: %w", quoted(name), why)
+	if cause := systemError(err); cause != nil {
+		return fmt.Errorf("cannot unpack the entry %s: %w", quoted(name), cause)
 	}
 	return err
 }
 
-// cause returns the system's error out of one that names a file, nil if it is none: such a name comes from the archive
-// and may hold anything.
-func cause(err error) error {
+// systemError returns what is wrapped in an error that names a file, because such a name comes from
+// the archive and may contain anything. For other errors it returns nil.
+func systemError(err error) error {
 	var file *fs.PathError
 	if errors.As(err, &file) {
 		return file.Err
@@ -145,22 +153,15 @@ func cause(err error) error {
 	return nil
 }
 
-// check returns an entry's clean name, and an error for everything that no capture needs.
+// check returns an entry's clean name, and an error if no capture needs such an entry.
 func (u *unpacker) check(header *tar.Header) (string, error) {
 	if len(header.Name) > u.limit.name || len(header.Linkname) > u.limit.name {
-		return "", refused(header.Name, fmt.Sprintf("has a name or link of more than %d bytes", u.limit.name))
+		reason := fmt.Sprintf("has a name or link of more than %d bytes", u.limit.name)
+		return "", refused(header.Name, reason)
 	}
-	if header.Name == "" || path.IsAbs(header.Name) || strings.Contains("/"+header.Name+"/", "/../") {
-		return "", refused(header.Name, "is not a path below the top of the archive")
-	}
-	// Not every name that Linux takes is one for package io/fs.
-	if strings.ContainsFunc(header.Name, func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }) {
-		return "", refused(header.Name, "has other than printable characters in its name")
-	}
-	name := path.Clean(header.Name)
-	parts := strings.Split(name, "/")
-	if len(parts) > u.limit.depth || slices.ContainsFunc(parts, func(part string) bool { return len(part) > 255 }) {
-		return "", refused(header.Name, fmt.Sprintf("is more than %d folders deep or has a part of more than 255 bytes", u.limit.depth))
+	name, err := u.checkName(header.Name)
+	if err != nil {
+		return "", err
 	}
 	if err := u.checkPlace(name, header); err != nil {
 		return "", err
@@ -168,25 +169,47 @@ func (u *unpacker) check(header *tar.Header) (string, error) {
 	switch header.Typeflag {
 	case tar.TypeDir:
 	case tar.TypeSymlink:
-		if why := badTarget(name, header.Linkname); why != "" {
-			return "", refused(header.Name, why)
+		if problem := linkProblem(name, header.Linkname); problem != "" {
+			return "", refused(header.Name, problem)
 		}
 	case tar.TypeReg:
 		if header.Size > u.limit.file {
 			return "", refused(header.Name, fmt.Sprintf("has more than %d MiB", u.limit.file>>20))
 		}
-		// A sparse file is larger than what the archive has of it.
+		// The archive's own size is no bound, because it has only a part of a sparse file.
 		if u.total += header.Size; u.total > u.limit.total {
-			return "", errTooMuch(u.limit.total)
+			return "", errTooManyBytes(u.limit.total)
 		}
 	default:
-		return "", refused(header.Name, "is no file, folder or symbolic link but "+kindName(header.Typeflag))
+		reason := "is " + kindName(header.Typeflag) + ", not a file, folder or symbolic link"
+		return "", refused(header.Name, reason)
 	}
 	return name, nil
 }
 
-// checkPlace refuses an entry in the place of another, except for a folder that is there twice, and one below a link or
-// a file.
+// checkName returns a clean name, and an error if no capture has such a name.
+func (u *unpacker) checkName(original string) (string, error) {
+	if original == "" || path.IsAbs(original) || strings.Contains("/"+original+"/", "/../") {
+		return "", refused(original, "is not a path below the top of the archive")
+	}
+	// Package io/fs does not accept every name that Linux does.
+	unprintable := func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }
+	if strings.ContainsFunc(original, unprintable) {
+		return "", refused(original, "has unprintable characters in its name")
+	}
+	name := path.Clean(original)
+	parts := strings.Split(name, "/")
+	tooLong := func(part string) bool { return len(part) > 255 }
+	if len(parts) > u.limit.depth || slices.ContainsFunc(parts, tooLong) {
+		reason := fmt.Sprintf("is more than %d folders deep or has a part of more than 255 bytes",
+			u.limit.depth)
+		return "", refused(original, reason)
+	}
+	return name, nil
+}
+
+// checkPlace refuses an entry in the place of another one, unless both are folders, and an entry
+// below one that is not a folder.
 func (u *unpacker) checkPlace(name string, header *tar.Header) error {
 	before, twice := u.kinds[name]
 	if twice && (before != tar.TypeDir || header.Typeflag != tar.TypeDir) {
@@ -194,21 +217,22 @@ func (u *unpacker) checkPlace(name string, header *tar.Header) error {
 	}
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if kind, ok := u.kinds[dir]; ok && kind != tar.TypeDir {
-			return refused(header.Name, "lies below what is no folder")
+			return refused(header.Name, "is below an entry that is not a folder")
 		}
 	}
 	return nil
 }
 
-// note remembers an entry and the folders around it.
-func (u *unpacker) note(name string, kind byte) {
+// record records an entry and the folders that it is in.
+func (u *unpacker) record(name string, kind byte) {
 	u.kinds[name] = kind
 	for dir := path.Dir(name); u.kinds[dir] == 0; dir = path.Dir(dir) {
 		u.kinds[dir] = tar.TypeDir
 	}
 }
 
-func badTarget(name, target string) string {
+// linkProblem returns what is wrong with a link, or "" if nothing is.
+func linkProblem(name, target string) string {
 	switch {
 	case target == "":
 		return "is a link to nothing"
@@ -233,23 +257,23 @@ func kindName(kind byte) string {
 	return "of type " + strconv.QuoteRune(rune(kind))
 }
 
-// The archive's modes are not used: nobody else is to read what is unpacked, and nothing of it is to be executed.
+// The archive's modes are ignored: nobody else should read what is unpacked, and nobody should
+// execute any of it.
 
-func makeFolder(root *os.Root, name string) error { return root.MkdirAll(name, 0o700) }
+func makeFolder(root *rootfs.FS, name string) error { return root.MkdirAll(name) }
 
-func makeLink(root *os.Root, name, target string) error {
+func makeLink(root *rootfs.FS, name, target string) error {
 	if err := makeFolder(root, path.Dir(name)); err != nil {
 		return err
 	}
 	return root.Symlink(target, name)
 }
 
-// makeFile never writes to what is there already: O_EXCL does not follow links either.
-func makeFile(root *os.Root, name string, content io.Reader) error {
+func makeFile(root *rootfs.FS, name string, content io.Reader) error {
 	if err := makeFolder(root, path.Dir(name)); err != nil {
 		return err
 	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := root.Create(name)
 	if err != nil {
 		return err
 	}

@@ -7,30 +7,33 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
-// inventoryName is the file of the archive, beside sys, that holds the GPUs.
+// inventoryName is the archive's file about GPUs, which is beside sys.
 const inventoryName = "gpulaunch.json"
 
-// Write writes a gzip'ed tar archive of the machine below root, "" for the live one: what package affinity reads of its
-// CPUs, NUMA nodes and devices, what the GPU driver says of its GPUs, and the inventory document as gpulaunch.json
-// unless it is nil. The document is written as it is, so its maker has to leave out what identifies the machine.
+// Write writes a compressed tar archive of the machine below root, where "" is the live one. The
+// archive holds what package affinity reads about the machine's CPUs, NUMA nodes and devices, what
+// the GPU driver says about its GPUs and, unless it is nil, the inventory document as
+// gpulaunch.json. Write does not change the document, so its author has to leave out what
+// identifies the machine.
 //
-// Two archives of one machine are equal byte for byte: entries are sorted and have neither times nor owners.
+// Two archives of one machine are equal byte for byte: the entries are sorted, and have neither
+// times nor owners.
 //
-// A file that cannot be read is left out, as package affinity takes it for unknown. It is an error when there are no
-// CPUs, or when w fails.
+// Files that cannot be read are left out; package affinity treats what they would say as unknown.
+// Write fails if the machine has no CPUs or if w fails.
 func Write(w io.Writer, root string, inventory []byte) error {
 	topology, err := affinity.ReadTopology(root)
 	if err != nil {
 		return err
 	}
-	folder, err := os.OpenRoot(cmp.Or(root, "/"))
+	folder, err := rootfs.Open(cmp.Or(root, "/"), rootfs.Native())
 	if err != nil {
 		return err
 	}
@@ -56,7 +59,7 @@ type entry struct {
 	target  string
 }
 
-// archive holds what is to be written, by clean relative path.
+// archive is the entries to be written, by their clean relative paths.
 type archive map[string]entry
 
 func (a archive) addFile(name, content string) { a.add(name, entry{content: &content}) }
@@ -65,7 +68,7 @@ func (a archive) addFolder(name string) { a.add(name, entry{}) }
 
 func (a archive) addLink(name, target string) { a.add(name, entry{target: target}) }
 
-// add adds an entry and the folders around it.
+// add adds an entry and the folders that it is in.
 func (a archive) add(name string, e entry) {
 	a[name] = e
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
@@ -91,7 +94,8 @@ func (a archive) write(w io.Writer) error {
 }
 
 func (e entry) write(out *tar.Writer, name string) error {
-	// PAX, because links into deep PCI trees are longer than the 100 bytes of the older format.
+	// Links into deep PCI trees are longer than the 100 bytes that older formats than PAX have for
+	// them.
 	header := tar.Header{Format: tar.FormatPAX, Name: name}
 	content := ""
 	switch {

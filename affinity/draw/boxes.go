@@ -7,7 +7,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
-// kind says what a box stands for.
+// kind is what a box stands for.
 type kind int
 
 const (
@@ -15,24 +15,26 @@ const (
 	kindPackage
 	kindNode
 	kindL3
-	kindLoose // cores that are in no other box where their neighbours are
+	kindLoose // cores that are in no box, while their neighbours are in one
 )
 
-// box is a set of cores that is drawn with a border. It holds other boxes, which have all of its cores, or only cores.
+// box is a set of cores that is drawn with a border. It holds either only cores, or other boxes
+// that together have all of its cores.
 type box struct {
 	kind     kind
 	names    []string
-	nodes    []int // the places in Topology.Nodes of the nodes that the box stands for
-	cores    places
+	nodes    []int // the indexes in Topology.Nodes of the nodes that the box stands for
+	cores    coreSet
 	part     bool // a piece of something whose other pieces are in other boxes
 	children []*box
 }
 
-// places are cores by their place in the drawing's order. They are a set of small numbers, so the set of CPUs serves.
-type places = affinity.CPUSet
+// coreSet is a set of cores, by their number in the order of drawing. A set of CPUs is a set of
+// small numbers as well.
+type coreSet = affinity.CPUSet
 
-// allCores returns the physical cores in the order in which they are drawn: disjoint, and every CPU in one of them, also
-// those that the topology knows in no core.
+// allCores returns the physical cores in the order in which they are drawn. They are disjoint, and
+// every CPU is in one of them, even if the topology lists no core for it.
 func allCores(t *affinity.Topology) []affinity.CPUSet {
 	var cores []affinity.CPUSet
 	left := t.Online.Union(t.Allowed)
@@ -48,25 +50,30 @@ func allCores(t *affinity.Topology) []affinity.CPUSet {
 	return cores
 }
 
-// machineBox nests the topology's packages, nodes and L3 caches. Whichever of two equal sets comes first is outside.
+// machineBox returns the topology's packages, nodes and L3 caches as nested boxes. Of two equal
+// sets, the one that is inserted first is outside.
 func machineBox(t *affinity.Topology, cores []affinity.CPUSet) *box {
-	root := &box{kind: kindMachine, cores: placesOf(cores, t.Online.Union(t.Allowed))}
+	root := &box{kind: kindMachine, cores: coresWithin(cores, t.Online.Union(t.Allowed))}
+	insert := func(kind kind, name string, cpus affinity.CPUSet, nodes ...int) {
+		within := coresWithin(cores, cpus)
+		root.insert(&box{kind: kind, names: []string{name}, nodes: nodes, cores: within})
+	}
 	for _, p := range t.Packages {
-		root.insert(&box{kind: kindPackage, names: []string{packageName(p.ID)}, cores: placesOf(cores, p.CPUs)})
+		insert(kindPackage, packageName(p.ID), p.CPUs)
 	}
 	for i, n := range t.Nodes {
-		root.insert(&box{kind: kindNode, names: []string{nodeName(n.ID)}, nodes: []int{i}, cores: placesOf(cores, n.CPUs)})
+		insert(kindNode, nodeName(n.ID), n.CPUs, i)
 	}
 	for _, c := range t.L3s {
-		root.insert(&box{kind: kindL3, names: []string{"one L3 cache"}, cores: placesOf(cores, c.CPUs)})
+		insert(kindL3, "one L3 cache", c.CPUs)
 	}
 	root.finish()
 	return root
 }
 
-// placesOf returns the cores that belong to set: those whose lowest CPU does. So two sets that only cut through a core
-// need not be drawn as if they crossed.
-func placesOf(cores []affinity.CPUSet, set affinity.CPUSet) places {
+// coresWithin returns the cores whose lowest CPU is in set. So two sets that only cut through a
+// core are not drawn as if they crossed each other.
+func coresWithin(cores []affinity.CPUSet, set affinity.CPUSet) coreSet {
 	var members []int
 	for i, core := range cores {
 		if set.Contains(core.Min()) {
@@ -76,8 +83,9 @@ func placesOf(cores []affinity.CPUSet, set affinity.CPUSet) places {
 	return affinity.CPUs(members...)
 }
 
-// insert puts b, whose cores are among those of d, where it belongs below d. A package or node that crosses other boxes
-// is put into them in pieces. A cache that does is left out: two pairs of brackets would say that there are two.
+// insert puts b, whose cores are among those of d, into d or into one of the boxes in it. A package
+// or node that crosses other boxes is put into them in pieces. A cache that crosses others is left
+// out: two pairs of brackets would say that there are two caches.
 func (d *box) insert(b *box) {
 	if b.cores.IsEmpty() {
 		return
@@ -111,9 +119,9 @@ func (d *box) insert(b *box) {
 	d.children = append(outside, b)
 }
 
-// finish puts the children of all boxes in order, gives the cores that are in none a box of their own, and draws into
-// one a box and its only child where they have the same cores. An L3 that holds nothing else keeps its box: that is
-// how the cores that share it are seen.
+// finish sorts the children of all boxes, puts the cores that are in no child into a box of their
+// own, and merges a box with its only child if both have the same cores. An L3 cache without
+// children keeps its box, which shows the cores that share it.
 func (d *box) finish() {
 	if d.part {
 		d.names = []string{"part of " + d.names[0]}
@@ -131,7 +139,8 @@ func (d *box) finish() {
 		child.finish()
 	}
 	slices.SortFunc(d.children, func(a, b *box) int {
-		return cmp.Or(cmp.Compare(a.depthClass(), b.depthClass()), cmp.Compare(a.cores.Min(), b.cores.Min()))
+		class := cmp.Compare(a.sortClass(), b.sortClass())
+		return cmp.Or(class, cmp.Compare(a.cores.Min(), b.cores.Min()))
 	})
 	if d.kind != kindMachine && len(d.children) == 1 && !d.children[0].plain() {
 		d.merge(d.children[0])
@@ -144,13 +153,14 @@ func (d *box) merge(child *box) {
 	d.children = child.children
 }
 
-// plain reports whether a box is drawn as cells in the box around it, with no heading of its own.
+// plain reports whether a box is drawn as cells in the box around it, without a heading.
 func (d *box) plain() bool {
 	return len(d.children) == 0 && (d.kind == kindL3 || d.kind == kindLoose)
 }
 
-// depthClass puts plain boxes before those with headings: below a heading they would seem to belong to it.
-func (d *box) depthClass() int {
+// sortClass puts plain boxes before those with headings. Below a heading they would seem to belong
+// to it.
+func (d *box) sortClass() int {
 	if d.plain() {
 		return 0
 	}

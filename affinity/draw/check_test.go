@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,9 +17,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// check looks at everything that holds for each drawing.
+// check checks what has to be true of every drawing.
 func check(t *testing.T, p Picture, widths ...int) {
 	t.Helper()
 	for _, width := range widths {
@@ -31,31 +34,34 @@ var sgr = regexp.MustCompile("\x1b\\[[0-9;]+m")
 
 func checkText(t *testing.T, p Picture, width int) {
 	t.Helper()
-	got := text(t, p, Style{Width: width})
+	got := asText(t, p, terminal.Style{Width: width})
 	if width == 0 {
 		width = 80
 	}
 	for l := range strings.Lines(got) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); n > max(width, 40) {
+		if n := terminal.Width(strings.TrimSuffix(l, "\n")); n > max(width, 40) {
 			t.Errorf("at width %d a line has %d cells: %q", width, n, l)
 		}
 	}
+	if !utf8.ValidString(got) {
+		t.Errorf("not UTF-8: %q", got)
+	}
 	for _, r := range got {
-		if r != '\n' && !unicode.IsPrint(r) || r == utf8.RuneError {
+		if r != '\n' && !unicode.IsPrint(r) {
 			t.Errorf("%q is in the text", r)
 		}
 	}
-	if colored := text(t, p, Style{Width: width, Color: true}); sgr.ReplaceAllString(colored, "") != got {
+	if colored := asText(t, p, terminal.Style{Width: width, Color: true}); sgr.ReplaceAllString(colored, "") != got {
 		t.Error("the text in colour says something else")
 	}
-	// What a device is called could look like a row of cores.
+	// The name of a device could look like a row of cores.
 	named := p
 	named.Devices, named.Note = nil, ""
 	named.Workers = slices.Clone(p.Workers)
 	for i := range named.Workers {
 		named.Workers[i].Label = ""
 	}
-	if diff := cmp.Diff(wantMarks(p), countMarks(text(t, named, Style{Width: width}))); diff != "" {
+	if diff := cmp.Diff(wantMarks(p), countMarks(asText(t, named, terminal.Style{Width: width}))); diff != "" {
 		t.Errorf("marks at width %d (-want +got):\n%s", width, diff)
 	}
 }
@@ -77,8 +83,8 @@ func countMarks(text string) map[string]int {
 	return counts
 }
 
-// wantMarks says which marks a picture has, from the topology's cores. All workers are taken to have different ranks
-// below 62.
+// wantMarks returns how often each mark should be in a picture, from the topology's cores. All
+// workers must have different ranks below 62.
 func wantMarks(p Picture) map[string]int {
 	counts := map[string]int{}
 	for _, core := range coresIn(p.Topology) {
@@ -125,11 +131,12 @@ func wantMark(p Picture, core affinity.CPUSet) string {
 	return mark
 }
 
-// checkSVG reads the document to its end. Every core must be in it once, by its CPUs, with its mark.
+// checkSVG checks that every core is in the document once, with its CPUs and its mark.
 func checkSVG(t *testing.T, p Picture) {
 	t.Helper()
 	doc := svg(t, p)
-	if strings.Contains(doc, "href") || strings.Contains(doc, "url(") || strings.Contains(doc, "<script") {
+	if strings.Contains(doc, "href") || strings.Contains(doc, "url(") ||
+		strings.Contains(doc, "<script") {
 		t.Error("the SVG refers to something or runs it")
 	}
 	page, cores, err := readSVG(doc)
@@ -139,7 +146,8 @@ func checkSVG(t *testing.T, p Picture) {
 	got, want := map[string]string{}, map[string]string{}
 	for i, core := range cores {
 		got[core.cpus()] += core.Text
-		if !core.Rect.inside(page) || slices.ContainsFunc(cores[:i], func(o svgCore) bool { return core.Rect.overlaps(o.Rect) }) {
+		if !core.Rect.inside(page) ||
+			slices.ContainsFunc(cores[:i], func(o svgCore) bool { return core.Rect.overlaps(o.Rect) }) {
 			t.Errorf("core %s is drawn over another one or outside: %+v", core.cpus(), core.Rect)
 		}
 	}
@@ -154,7 +162,7 @@ func checkSVG(t *testing.T, p Picture) {
 	}
 }
 
-// svgCore is a core's element.
+// svgCore is the element of a core.
 type svgCore struct {
 	Class string `xml:"class,attr"`
 	Title string `xml:"title"`
@@ -184,7 +192,7 @@ func (c svgCore) cpus() string {
 	return list
 }
 
-// readSVG reads a document to its end. It returns its size and its cores.
+// readSVG reads a document to its end and returns its size and its cores.
 func readSVG(doc string) (page rect, cores []svgCore, err error) {
 	d := xml.NewDecoder(strings.NewReader(doc))
 	for {
@@ -217,16 +225,21 @@ func readSVG(doc string) (page rect, cores []svgCore, err error) {
 	}
 }
 
+func TestMain(m *testing.M) { os.Exit(affinitytest.Main(m)) }
+
 func TestCaptures(t *testing.T) {
-	machines := captures(t)
-	for _, name := range slices.Sorted(maps.Keys(machines)) {
+	for _, name := range slices.Sorted(maps.Keys(affinitytest.Captures(t))) {
 		t.Run(name, func(t *testing.T) {
-			topo := machines[name]
+			topo, err := affinity.ReadTopology(affinitytest.Root(t, name))
+			if err != nil {
+				t.Fatal(err)
+			}
 			for _, workers := range []int{0, 1, 3, 8, 40} {
 				p := occupy(topo, workers)
 				check(t, p, 40, 80, 132)
 			}
-			bindings, _, err := topo.BindCPUOnly(affinity.ModeExclusive, 5)
+			bindings, _, err := topo.SpreadAll(
+				affinity.Request{Policy: affinity.Policy{Mode: affinity.ModeExclusive}}, 5)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// sights are simulations of dichromatic sight in linear RGB, for severity 1 (Machado, Oliveira and Fernandes, "A
-// Physiologically-based Model for Simulation of Color Vision Deficiency", 2009).
+// sights holds simulations of dichromatic sight in linear RGB, for severity 1 (Machado, Oliveira
+// and Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009).
 var sights = map[string][3][3]float64{
 	"normal": {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}},
 	"protanopia": {
@@ -42,7 +42,7 @@ func linear(color int) triple {
 	return triple{curve(r), curve(g), curve(b)}
 }
 
-// lab gives CIE 1976 L*a*b* under the white of sRGB.
+// lab returns CIE 1976 L*a*b* under the white of sRGB.
 func lab(rgb triple) triple {
 	xyz := times([3][3]float64{
 		{0.4124564, 0.3575761, 0.1804375}, {0.2126729, 0.7151522, 0.0721750}, {0.0193339, 0.1191920, 0.9503041},
@@ -87,7 +87,7 @@ func TestPaletteIsForEveryone(t *testing.T) {
 	}
 }
 
-// TestMarksCanBeRead wants the contrast of WCAG 2, level AA.
+// TestMarksCanBeRead checks for the contrast of WCAG 2, level AA.
 func TestMarksCanBeRead(t *testing.T) {
 	for _, color := range palette {
 		l := linear(color)

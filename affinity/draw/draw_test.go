@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 func TestMachines(t *testing.T) {
@@ -26,7 +27,7 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-// The palette has sixteen colours, and each has a style.
+// TestSVGColors checks that each of the sixteen colours has a style.
 func TestSVGColors(t *testing.T) {
 	doc := svg(t, occupy(server(2, 1, 32, 16, 1), 16))
 	_, cores, err := readSVG(doc)
@@ -51,10 +52,10 @@ func TestSVGStaysSmall(t *testing.T) {
 	}
 }
 
-// With more workers than digits the marks are whole ranks.
+// TestManyWorkers has more workers than there are digits, so that marks are whole ranks.
 func TestManyWorkers(t *testing.T) {
 	p := occupy(server(2, 1, 64, 16, 1), 128)
-	counts := countMarks(text(t, p, Style{}))
+	counts := countMarks(asText(t, p, terminal.Style{}))
 	for rank := range 128 {
 		if n := counts[fmt.Sprint(rank)]; n != 1 {
 			t.Errorf("mark %d is there %d times", rank, n)
@@ -65,8 +66,8 @@ func TestManyWorkers(t *testing.T) {
 
 func checkWidth(t *testing.T, p Picture, width int) {
 	t.Helper()
-	for l := range strings.Lines(text(t, p, Style{Width: width})) {
-		if cells(strings.TrimSuffix(l, "\n")) > width {
+	for l := range strings.Lines(asText(t, p, terminal.Style{Width: width})) {
+		if terminal.Width(strings.TrimSuffix(l, "\n")) > width {
 			t.Errorf("a line is longer than %d: %q", width, l)
 		}
 	}
@@ -95,9 +96,10 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// A piece of a node that crosses packages says that it is one, and the node's devices are drawn once.
+// TestCrossing has a node that crosses packages: its pieces are called that, and its devices are
+// drawn once.
 func TestCrossing(t *testing.T) {
-	got := text(t, odd(t), Style{})
+	got := asText(t, odd(t), terminal.Style{})
 	for pattern, want := range map[string]int{
 		"part of NUMA node 5": 2, "1.0 TiB": 1, `GPU 0 · 0000:01:00.0 → ranks 0-1`: 1, `: \[`: 2, `mlx5_0`: 1,
 	} {
@@ -107,30 +109,14 @@ func TestCrossing(t *testing.T) {
 	}
 }
 
-// A core belongs where its first CPU does.
+// TestCutCore has a package that cuts through a core. The core belongs to the package of its first
+// CPU.
 func TestCutCore(t *testing.T) {
 	topo := server(1, 1, 4, 0, 2)
 	topo.Packages = []affinity.Package{{ID: 0, CPUs: cpus(t, "0-1,4")}, {ID: 1, CPUs: cpus(t, "2-3,5-7")}}
-	got := text(t, Picture{Topology: topo}, Style{})
+	got := asText(t, Picture{Topology: topo}, terminal.Style{})
 	if strings.Contains(got, "part of") || !strings.Contains(got, "Package 0 · CPUs 0-1,4-5 ") {
 		t.Errorf("core 1,5 is not in package 0 alone:\n%s", got)
-	}
-}
-
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"GeForce RTX™ ®µ é": "GeForce RTX™ ®µ é",
-		"a\x1b[31m\n\x00":   `a\x1b[31m\x0a\x00`,
-		"\x9b\u009b":        `\x9b\u009b`,
-		"\u202eabc":         `\u202eabc`,
-		"e\u0301":           `e\u0301`,
-		"\u0430\u0483":      "\u0430" + `\u0483`,
-		"日本🙂":               `\u65e5\u672c\U0001f642`,
-		"\ufffd\xff":        `\ufffd\xff`,
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("clean(%q) = %q, want %q", in, got, want)
-		}
 	}
 }
 
@@ -147,6 +133,9 @@ func TestWrap(t *testing.T) {
 		{"0123456789", 4, 4, "0123|4567|89"},
 		{"first fact · second fact", 16, 16, "first fact|second fact"},
 		{"abc", 0, -1, "a|b|c"},
+		{"日本", 1, 1, "日|本"},
+		{"日本 GPU 日本", 8, 8, "日本 GPU|日本"},
+		{"日本,日本,日本", 8, 8, "日本,|日本,|日本"},
 	} {
 		if got := strings.Join(wrap(test.text, test.first, test.width), "|"); got != test.want {
 			t.Errorf("wrap(%q, %d, %d) = %q, want %q", test.text, test.first, test.width, got, test.want)
@@ -164,7 +153,7 @@ func TestEvenly(t *testing.T) {
 
 func TestNoTopology(t *testing.T) {
 	var out strings.Builder
-	if err := (Picture{}).Text(&out, Style{}); err != errNoTopology {
+	if err := (Picture{}).Text(&out, terminal.Style{}); err != errNoTopology {
 		t.Error(err)
 	}
 	if err := (Picture{}).SVG(&out); err != errNoTopology {
@@ -181,7 +170,7 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 func TestWriterFails(t *testing.T) {
 	big := occupy(server(16, 1, 64, 16, 1), 16)
 	for _, p := range []Picture{laptop(), big} {
-		if err := p.Text(full{}, Style{}); !errors.Is(err, errFull) {
+		if err := p.Text(full{}, terminal.Style{}); !errors.Is(err, errFull) {
 			t.Errorf("Text: %v", err)
 		}
 		if err := p.SVG(full{}); !errors.Is(err, errFull) {
@@ -190,7 +179,7 @@ func TestWriterFails(t *testing.T) {
 	}
 }
 
-// randomMachine has sets that overlap in any way.
+// randomMachine returns a machine whose sets of CPUs overlap in any way.
 func randomMachine(r *rand.Rand) *affinity.Topology {
 	count := 1 + r.IntN(80)
 	some := func() affinity.CPUSet {
@@ -240,6 +229,7 @@ func FuzzPicture(f *testing.F) {
 	f.Add("GPU 0", "", "", uint64(0), uint8(80))
 	f.Add("\x1b]0;\a</text><script>\u202e\xff\ufffe", "a\r\nb\x00", "0: [0 0]", uint64(7), uint8(0))
 	f.Add("日本 a· · ·,,,,", "\n\n", "]]>&#0;", uint64(1<<40), uint8(255))
+	f.Add("\x1b]0;\a</text><script>\u202e\xff\ufffe", "\xfa\x00\x00\xfa[", "0: [F 0]", uint64(82), uint8(0)) // a wide panel
 	f.Fuzz(func(t *testing.T, name, note, label string, seed uint64, width uint8) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		topo := randomMachine(r)
@@ -256,7 +246,7 @@ func FuzzPicture(f *testing.F) {
 func BenchmarkText(b *testing.B) {
 	p := occupy(server(4, 1, 128, 64, 2), 16)
 	for b.Loop() {
-		text(b, p, Style{Color: true})
+		asText(b, p, terminal.Style{Color: true})
 	}
 }
 

@@ -10,11 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 var update = flag.Bool("update", false, "write the files in testdata anew")
 
-func text(t testing.TB, p Picture, s Style) string {
+func asText(t testing.TB, p Picture, s terminal.Style) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := p.Text(&out, s); err != nil {
@@ -32,14 +33,14 @@ func svg(t testing.TB, p Picture) string {
 	return out.String()
 }
 
-// laptop is one package with four cores of two threads.
+// laptop returns a machine of one package with four cores of two threads.
 func laptop() Picture {
 	p := occupy(server(1, 1, 4, 4, 2), 2)
 	p.Note = "--affinity=exclusive"
 	return p
 }
 
-// flat is a machine of which nothing is known but its CPUs.
+// flat returns a machine of which only the CPUs are known.
 func flat() Picture {
 	topo := server(0, 0, 0, 0, 1)
 	topo.Online = affinity.CPUs(0, 1, 2, 3, 4, 5)
@@ -48,7 +49,7 @@ func flat() Picture {
 	return Picture{Topology: topo, Workers: []Worker{{CPUs: affinity.CPUs(0, 1)}, {Rank: 1, CPUs: affinity.CPUs(2, 3)}}}
 }
 
-// everyone is a server with two GPUs at each node and workers that have whole nodes.
+// everyone returns a server with two GPUs at each node and workers that have whole nodes.
 func everyone() Picture {
 	p := occupy(server(2, 1, 32, 16, 2), 4)
 	for i := range p.Workers {
@@ -59,13 +60,13 @@ func everyone() Picture {
 
 func TestGolden(t *testing.T) {
 	for name, got := range map[string]string{
-		"laptop.txt":       text(t, laptop(), Style{}),
-		"laptop-color.txt": text(t, laptop(), Style{Color: true}),
+		"laptop.txt":       asText(t, laptop(), terminal.Style{}),
+		"laptop-color.txt": asText(t, laptop(), terminal.Style{Color: true}),
 		"laptop.svg":       svg(t, laptop()),
-		"server.txt":       text(t, occupy(server(2, 4, 16, 8, 2), 8), Style{}),
-		"shared.txt":       text(t, everyone(), Style{Width: 60}),
-		"flat.txt":         text(t, flat(), Style{Width: 1}),
-		"odd.txt":          text(t, odd(t), Style{}),
+		"server.txt":       asText(t, occupy(server(2, 4, 16, 8, 2), 8), terminal.Style{}),
+		"shared.txt":       asText(t, everyone(), terminal.Style{Width: 60}),
+		"flat.txt":         asText(t, flat(), terminal.Style{Width: 1}),
+		"odd.txt":          asText(t, odd(t), terminal.Style{}),
 		"odd.svg":          svg(t, odd(t)),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,16 +6,18 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 // entry is a line of the legend.
 type entry struct {
 	mark   string
-	worker int // its place in view.workers, -1 when the mark is no worker's
+	worker int // its index in view.workers, or -1 if the mark does not stand for a worker
 	text   string
 }
 
-// legend says what each mark that is in the drawing means, and names every worker whether or not it has a core.
+// legend returns what each mark in the drawing means. It names every worker, even one that has no
+// core.
 func (v *view) legend() []entry {
 	var entries []entry
 	for i, w := range v.workers {
@@ -27,11 +29,13 @@ func (v *view) legend() []entry {
 	entries = v.explain(entries, markUnused, "allowed, unused", func(c cell) bool {
 		return !c.allowed.IsEmpty() && len(c.owners) == 0
 	})
-	entries = v.explain(entries, markNotAllowed, "not allowed", func(c cell) bool { return c.allowed.IsEmpty() })
+	entries = v.explain(entries, markNotAllowed, "not allowed", func(c cell) bool {
+		return c.allowed.IsEmpty()
+	})
 	return v.explain(entries, markPart, "only some threads of these cores are allowed", cell.split)
 }
 
-// explain adds an entry for the cores that fit, if there are any.
+// explain adds an entry for the cores for which fits returns true, if there are any.
 func (v *view) explain(entries []entry, mark, meaning string, fits func(cell) bool) []entry {
 	var cpus affinity.CPUSet
 	for _, c := range v.cells {
@@ -57,7 +61,8 @@ func (v *view) workerFacts(w Worker) []string {
 	if w.CPUs.IsEmpty() {
 		facts = append(facts, "no CPUs")
 	} else {
-		facts = append(facts, plural(v.coresOf(w.CPUs), "core")+": "+cpuList(w.CPUs))
+		cores := plural.Of(v.coresOf(w.CPUs), "%d core: ", "%d cores: ")
+		facts = append(facts, cores+cpuList(w.CPUs))
 	}
 	if without := w.CPUs.Subtract(v.topology.Allowed); !without.IsEmpty() {
 		facts = append(facts, fmt.Sprintf("of these not allowed: %s", without))
@@ -79,21 +84,22 @@ func (v *view) coresOf(set affinity.CPUSet) int {
 	return n
 }
 
-// share is a set of workers with the cores that exactly they share.
+// share is a set of workers and the cores that exactly these workers share.
 type share struct {
 	owners []int
 	ranks  string
 	cpus   affinity.CPUSet
 }
 
-// shares returns the sets of workers that share cores, by their first core.
+// shares returns the sets of workers that share cores, in the order of the first core of each.
 func (v *view) shares() []share {
 	var shares []share
 	for _, c := range v.cells {
 		if len(c.owners) < 2 {
 			continue
 		}
-		i := slices.IndexFunc(shares, func(s share) bool { return slices.Equal(s.owners, c.owners) })
+		same := func(s share) bool { return slices.Equal(s.owners, c.owners) }
+		i := slices.IndexFunc(shares, same)
 		if i < 0 {
 			i = len(shares)
 			shares = append(shares, share{owners: c.owners, ranks: v.ranksOf(c.owners)})

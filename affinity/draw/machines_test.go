@@ -16,7 +16,8 @@ func cpus(t testing.TB, list string) affinity.CPUSet {
 	return set
 }
 
-// spanOf returns the CPUs of count cores from first on, of which each has threads numbered a whole machine apart.
+// spanOf returns the CPUs of count cores, starting with core first. The numbers of a core's threads
+// are the number of all cores apart.
 func spanOf(first, count, cores, threads int) affinity.CPUSet {
 	var all []int
 	for thread := range threads {
@@ -27,7 +28,7 @@ func spanOf(first, count, cores, threads int) affinity.CPUSet {
 	return affinity.CPUs(all...)
 }
 
-// server is a machine of equal parts.
+// server returns a machine of equal parts.
 func server(packages, nodesPerPackage, coresPerNode, coresPerL3, threads int) *affinity.Topology {
 	cores := packages * nodesPerPackage * coresPerNode
 	topo := &affinity.Topology{Online: spanOf(0, cores, cores, threads)}
@@ -49,7 +50,8 @@ func server(packages, nodesPerPackage, coresPerNode, coresPerL3, threads int) *a
 	return topo
 }
 
-// occupy adds GPUs, evenly over the nodes, and a worker for each, with an equal slice of the cores.
+// occupy adds GPUs, spread evenly over the nodes, and for each GPU a worker with an equal slice of
+// the cores.
 func occupy(topo *affinity.Topology, workers int) Picture {
 	p := Picture{Topology: topo}
 	for i := range workers {
@@ -67,8 +69,9 @@ func occupy(topo *affinity.Topology, workers int) Picture {
 	return p
 }
 
-// odd is a machine whose parts fit badly: an L3 and a node that cross packages, cores that are in no package, a node
-// that only has memory, CPUs that are in no core, threads that are not allowed.
+// odd returns a machine whose parts do not fit together: an L3 and a node that cross packages,
+// cores that are in no package, a node that only has memory, CPUs that are in no core, threads that
+// are not allowed.
 func odd(t testing.TB) Picture {
 	topo := &affinity.Topology{
 		Online:  cpus(t, "0-19"),

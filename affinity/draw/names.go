@@ -7,9 +7,11 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// separator stands between the facts of a heading or a legend line.
+// separator stands between the facts of a heading or of a line in the legend.
 const separator = " · "
 
 func packageName(id int) string {
@@ -21,7 +23,7 @@ func packageName(id int) string {
 
 func nodeName(id int) string { return "NUMA node " + strconv.Itoa(id) }
 
-// heading returns the facts about a box, the most important first.
+// heading returns the facts about a box, starting with the most important.
 func (v *view) heading(b *box) []string {
 	facts := slices.Clone(b.names)
 	for _, i := range b.nodes {
@@ -34,8 +36,9 @@ func (v *view) heading(b *box) []string {
 	return facts
 }
 
-// sharers returns the ranks with cores among those, if some of the cores are shared, so that their marks do not tell.
-func (v *view) sharers(cores places) []int {
+// sharers returns the ranks of the workers that have some of these cores, if any core is shared:
+// the mark of a shared core does not say whose it is.
+func (v *view) sharers(cores coreSet) []int {
 	var ranks []int
 	shared := false
 	for i := range cores.All() {
@@ -51,33 +54,20 @@ func (v *view) sharers(cores places) []int {
 	return ranks
 }
 
-// memory returns the size of a node's memory. 0 means none only where other nodes show that sizes are known.
+// memory returns the size of a node's memory as a fact. A size of 0 means that the node has no
+// memory only if the sizes of other nodes are known.
 func (v *view) memory(node affinity.Node) []string {
 	if node.MemoryBytes > 0 {
-		return []string{byteSize(node.MemoryBytes)}
+		return []string{terminal.ShortBytes(node.MemoryBytes)}
 	}
-	known := slices.ContainsFunc(v.topology.Nodes, func(n affinity.Node) bool { return n.MemoryBytes > 0 })
-	if !known {
+	hasMemory := func(n affinity.Node) bool { return n.MemoryBytes > 0 }
+	if !slices.ContainsFunc(v.topology.Nodes, hasMemory) {
 		return nil
 	}
 	return []string{"no memory"}
 }
 
-// byteSize gives a size with two or three digits, "754 GiB", "7.7 GiB".
-func byteSize(n uint64) string {
-	const units = "KMGTPE"
-	size, unit := float64(n)/1024, 0
-	for size >= 1000 && unit < len(units)-1 {
-		size /= 1024
-		unit++
-	}
-	if size < 9.95 {
-		return fmt.Sprintf("%.1f %ciB", size, units[unit])
-	}
-	return fmt.Sprintf("%.0f %ciB", size, units[unit])
-}
-
-// title is the first line of a drawing.
+// title returns the first line of a drawing.
 func (v *view) title() string {
 	t := v.topology
 	all := t.Online.Union(t.Allowed)
@@ -90,7 +80,7 @@ func (v *view) title() string {
 		{len(v.cells), "core"}, {all.Len(), "CPU"},
 	} {
 		if count.n > 0 {
-			facts = append(facts, plural(count.n, count.name))
+			facts = append(facts, plural.Of(count.n, "%d "+count.name, "%d "+count.name+"s"))
 		}
 	}
 	if n := t.Allowed.Len(); n < all.Len() {
@@ -99,15 +89,8 @@ func (v *view) title() string {
 	return strings.Join(facts, ", ")
 }
 
-func plural(n int, name string) string {
-	if n == 1 {
-		return "1 " + name
-	}
-	return fmt.Sprintf("%d %ss", n, name)
-}
-
-// bareHeading returns the facts about a node without CPUs.
-func (v *view) bareHeading(node affinity.Node) []string {
+// memoryNodeHeading returns the facts about a node without CPUs.
+func (v *view) memoryNodeHeading(node affinity.Node) []string {
 	facts := append([]string{nodeName(node.ID)}, v.memory(node)...)
 	if near := v.nearest(node); len(near) > 0 {
 		facts = append(facts, "nearest CPUs: "+idList("node", near))
@@ -115,7 +98,7 @@ func (v *view) bareHeading(node affinity.Node) []string {
 	return facts
 }
 
-// deviceFacts returns the facts about a device besides its ranks.
+// deviceFacts returns the facts about a device, without the ranks that use it.
 func (v *view) deviceFacts(d Device) []string {
 	var facts []string
 	for _, s := range []string{d.Name, d.PCI} {
@@ -136,7 +119,7 @@ func (v *view) deviceFacts(d Device) []string {
 	return facts
 }
 
-// cpuList names a set that is not empty, "CPU 3" or "CPUs 0-3,8".
+// cpuList returns "CPU 3" or "CPUs 0-3,8" for a set that is not empty.
 func cpuList(set affinity.CPUSet) string {
 	if set.Len() == 1 {
 		return "CPU " + set.String()
@@ -146,7 +129,7 @@ func cpuList(set affinity.CPUSet) string {
 
 func rankList(ranks []int) string { return idList("rank", ranks) }
 
-// idList names numbers, runs of them in short: "ranks 0-3, 8".
+// idList returns numbers after a name, with runs abbreviated: "ranks 0-3, 8".
 func idList(name string, ids []int) string {
 	ids = slices.Clone(ids)
 	slices.Sort(ids)

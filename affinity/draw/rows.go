@@ -4,21 +4,24 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// rows draws boxes of cores side by side, as many in a row as fit, and those that do not fit into one row in several.
+// rows draws boxes of cores side by side, as many in a row as fit. A box that does not fit into a
+// row is drawn in several rows.
 func (t *textDrawing) rows(boxes []*box, indent int) {
 	r := rowDrawing{textDrawing: t, indent: indent, cellWidth: t.cellWidth(), gutter: t.gutter()}
-	most := r.most(boxes)
+	limit := r.boxesPerRow(boxes)
 	inRow := 0
 	for _, b := range boxes {
 		width := r.boxWidth(b.cores.Len())
-		if inRow == most || inRow > 0 && r.row.cells()+1+width > t.inner(indent) {
+		if inRow == limit || inRow > 0 && r.row.width()+1+width > t.inner(indent) {
 			r.flush()
 			inRow = 0
 		}
 		if r.gutter+width > t.inner(indent) {
-			r.tall(b)
+			r.longBox(b)
 			inRow = 0
 			continue
 		}
@@ -36,11 +39,12 @@ type rowDrawing struct {
 	row       line
 }
 
-// boxWidth is the width of a box of n cells with its brackets. Between cells there is a space.
+// boxWidth returns the width of a box of n cells with its brackets, and a space between cells.
 func (r *rowDrawing) boxWidth(n int) int { return n*(r.cellWidth+1) + 1 }
 
-// most returns how many boxes to put into a row, so that the rows of boxes of equal size are equally long.
-func (r *rowDrawing) most(boxes []*box) int {
+// boxesPerRow returns how many boxes to put into a row, so that rows of boxes of equal size are
+// equally long.
+func (r *rowDrawing) boxesPerRow(boxes []*box) int {
 	if len(boxes) == 0 {
 		return 0
 	}
@@ -53,8 +57,9 @@ func (r *rowDrawing) most(boxes []*box) int {
 	return evenly(len(boxes), (r.inner(r.indent)-r.gutter+1)/(r.boxWidth(size)+1))
 }
 
-// evenly returns how many of n things to put into each row that has room for some: a divisor of n if that does not waste
-// more than half of the room, else what makes the rows about equal.
+// evenly returns how many of n things to put into each row, of which each has room for some: a
+// divisor of n if that does not waste more than half of the room, else a number that makes the rows
+// about equal.
 func evenly(n, room int) int {
 	room = max(room, 1)
 	if n <= room {
@@ -69,8 +74,8 @@ func evenly(n, room int) int {
 	return (n + rows - 1) / rows
 }
 
-// tall draws a box that is too long for one row.
-func (r *rowDrawing) tall(b *box) {
+// longBox draws a box that is too long for one row.
+func (r *rowDrawing) longBox(b *box) {
 	members := slices.Collect(b.cores.All())
 	room := (r.inner(r.indent) - r.gutter - 1) / (r.cellWidth + 1)
 	size := evenly(len(members), room)
@@ -81,7 +86,7 @@ func (r *rowDrawing) tall(b *box) {
 	}
 }
 
-// box adds cells of a box to the row, with the brackets of a cache where it begins and ends.
+// box adds cells of a box to the row, with the brackets of a cache if it begins or ends there.
 func (r *rowDrawing) box(b *box, members []int, begins, ends bool) {
 	if len(r.row) == 0 {
 		r.row = line{{fmt.Sprintf("%*d: ", r.gutter-2, r.cells[members[0]].cpus.Min()), lookFaint}}
@@ -110,7 +115,7 @@ func (r *rowDrawing) cell(c cell) span {
 	if c.split() {
 		mark += markPart
 	}
-	return span{pad(mark, r.cellWidth), cellLook(c)}
+	return span{terminal.Pad(mark, r.cellWidth), cellLook(c)}
 }
 
 func (r *rowDrawing) flush() {
@@ -120,7 +125,8 @@ func (r *rowDrawing) flush() {
 	r.row = nil
 }
 
-// cellWidth is the width of a core's cell: that of the marks and, if any core is split, one more.
+// cellWidth returns the width of a core's cell: that of the marks and, if any core is split, one
+// more.
 func (v *view) cellWidth() int {
 	width := v.markWidth()
 	if slices.ContainsFunc(v.cells, cell.split) {
@@ -129,7 +135,7 @@ func (v *view) cellWidth() int {
 	return width
 }
 
-// gutter is the width of what stands before a row: the number of a CPU, a colon and a space.
+// gutter returns the width of the number of a CPU, a colon and a space, which stand before a row.
 func (v *view) gutter() int {
 	return len(strconv.Itoa(v.cpusOf(v.root.cores).Max())) + 2
 }

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// Sizes in pixels. A character of a monospaced font is about 0.6 of its size wide; charWidth2 is two of them, rounded up.
+// Sizes in pixels. A character of a monospaced font is about 0.6 times as wide as its size.
+// charWidth2 is the width of two characters, rounded up.
 const (
 	fontSize   = 12
 	charWidth2 = 15
@@ -15,13 +18,14 @@ const (
 	cellHeight = 20
 	cellGap    = 3
 	padding    = 8
-	pageWidth  = 1200 // at most, and textWidth at least
-	textWidth  = 560
-	boxText    = 300 // at least, for what stands in a box
-	mostCells  = 16  // side by side
+	minWidthPx = 560  // of the page
+	maxWidthPx = 1200 // of the page
+	minBoxText = 300  // the least room for text in a box
+	maxCells   = 16   // side by side
 )
 
-// block is a rectangle in the picture with what is in it. Places are relative to the block around.
+// block is a rectangle in the picture with its contents. Positions are relative to the block around
+// it.
 type block struct {
 	class      string // empty: no border
 	x, y, w, h int
@@ -37,13 +41,13 @@ type svgText struct {
 	strong bool
 }
 
-// swatch is a cell with a mark: a core, or a sample in the legend or at a device.
+// swatch is a cell with a mark: a core, or a sample of it in the legend or at a device.
 type swatch struct {
-	x, y, w          int
-	class, mark, tip string
+	x, y, w              int
+	class, mark, tooltip string
 }
 
-// svgLayout finds a place for everything.
+// svgLayout arranges the blocks.
 type svgLayout struct {
 	*view
 	cellWidth int
@@ -52,32 +56,33 @@ type svgLayout struct {
 func layOut(v *view) *block {
 	s := svgLayout{v, max(cellHeight, (v.cellWidth()*charWidth2)/2+6)}
 	page := &block{class: "page"}
-	inner := pageWidth - 2*padding
+	inner := maxWidthPx - 2*padding
 	page.stack(s.lines(v.title(), inner, true))
 	cores, sections := v.root.split()
 	var outer []*block
 	if len(cores) > 0 {
-		outer = append(outer, s.frame("outer", inner, cpuList(v.cpusOf(union(cores))), nil, nil, cores, nil))
+		title := cpuList(v.cpusOf(union(cores)))
+		outer = append(outer, s.frame("outer", inner, title, nil, nil, cores, nil))
 	}
-	most := inner
+	boxWidth := inner
 	if len(sections) > 1 {
-		most = (inner - padding) / 2
+		boxWidth = (inner - padding) / 2
 	}
 	for _, b := range sections {
-		outer = append(outer, s.box(b, most, "outer"))
+		outer = append(outer, s.box(b, boxWidth, "outer"))
 	}
 	page.stack(flow(outer, inner))
-	page.stack(flow(s.others(most), inner))
-	width := max(page.w, textWidth)
+	page.stack(flow(s.panels(boxWidth-2*padding), inner))
+	width := max(page.w, minWidthPx)
 	page.stack(s.legend(width))
-	for paragraph := range strings.SplitSeq(strings.TrimSpace(v.note), "\n") {
+	for _, paragraph := range v.note {
 		page.stack(s.lines(paragraph, width, false))
 	}
 	page.finish()
 	return page
 }
 
-// stack puts a block below what is in b already.
+// stack puts a block below the contents of b.
 func (b *block) stack(child *block) {
 	if child.w == 0 {
 		return
@@ -91,21 +96,21 @@ func (b *block) stack(child *block) {
 	b.blocks = append(b.blocks, child)
 }
 
-// finish adds the room between the border and what was stacked.
+// finish adds the room between the border and the stacked blocks.
 func (b *block) finish() {
 	b.w += 2 * padding
 	b.h += 2 * padding
 }
 
-// flow puts blocks side by side into rows of at most a width. Blocks in a row get the same height, those in one column
-// the same width.
+// flow puts blocks side by side into rows that are at most width wide. Blocks in a row get the same
+// height. If each row has one block, they get the same width.
 func flow(blocks []*block, width int) *block {
 	all := &block{blocks: blocks}
 	x, y, column, rowHeight := 0, 0, true, 0
 	row := 0
 	for i, b := range blocks {
 		if x > 0 && x+b.w > width {
-			level(blocks[row:i], rowHeight)
+			setHeights(blocks[row:i], rowHeight)
 			x, y, rowHeight, row = 0, y+rowHeight+padding, 0, i
 		}
 		column = column && x == 0
@@ -114,7 +119,7 @@ func flow(blocks []*block, width int) *block {
 		all.w, all.h = max(all.w, x+b.w), max(all.h, y+b.h)
 		x += b.w + padding
 	}
-	level(blocks[row:], rowHeight)
+	setHeights(blocks[row:], rowHeight)
 	if column {
 		for _, b := range blocks {
 			b.w = all.w
@@ -123,19 +128,19 @@ func flow(blocks []*block, width int) *block {
 	return all
 }
 
-func level(row []*block, height int) {
+func setHeights(row []*block, height int) {
 	for _, b := range row {
 		b.h = height
 	}
 }
 
-// lines is a text wrapped to a width.
+// lines returns a block with a text that is wrapped to a width.
 func (s *svgLayout) lines(text string, width int, strong bool) *block {
 	b := &block{}
 	chars := max(width*2/charWidth2, 1)
 	for _, part := range wrap(text, chars, chars) {
 		b.texts = append(b.texts, svgText{0, b.h, part, strong})
-		b.w = max(b.w, len([]rune(part))*charWidth2/2)
+		b.w = max(b.w, terminal.Width(part)*charWidth2/2)
 		b.h += lineHeight
 	}
 	return b
@@ -152,8 +157,10 @@ func (s *svgLayout) box(b *box, width int, class string) *block {
 	return s.frame(class, width, title, facts[len(b.names):], devices, cores, sections)
 }
 
-// frame is a block with a border: a title, facts, devices, cores, and the boxes inside.
-func (s *svgLayout) frame(class string, width int, title string, facts []string, devices []Device, cores, sections []*box) *block {
+// frame returns a block with a border around a title, facts, devices, cores, and other boxes.
+func (s *svgLayout) frame(
+	class string, width int, title string, facts []string, devices []Device, cores, sections []*box,
+) *block {
 	inner := width - 2*padding
 	var groups, boxes []*block
 	for _, b := range cores {
@@ -162,8 +169,8 @@ func (s *svgLayout) frame(class string, width int, title string, facts []string,
 	for _, b := range sections {
 		boxes = append(boxes, s.box(b, inner, "inner"))
 	}
-	below := []*block{flow(groups, inner), flow(boxes, inner)}
-	text := min(inner, max(boxText, below[0].w, below[1].w))
+	contents := []*block{flow(groups, inner), flow(boxes, inner)}
+	text := min(inner, max(minBoxText, contents[0].w, contents[1].w))
 
 	f := &block{class: class, round: 4}
 	f.stack(s.lines(title, text, true))
@@ -171,14 +178,14 @@ func (s *svgLayout) frame(class string, width int, title string, facts []string,
 	for _, d := range devices {
 		f.stack(s.device(d, text))
 	}
-	for _, b := range below {
+	for _, b := range contents {
 		f.stack(b)
 	}
 	f.finish()
 	return f
 }
 
-// group is a box of cores, with a border if they share a cache.
+// group returns a block with the cores of a box, with a border if they share a cache.
 func (s *svgLayout) group(b *box, width int) *block {
 	g := &block{}
 	margin := 0
@@ -186,9 +193,9 @@ func (s *svgLayout) group(b *box, width int) *block {
 		g.class, g.round, margin = "l3", 3, cellGap+1
 	}
 	step := s.cellWidth + cellGap
-	columns := evenly(b.cores.Len(), min(mostCells, max(1, (width-2*margin+cellGap)/step)))
-	for i, place := range slices.Collect(b.cores.All()) {
-		core := s.core(s.cells[place])
+	columns := evenly(b.cores.Len(), min(maxCells, max(1, (width-2*margin+cellGap)/step)))
+	for i, number := range slices.Collect(b.cores.All()) {
+		core := s.core(s.cells[number])
 		core.x, core.y = margin+i%columns*step, margin+i/columns*(cellHeight+cellGap)
 		g.swatches = append(g.swatches, core)
 	}
@@ -204,15 +211,16 @@ func (s *svgLayout) core(c cell) swatch {
 		worker = c.owners[0]
 	}
 	mark := s.mark(c)
-	core := swatch{w: s.cellWidth, class: "core " + styleOf(mark, worker), mark: mark, tip: s.tip(c)}
+	class := "core " + styleOf(mark, worker)
+	core := swatch{w: s.cellWidth, class: class, mark: mark, tooltip: s.tooltip(c)}
 	if c.split() {
 		core.mark += markPart
 	}
 	return core
 }
 
-// tip is what is shown where the pointer rests on a core.
-func (v *view) tip(c cell) string {
+// tooltip returns the text that is shown while the pointer rests on a core.
+func (v *view) tooltip(c cell) string {
 	facts := []string{cpuList(c.cpus)}
 	switch {
 	case c.allowed.IsEmpty():
@@ -230,13 +238,15 @@ func (v *view) tip(c cell) string {
 	return strings.Join(facts, separator)
 }
 
-// device is a line in a border: samples of the workers that use it, and its facts.
+// device returns a line with the facts about a device, after the marks of the workers that use it.
 func (s *svgLayout) device(d Device, width int) *block {
 	b := &block{}
 	x := 0
 	for i, w := range s.workers {
 		if slices.Contains(d.Ranks, w.Rank) && x < width/3 {
-			b.swatches = append(b.swatches, swatch{x: x, w: s.cellWidth, class: "key " + styleOf(s.marks[i], i), mark: s.marks[i]})
+			class := "key " + styleOf(s.marks[i], i)
+			sample := swatch{x: x, w: s.cellWidth, class: class, mark: s.marks[i]}
+			b.swatches = append(b.swatches, sample)
 			x += s.cellWidth + cellGap
 		}
 	}
@@ -261,9 +271,9 @@ func (b *block) beside(text *block, x int) {
 	b.blocks = append(b.blocks, text)
 }
 
-// others are the nodes without CPUs and the devices of no known node.
-func (s *svgLayout) others(width int) []*block {
-	var others []*block
+// panels returns a block with the nodes without CPUs and one with the devices of no known node.
+func (s *svgLayout) panels(width int) []*block {
+	var panels []*block
 	panel := func(title string, lines []*block) {
 		f := &block{class: "outer", round: 4}
 		f.stack(s.lines(title, width, true))
@@ -272,25 +282,26 @@ func (s *svgLayout) others(width int) []*block {
 		}
 		f.finish()
 		if len(lines) > 0 {
-			others = append(others, f)
+			panels = append(panels, f)
 		}
 	}
 	var nodes, devices []*block
-	for _, node := range s.bare {
-		nodes = append(nodes, s.lines(strings.Join(s.bareHeading(node), separator), width, false))
+	for _, node := range s.memoryNodes {
+		heading := strings.Join(s.memoryNodeHeading(node), separator)
+		nodes = append(nodes, s.lines(heading, width, false))
 		for _, d := range s.devices[node.ID] {
 			nodes = append(nodes, s.device(d, width))
 		}
 	}
-	for _, d := range s.homeless {
+	for _, d := range s.unplaced {
 		devices = append(devices, s.device(d, width))
 	}
 	panel("NUMA nodes without CPUs", nodes)
 	panel("Devices without a known node", devices)
-	return others
+	return panels
 }
 
-// cacheKey is the worker of the entry that shows a cache's border.
+// cacheKey stands in place of a worker in the legend's entry for a cache's border.
 const cacheKey = -2
 
 func (s *svgLayout) legend(width int) *block {
@@ -304,7 +315,8 @@ func (s *svgLayout) legend(width int) *block {
 		if e.worker == cacheKey {
 			b.blocks = []*block{{class: "l3", w: s.cellWidth, h: cellHeight, round: 3}}
 		} else {
-			b.swatches = []swatch{{w: s.cellWidth, class: "key " + styleOf(e.mark, e.worker), mark: e.mark}}
+			class := "key " + styleOf(e.mark, e.worker)
+			b.swatches = []swatch{{w: s.cellWidth, class: class, mark: e.mark}}
 		}
 		b.beside(s.lines(e.text, width-s.cellWidth-padding, false), s.cellWidth)
 		b.y = all.h
@@ -314,7 +326,7 @@ func (s *svgLayout) legend(width int) *block {
 	return all
 }
 
-// styleOf is the style of a mark.
+// styleOf returns the class of the style of a mark.
 func styleOf(mark string, worker int) string {
 	switch {
 	case worker >= 0:

@@ -4,22 +4,36 @@ import (
 	"bufio"
 	"io"
 	"strings"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// Text writes the picture as text of which no line is longer than the style says. Without colour the only control
-// character in it is the newline. It fails without a topology, and when w does.
-func (p Picture) Text(w io.Writer, s Style) error {
+const (
+	// defaultWidth is the width of a drawing if the style has none.
+	defaultWidth = 80
+	// minWidth is the width of the narrowest drawing. A narrower terminal breaks its lines.
+	minWidth = 40
+)
+
+// Text writes the picture as text. Its lines fit into the style's width, which is 80 cells if it is
+// 0 and 40 if it is less than that. With colours, it takes a terminal of 256 colours; without them,
+// the only control character in the text is the newline. Text fails if the picture has no topology,
+// or if w fails.
+func (p Picture) Text(w io.Writer, style terminal.Style) error {
 	v, err := newView(p)
 	if err != nil {
 		return err
 	}
-	t := textDrawing{view: v, width: s.width()}
+	t := textDrawing{view: v, width: max(style.Width, minWidth)}
+	if style.Width == 0 {
+		t.width = defaultWidth
+	}
 	t.machine()
 	t.legend()
 	t.note()
 	out := bufio.NewWriter(w)
 	for _, l := range t.lines {
-		writeLine(out, l, s.Color)
+		writeLine(out, l, style)
 	}
 	return out.Flush()
 }
@@ -44,15 +58,16 @@ func (t *textDrawing) machine() {
 	for _, b := range sections {
 		t.frame(t.heading(b), func() { t.body(b, 0) })
 	}
-	if len(t.bare) > 0 {
-		t.frame([]string{"NUMA nodes without CPUs"}, t.bareNodes)
+	if len(t.memoryNodes) > 0 {
+		t.frame([]string{"NUMA nodes without CPUs"}, t.memoryNodeLines)
 	}
-	if len(t.homeless) > 0 {
-		t.frame([]string{"Devices without a known node"}, func() { t.deviceLines(t.homeless, 0) })
+	if len(t.unplaced) > 0 {
+		t.frame([]string{"Devices without a known node"}, func() { t.deviceLines(t.unplaced, 0) })
 	}
 }
 
-// split returns the boxes in d that are drawn as rows of cells, which is d itself when it has no boxes, and the others.
+// split returns the boxes in d that are drawn as rows of cells, and the others. If d has no boxes,
+// it is itself drawn as rows of cells.
 func (d *box) split() (cores, sections []*box) {
 	if len(d.children) == 0 && !d.cores.IsEmpty() {
 		return []*box{d}, nil
@@ -67,15 +82,15 @@ func (d *box) split() (cores, sections []*box) {
 	return cores, sections
 }
 
-func union(boxes []*box) places {
-	var all places
+func union(boxes []*box) coreSet {
+	var all coreSet
 	for _, b := range boxes {
 		all = all.Union(b.cores)
 	}
 	return all
 }
 
-// body draws what is in a box. depth is the number of boxes around it.
+// body draws the contents of a box. depth is the number of boxes around it.
 func (t *textDrawing) body(b *box, depth int) {
 	for _, i := range b.nodes {
 		t.deviceLines(t.devices[t.topology.Nodes[i].ID], indentOf(depth))
@@ -83,72 +98,72 @@ func (t *textDrawing) body(b *box, depth int) {
 	cores, sections := b.split()
 	t.rows(cores, indentOf(depth))
 	for _, section := range sections {
-		t.rule("├─"+strings.Repeat("──", min(depth, deepest)), t.heading(section), "┤", indentOf(depth+1))
+		left := "├─" + strings.Repeat("──", min(depth, maxDepth))
+		t.rule(left, t.heading(section), "┤", indentOf(depth+1))
 		t.body(section, depth+1)
 	}
 }
 
-// deepest bounds the indentation, so that no depth can use up a line.
-const deepest = 4
+// maxDepth limits the indentation, so that deeply nested boxes leave room on their lines.
+const maxDepth = 4
 
-func indentOf(depth int) int { return 2 * min(max(depth-1, 0), deepest) }
+func indentOf(depth int) int { return 2 * min(max(depth-1, 0), maxDepth) }
 
-// frame draws a box around what draw adds.
+// frame draws a box around the lines that draw adds.
 func (t *textDrawing) frame(heading []string, draw func()) {
 	t.rule("┌─", heading, "┐", 0)
 	draw()
 	t.add(line{{"└" + strings.Repeat("─", t.width-2) + "┘", lookFaint}})
 }
 
-// rule draws a horizontal line with as many of the facts in it as fit, and the other facts below.
+// rule draws a horizontal line with as many of the facts in it as fit. The other facts go below it.
 func (t *textDrawing) rule(left string, facts []string, right string, indent int) {
-	free := t.width - cells(left) - len("  ") - cells(right) - 1
+	room := t.width - terminal.Width(left) - len("  ") - terminal.Width(right) - 1
 	title, n := "", 0
 	for ; n < len(facts); n++ {
-		next := clean(facts[n])
+		longer := facts[n]
 		if n > 0 {
-			next = title + separator + next
+			longer = title + separator + longer
 		}
-		if cells(next) > free {
+		if terminal.Width(longer) > room {
 			break
 		}
-		title = next
+		title = longer
 	}
 	l := line{{left, lookFaint}}
 	if n > 0 {
 		l = append(l, span{" " + title + " ", lookStrong})
 	}
-	fill := t.width - l.cells() - cells(right)
+	fill := t.width - l.width() - terminal.Width(right)
 	t.add(append(l, span{strings.Repeat("─", fill) + right, lookFaint}))
 	if n < len(facts) {
-		t.paragraph(line{}, strings.Join(facts[n:], separator), indent)
+		t.paragraph(strings.Join(facts[n:], separator), indent)
 	}
 }
 
 // inside adds a line between the borders of a frame.
 func (t *textDrawing) inside(l line, indent int) {
-	pad := t.inner(indent) - l.cells()
+	pad := t.inner(indent) - l.width()
 	framed := append(line{{"│ ", lookFaint}, {strings.Repeat(" ", indent), lookPlain}}, l...)
 	t.add(append(framed, span{strings.Repeat(" ", pad), lookPlain}, span{" │", lookFaint}))
 }
 
-// inner returns the cells for text in a frame.
+// inner returns the number of cells for text in a frame.
 func (t *textDrawing) inner(indent int) int { return t.width - len("| ") - len(" |") - indent }
 
-// paragraph adds a text inside a frame, wrapped, after what stands before it.
-func (t *textDrawing) paragraph(before line, text string, indent int) {
+// paragraph adds a text inside a frame, wrapped.
+func (t *textDrawing) paragraph(text string, indent int) {
 	width := t.inner(indent)
-	for i, part := range wrap(clean(text), width-before.cells(), width-hanging) {
-		if i == 0 {
-			t.inside(append(before, span{part, lookPlain}), indent)
-			continue
+	for i, part := range wrap(text, width, width-hangingIndent) {
+		if i > 0 {
+			part = strings.Repeat(" ", hangingIndent) + part
 		}
-		t.inside(line{{strings.Repeat(" ", hanging) + part, lookPlain}}, indent)
+		t.inside(line{{part, lookPlain}}, indent)
 	}
 }
 
-// hanging is the indentation of a wrapped line.
-const hanging = 4
+// hangingIndent is the indentation of a paragraph's lines after the first.
+const hangingIndent = 4
 
 func (t *textDrawing) deviceLines(devices []Device, indent int) {
 	for _, d := range devices {
@@ -156,23 +171,23 @@ func (t *textDrawing) deviceLines(devices []Device, indent int) {
 		if len(d.Ranks) > 0 {
 			text += " → " + rankList(d.Ranks)
 		}
-		t.paragraph(line{}, text, indent)
+		t.paragraph(text, indent)
 	}
 }
 
-func (t *textDrawing) bareNodes() {
-	for _, node := range t.bare {
-		t.paragraph(line{}, strings.Join(t.bareHeading(node), separator), 0)
-		t.deviceLines(t.devices[node.ID], hanging)
+func (t *textDrawing) memoryNodeLines() {
+	for _, node := range t.memoryNodes {
+		t.paragraph(strings.Join(t.memoryNodeHeading(node), separator), 0)
+		t.deviceLines(t.devices[node.ID], hangingIndent)
 	}
 }
 
 func (t *textDrawing) legend() {
 	width := t.markWidth()
 	for _, e := range t.view.legend() {
-		before := line{{" ", lookPlain}, {pad(e.mark, width), e.look()}, {"  ", lookPlain}}
-		indent := before.cells()
-		for i, part := range wrap(clean(e.text), t.width-indent, t.width-indent) {
+		before := line{{" ", lookPlain}, {terminal.Pad(e.mark, width), e.look()}, {"  ", lookPlain}}
+		indent := before.width()
+		for i, part := range wrap(e.text, t.width-indent, t.width-indent) {
 			if i > 0 {
 				before = line{{strings.Repeat(" ", indent), lookPlain}}
 			}
@@ -189,8 +204,8 @@ func (t *textDrawing) legend() {
 }
 
 func (t *textDrawing) note() {
-	for paragraph := range strings.SplitSeq(strings.TrimSpace(t.view.note), "\n") {
-		for _, part := range wrap(clean(paragraph), t.width, t.width) {
+	for _, paragraph := range t.view.note {
+		for _, part := range wrap(paragraph, t.width, t.width) {
 			t.add(line{{part, lookPlain}})
 		}
 	}
@@ -199,11 +214,7 @@ func (t *textDrawing) note() {
 func (v *view) markWidth() int {
 	width := 1
 	for _, m := range v.marks {
-		width = max(width, cells(m))
+		width = max(width, terminal.Width(m))
 	}
 	return width
-}
-
-func pad(text string, width int) string {
-	return text + strings.Repeat(" ", max(0, width-cells(text)))
 }

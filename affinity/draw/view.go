@@ -3,28 +3,30 @@ package draw
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// view is what both ways of drawing start from.
+// view is a picture prepared for drawing, as text or as SVG. All text in it is sanitized.
 type view struct {
-	topology *affinity.Topology
-	root     *box
-	cells    []cell // one for each core
-	workers  []Worker
-	marks    []string // of the workers
-	devices  map[int][]Device
-	bare     []affinity.Node // those that are in no box
-	homeless []Device        // those whose node is unknown
-	note     string
+	topology    *affinity.Topology
+	root        *box
+	cells       []cell // one for each core
+	workers     []Worker
+	marks       []string         // one for each worker
+	devices     map[int][]Device // by node
+	memoryNodes []affinity.Node  // the nodes that are in no box, as they have no CPUs
+	unplaced    []Device         // the devices whose node is unknown
+	note        []string         // its paragraphs
 }
 
-// cell is a core and who may use it.
+// cell is a core and the workers that may use it.
 type cell struct {
 	cpus    affinity.CPUSet
 	allowed affinity.CPUSet
-	owners  []int // the places of its workers in view.workers, ascending
+	owners  []int // the indexes of its workers in view.workers, ascending
 }
 
 const (
@@ -40,9 +42,16 @@ func newView(p Picture) (*view, error) {
 		return nil, errNoTopology
 	}
 	cores := allCores(t)
-	v := &view{topology: t, root: machineBox(t, cores), workers: p.Workers, marks: marks(p.Workers), note: p.Note}
+	v := &view{topology: t, root: machineBox(t, cores), marks: marks(p.Workers)}
 	for _, set := range cores {
 		v.cells = append(v.cells, newCell(set, t.Allowed, p.Workers))
+	}
+	for _, w := range p.Workers {
+		w.Label = terminal.Sanitize(w.Label)
+		v.workers = append(v.workers, w)
+	}
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(p.Note), "\n") {
+		v.note = append(v.note, terminal.Sanitize(paragraph))
 	}
 	v.placeNodes()
 	v.placeDevices(p.Devices)
@@ -59,8 +68,8 @@ func newCell(cpus, allowed affinity.CPUSet, workers []Worker) cell {
 	return c
 }
 
-// placeNodes leaves each node to the first box that stands for it, and finds those that no box does, as they have no
-// CPUs.
+// placeNodes removes each node from all boxes but the first that stands for it, and finds the nodes
+// that are in no box.
 func (v *view) placeNodes() {
 	placed := map[int]bool{}
 	v.root.each(func(b *box) {
@@ -75,7 +84,7 @@ func (v *view) placeNodes() {
 	})
 	for i, node := range v.topology.Nodes {
 		if !placed[i] {
-			v.bare = append(v.bare, node)
+			v.memoryNodes = append(v.memoryNodes, node)
 		}
 	}
 }
@@ -87,14 +96,15 @@ func (d *box) each(visit func(*box)) {
 	}
 }
 
-// placeDevices puts the devices at their node, or where nothing says where they are.
+// placeDevices puts each device at its node, if that is known.
 func (v *view) placeDevices(devices []Device) {
 	v.devices = map[int][]Device{}
 	for _, d := range devices {
+		d.Name, d.PCI = terminal.Sanitize(d.Name), terminal.Sanitize(d.PCI)
 		if _, ok := v.node(d.Node); ok {
 			v.devices[d.Node] = append(v.devices[d.Node], d)
 		} else {
-			v.homeless = append(v.homeless, d)
+			v.unplaced = append(v.unplaced, d)
 		}
 	}
 }
@@ -107,7 +117,7 @@ func (v *view) node(id int) (affinity.Node, bool) {
 	return v.topology.Nodes[i], true
 }
 
-// mark returns what stands in a core's cell, without markPart.
+// mark returns the mark in a core's cell, without markPart.
 func (v *view) mark(c cell) string {
 	switch {
 	case c.allowed.IsEmpty():
@@ -123,8 +133,8 @@ func (v *view) mark(c cell) string {
 // split reports whether only some of the core's threads are allowed.
 func (c cell) split() bool { return !c.allowed.IsEmpty() && !c.allowed.Equal(c.cpus) }
 
-// cpusOf returns the CPUs of the cores at some places.
-func (v *view) cpusOf(cores places) affinity.CPUSet {
+// cpusOf returns the CPUs of cores.
+func (v *view) cpusOf(cores coreSet) affinity.CPUSet {
 	var set affinity.CPUSet
 	for i := range cores.All() {
 		set = set.Union(v.cells[i].cpus)
@@ -132,18 +142,18 @@ func (v *view) cpusOf(cores places) affinity.CPUSet {
 	return set
 }
 
-// digits are the marks of workers while one character is enough.
+// digits holds the marks of workers, as long as one character is enough.
 const digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// marks returns the marks of the workers, all different: their ranks as one digit each, or as decimal numbers where
-// there are too many of them. Where the ranks do not do for that, their places in the list stand in for them.
+// marks returns a different mark for each worker: its rank as one digit, or as a decimal number if
+// there are too many workers. If ranks are repeated or out of range, indexes are used instead.
 func marks(workers []Worker) []string {
 	short := len(workers) <= len(digits)
-	most := len(digits)
+	limit := len(digits)
 	if !short {
-		most = maxRank
+		limit = maxRank
 	}
-	byRank := distinctRanks(workers, most)
+	byRank := distinctRanks(workers, limit)
 	all := make([]string, len(workers))
 	for i, w := range workers {
 		n := i
@@ -157,13 +167,14 @@ func marks(workers []Worker) []string {
 	return all
 }
 
-// maxRank keeps marks of more than one character narrower than the narrowest line.
+// maxRank is the limit for ranks as marks, so that marks are narrower than the narrowest line.
 const maxRank = 1e6
 
-func distinctRanks(workers []Worker, below int) bool {
+// distinctRanks reports whether all ranks are different and from 0 to limit-1.
+func distinctRanks(workers []Worker, limit int) bool {
 	seen := map[int]bool{}
 	for _, w := range workers {
-		if w.Rank < 0 || w.Rank >= below || seen[w.Rank] {
+		if w.Rank < 0 || w.Rank >= limit || seen[w.Rank] {
 			return false
 		}
 		seen[w.Rank] = true
@@ -171,8 +182,8 @@ func distinctRanks(workers []Worker, below int) bool {
 	return true
 }
 
-// nearest returns the IDs of the nodes with CPUs from which a node without is reached best: its initiators, else those at
-// the smallest distance, which may be all. Nil: unknown.
+// nearest returns the IDs of the nodes with CPUs that reach a node without CPUs best: the node's
+// initiators, else the nodes at the smallest distance. It returns nil if that is unknown.
 func (v *view) nearest(node affinity.Node) []int {
 	if len(node.Initiators) > 0 {
 		return node.Initiators

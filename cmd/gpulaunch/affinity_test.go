@@ -174,10 +174,10 @@ func TestPlanMistakes(t *testing.T) {
 		"no-such-file":                            {"--from=no-such-file"},
 		"two names for one thing":                 {"--affinity=node", "--numa-binding=socket"},
 		`"single" is unknown: use node or socket`: {"--numa-binding=single"},
-		"4000":                                   {"--affinity=map=4000"},
-		"cannot write the picture":               {"--svg=/no/such/folder/plan.svg"},
-		`"far" is no choice of a network device`: {"--nic=far"},
-		"0-5":                                    {"--from=" + limited, "--localities=2", "--strict-affinity"},
+		"4000":                     {"--affinity=map=4000"},
+		"cannot write the picture": {"--svg=/no/such/folder/plan.svg"},
+		`"far" is not a choice of a network device`: {"--nic=far"},
+		"0-5": {"--from=" + limited, "--localities=2", "--strict-affinity"},
 	} {
 		j := launchertest.Start(t, nil, append([]string{"plan"}, args...)...)
 		if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, says) || strings.Count(stderr, "\n") != 1 {

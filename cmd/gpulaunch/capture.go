@@ -13,11 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gpulaunch/gpulaunch/affinity/capture"
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
 func newCapture() *cobra.Command {
-	f := &jobFlags{}
+	f := &cli.GPUFlags{}
 	c := &cobra.Command{
 		Use:   "capture FILE",
 		Short: "Write what planning knows of this machine to an archive",
@@ -34,16 +36,16 @@ GPUs are replaced by made-up ones.`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := environment(c.Flags()); err != nil {
+			if err := cli.FromEnvironment(c.Flags()); err != nil {
 				return err
 			}
-			client, closeClient := newClient(f.library)
+			client, closeClient := run.NewClient(f.Library)
 			defer closeClient()
-			inv := discover(context.Background(), client, f.library, f.gpuTimeout)
+			inv := run.Discover(context.Background(), client, *f)
 			return writeCapture(args[0], inv)
 		},
 	}
-	f.registerGPU(c.Flags())
+	f.RegisterGPU(c.Flags())
 	return c
 }
 
@@ -87,10 +89,4 @@ func anonymous(inv gpu.Inventory) gpu.Inventory {
 	}
 	inv.Devices = devices
 	return inv
-}
-
-// madeUpUUID is that of a GPU, the same that package capture writes into the
-// driver's files, or of an instance of one.
-func madeUpUUID(kind string, index, instance int) string {
-	return fmt.Sprintf("%s-00000000-0000-0000-%04d-%012d", kind, instance, index)
 }

@@ -4,127 +4,80 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// Codes of ECMA-48, 8.3.117 (SGR).
-const (
-	red    = "\x1b[31m"
-	green  = "\x1b[32m"
-	yellow = "\x1b[33m"
-	plain  = "\x1b[0m"
-)
-
-func paint(style report.Style, color, s string) string {
-	if !style.Color {
-		return s
-	}
-	return color + s + plain
-}
-
-// escaped shows what somebody else wrote in a way that no terminal obeys: control characters, line ends and what
-// changes the direction of text as Go writes them.
-func escaped(s string) string {
-	var b strings.Builder
-	for _, r := range s { // bytes that are not UTF-8 come as U+FFFD
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-	}
-	return b.String()
-}
-
-// deviceTable is what is shown of the GPUs.
+// deviceTable prints the GPUs of a machine.
 type deviceTable struct {
 	inv      gpu.Inventory
 	used     map[string]uint64 // bytes, by UUID
 	topology *affinity.Topology
 	wide     bool
-	style    report.Style
+	style    terminal.Style
 }
 
-// leastName is how short a name may become on a narrow terminal.
-const leastName = 8
+// minName is how short a name may become on a narrow terminal, in cells.
+const minName = 8
+
+// deviceColumns holds the columns of the table. The second one holds the names.
+var deviceColumns = []terminal.Column{
+	{Name: "GPU", Right: true}, {Name: "NAME"}, {Name: "UUID"}, {Name: "PCI"}, {Name: "NUMA"},
+	{Name: "MEMORY"}, {Name: "PROCS", Right: true}, {Name: "HEALTH"},
+}
 
 func (t deviceTable) String() string {
-	rows := [][]string{{"GPU", "NAME", "UUID", "PCI", "NUMA", "MEMORY", "PROCS", "HEALTH"}}
-	for _, d := range t.inv.Devices {
-		rows = append(rows, []string{fmt.Sprint(d.Index), t.name(d), orDash(t.shortUUID(d.UUID)), orDash(t.address(d.PCIBusID)),
-			t.node(d), t.memory(d.UUID, d.MemoryTotalBytes), t.processes(d), ""})
-	}
-	widths := t.widths(rows)
 	var b strings.Builder
-	for i, row := range rows {
-		for column, width := range widths {
-			cell := shorten(row[column], width)
-			gap := strings.Repeat(" ", width-cells(cell))
-			if column == 0 || column == 6 { // numbers
-				cell, gap = gap+cell, ""
-			}
-			b.WriteString(cell + gap + "  ")
+	for i, line := range t.lines() {
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		if i > 0 {
+			t.details(&b, t.inv.Devices[i-1])
 		}
-		if i == 0 {
-			b.WriteString("HEALTH\n")
-			continue
-		}
-		d := t.inv.Devices[i-1]
-		color, word := t.health(d)
-		b.WriteString(paint(t.style, color, word) + "\n")
-		t.below(&b, d)
 	}
 	return b.String()
 }
 
-// widths are those of the columns but the last, which takes what is left. On a terminal that is too narrow, names get
-// shorter.
-func (t deviceTable) widths(rows [][]string) []int {
-	widths := make([]int, len(rows[0])-1)
-	total := 0
-	for column := range widths {
-		for _, row := range rows {
-			widths[column] = max(widths[column], cells(row[column]))
-		}
-		total += widths[column] + 2
-	}
-	health := len("HEALTH")
+// lines returns the line with the columns' names and a line for each GPU. On a terminal that is
+// too narrow, names are truncated.
+func (t deviceTable) lines() []string {
+	const names = 1
+	var rows [][]string
+	widest := len(deviceColumns[names].Name)
 	for _, d := range t.inv.Devices {
-		_, word := t.health(d)
-		health = max(health, len(word))
+		row := []string{
+			fmt.Sprint(d.Index), orDash(t.name(d)), orDash(t.shortUUID(d.UUID)),
+			orDash(t.address(d.PCIBusID)), t.node(d), t.memory(d.UUID, d.MemoryTotalBytes),
+			t.processCount(d), t.health(d),
+		}
+		rows = append(rows, row)
+		widest = max(widest, terminal.Width(row[names]))
 	}
-	if over := total + health - t.style.Width; t.style.Width > 0 && over > 0 && !t.wide {
-		widths[1] = max(min(leastName, widths[1]), widths[1]-over)
+	lines := terminal.Table(deviceColumns, rows)
+	over := terminal.Width(lines[0]) - t.style.Width
+	if t.wide || t.style.Width == 0 || over <= 0 {
+		return lines
 	}
-	return widths
+	for _, row := range rows {
+		row[names] = terminal.Truncate(row[names], max(min(minName, widest), widest-over))
+	}
+	return terminal.Table(deviceColumns, rows)
 }
 
-// cells is how many columns text takes, which here is nearly always ASCII.
-func cells(s string) int { return len([]rune(s)) }
-
-func shorten(s string, width int) string {
-	if cells(s) <= width {
-		return s
-	}
-	return string([]rune(s)[:width-1]) + "…"
-}
-
-// name leaves out what all of them begin with.
+// name returns the name without the word that all names begin with.
 func (t deviceTable) name(d gpu.Device) string {
-	name := escaped(d.Name)
+	name := terminal.Sanitize(d.Name)
 	if !t.wide {
 		name = strings.TrimPrefix(name, "NVIDIA ")
 	}
-	return orDash(name)
+	return name
 }
 
-// address leaves out the PCI domain where there is only one, as lspci does.
+// address returns the PCI address, without the domain if there is only one, as lspci prints it.
 func (t deviceTable) address(pci string) string {
+	pci = terminal.Sanitize(pci)
 	if t.wide {
 		return pci
 	}
@@ -136,10 +89,11 @@ func (t deviceTable) address(pci string) string {
 	return strings.TrimPrefix(pci, "0000:")
 }
 
-// shortUUID is the shortest beginning of at least eight digits that no other GPU has; CUDA_VISIBLE_DEVICES takes it.
+// shortUUID returns the shortest beginning of at least eight digits that no other GPU has.
+// CUDA_VISIBLE_DEVICES accepts it in place of the UUID.
 func (t deviceTable) shortUUID(uuid string) string {
 	if t.wide {
-		return escaped(uuid)
+		return terminal.Sanitize(uuid)
 	}
 	for n := len("GPU-01234567"); n < len(uuid); n++ {
 		alike := 0
@@ -149,13 +103,13 @@ func (t deviceTable) shortUUID(uuid string) string {
 			}
 		}
 		if alike == 1 && uuid[n-1] != '-' {
-			return escaped(uuid[:n])
+			return terminal.Sanitize(uuid[:n])
 		}
 	}
-	return escaped(uuid)
+	return terminal.Sanitize(uuid)
 }
 
-// node is the NUMA node by sysfs, else the one that has the CPUs that NVML tells of.
+// node returns the NUMA node according to sysfs, else the node of the CPUs that NVML reports.
 func (t deviceTable) node(d gpu.Device) string {
 	if loc, err := affinity.ReadLocality("", d.PCIBusID); err == nil && loc.NUMANode >= 0 {
 		return fmt.Sprint(loc.NUMANode)
@@ -168,7 +122,7 @@ func (t deviceTable) node(d gpu.Device) string {
 	for _, node := range t.topology.Nodes {
 		if near := node.CPUs.Intersect(cpus); !near.IsEmpty() {
 			if found != "-" {
-				return "-" // it spans nodes: nothing that could be called its own
+				return "-" // the CPUs are on several nodes, so none is the GPU's own
 			}
 			found = fmt.Sprint(node.ID)
 		}
@@ -176,7 +130,7 @@ func (t deviceTable) node(d gpu.Device) string {
 	return found
 }
 
-// memory is "3.0/80.0 GiB", or the total alone.
+// memory returns "3.0/80.0 GiB", or only the total if the used memory is not known.
 func (t deviceTable) memory(uuid string, total uint64) string {
 	used, known := t.used[uuid]
 	switch {
@@ -188,52 +142,60 @@ func (t deviceTable) memory(uuid string, total uint64) string {
 	return gibibytes(total) + " GiB"
 }
 
+// gibibytes returns a size in GiB. All sizes in the table have that unit, so that they can be
+// compared at a glance.
 func gibibytes(n uint64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<30)) }
 
-func (t deviceTable) processes(d gpu.Device) string {
+func (t deviceTable) processCount(d gpu.Device) string {
 	if t.inv.Source != gpu.SourceNVML {
 		return "-"
 	}
 	return fmt.Sprint(len(d.Processes))
 }
 
-// health is a word and its colour.
-func (t deviceTable) health(d gpu.Device) (color, word string) {
+// health returns one word about the GPU in its colour, and how many other findings there are.
+func (t deviceTable) health(d gpu.Device) string {
 	switch {
 	case len(d.Findings) > 1:
-		return red, fmt.Sprintf("%s +%d", d.Findings[0].Code, len(d.Findings)-1)
+		text := fmt.Sprintf("%s +%d", d.Findings[0].Code, len(d.Findings)-1)
+		return t.style.Paint(terminal.Red, terminal.Sanitize(text))
 	case len(d.Findings) == 1:
-		return red, d.Findings[0].Code
+		return t.style.Paint(terminal.Red, terminal.Sanitize(d.Findings[0].Code))
 	case !d.Usable():
-		return red, "unusable"
+		return t.style.Paint(terminal.Red, "unusable")
 	case t.inv.Source != gpu.SourceNVML:
-		return yellow, "unknown"
+		return t.style.Paint(terminal.Yellow, "unknown")
 	}
-	return green, "ok"
+	return t.style.Paint(terminal.Green, "ok")
 }
 
-// below is what a GPU's row has no room for.
-func (t deviceTable) below(b *strings.Builder, d gpu.Device) {
-	const indent = 5
-	line := func(head, text string) {
-		writeWrapped(b, strings.Repeat(" ", indent)+head, indent+len(head), t.style.Width, escaped(text))
+// indent is the indentation of what is printed below a GPU's row.
+const indent = "     "
+
+// details prints what a GPU's row has no room for: its problems, its processes and its MIG
+// instances.
+func (t deviceTable) details(b *strings.Builder, d gpu.Device) {
+	paragraph := func(head, text string) {
+		b.WriteString(terminal.Hang(indent+head, terminal.Sanitize(text), t.style.Width))
 	}
 	if len(d.Findings) == 0 && !d.Usable() {
-		line("! ", d.Problem)
+		paragraph("! ", d.Problem)
 	}
 	for _, finding := range d.Findings {
-		line("! ", finding.Text)
-		line("  do: ", finding.Remedy)
+		paragraph("! ", finding.Text)
+		paragraph("  do: ", finding.Remedy)
 	}
-	t.people(b, d, "", indent)
+	t.processes(b, d, "", indent)
 	for _, m := range d.MIGInstances {
-		fmt.Fprintf(b, "%*sMIG %-8s  %-14s  %s\n", indent, "", orDash(escaped(m.Profile)), t.memory(m.UUID, m.MemoryTotalBytes), escaped(m.UUID))
-		t.people(b, d, m.UUID, indent+2)
+		profile := terminal.Pad(orDash(terminal.Sanitize(m.Profile)), len("1g.10gb "))
+		memory := t.memory(m.UUID, m.MemoryTotalBytes)
+		fmt.Fprintf(b, "%sMIG %s  %-14s  %s\n", indent, profile, memory, terminal.Sanitize(m.UUID))
+		t.processes(b, d, m.UUID, indent+"  ")
 	}
 }
 
-// people are the processes on a GPU or on one of its instances.
-func (t deviceTable) people(b *strings.Builder, d gpu.Device, instance string, indent int) {
+// processes prints the processes on a GPU, or those on one of its MIG instances.
+func (t deviceTable) processes(b *strings.Builder, d gpu.Device, instance, indent string) {
 	for _, p := range d.Processes {
 		if p.MIG != instance {
 			continue
@@ -242,11 +204,12 @@ func (t deviceTable) people(b *strings.Builder, d gpu.Device, instance string, i
 		if p.MemoryKnown {
 			memory = "  " + gibibytes(p.MemoryBytes) + " GiB"
 		}
-		who := fmt.Sprintf("%s  %s", orDash(escaped(p.User)), orDash(escaped(p.Command)))
+		user, command := terminal.Sanitize(p.User), terminal.Sanitize(p.Command)
+		who := orDash(user) + "  " + orDash(command)
 		if !p.Visible {
-			who = strings.TrimSpace(escaped(p.Command) + " (not visible from here)")
+			who = strings.TrimSpace(command + " (not visible from here)")
 		}
-		fmt.Fprintf(b, "%*spid %-7d  %s%s\n", indent, "", p.PID, who, memory)
+		fmt.Fprintf(b, "%spid %-7d  %s%s\n", indent, p.PID, who, memory)
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// listed is what gpulaunch devices prints for a fake machine.
+// listed returns what gpulaunch devices prints for a fake machine.
 func listed(t *testing.T, m nvmltest.Machine, args ...string) string {
 	t.Helper()
 	j := launchertest.Start(t, nil, append([]string{"devices", "--nvml-library=" + nvmltest.Install(t, m)}, args...)...)
@@ -30,7 +30,7 @@ func eightGPUs(t *testing.T) nvmltest.Machine {
 	return nvmltest.EightGPUs(words(node0), words(node1))
 }
 
-// row is the line of a table that begins with a GPU's index.
+// row returns the line of a table that begins with a GPU's index.
 func row(t *testing.T, table string, index int) string {
 	t.Helper()
 	for line := range strings.Lines(table) {
@@ -48,7 +48,8 @@ func TestDevices(t *testing.T) {
 	for i := range 8 {
 		want := fmt.Sprintf("H100 80GB HBM3 GPU-%08x %02x:00.0", 0xa0000000+i, m.Devices[i].Bus)
 		line := strings.Join(strings.Fields(row(t, table, i)), " ")
-		if !strings.Contains(line, want) || !strings.HasSuffix(line, fmt.Sprintf(" %d.0/80.0 GiB 0 ok", 3*(i+1))) {
+		if !strings.Contains(line, want) ||
+			!strings.HasSuffix(line, fmt.Sprintf(" %d.0/80.0 GiB 0 ok", 3*(i+1))) {
 			t.Errorf("GPU %d: %s", i, line)
 		}
 	}
@@ -69,7 +70,8 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-// TestDevicesProcesses has this test itself on GPU 1, with a secret in its arguments, and somebody unseen.
+// TestDevicesProcesses has two processes on GPU 1: this test, and one that cannot be seen from here
+// and has a secret in its arguments.
 func TestDevicesProcesses(t *testing.T) {
 	m := eightGPUs(t).WithDevice(1, func(d *nvmltest.Device) {
 		d.Processes = []nvmltest.Process{
@@ -78,14 +80,17 @@ func TestDevicesProcesses(t *testing.T) {
 		}
 	})
 	table := listed(t, m)
-	if !strings.HasSuffix(row(t, table, 1), "2  ok") || !strings.HasSuffix(row(t, table, 0), "0  ok") {
+	if !strings.HasSuffix(row(t, table, 1), "2  ok") ||
+		!strings.HasSuffix(row(t, table, 0), "0  ok") {
 		t.Errorf("wrong counts:\n%s", table)
 	}
-	// Outside of the first PID namespace, only a process that is seen to have a GPU open is looked at.
-	if !strings.Contains(table, fmt.Sprintf("     pid %-7d  ", os.Getpid())) || !strings.Contains(table, "  1.5 GiB\n") {
+	// Outside of the first PID namespace, a process is only named if it is seen to have a GPU open.
+	if !strings.Contains(table, fmt.Sprintf("     pid %-7d  ", os.Getpid())) ||
+		!strings.Contains(table, "  1.5 GiB\n") {
 		t.Errorf("this process is not named:\n%s", table)
 	}
-	if !strings.Contains(table, "pid 1073741824  ") || !strings.Contains(table, "train (not visible from here)\n") {
+	if !strings.Contains(table, "pid 1073741824  ") ||
+		!strings.Contains(table, "train (not visible from here)\n") {
 		t.Errorf("the unseen process is not named:\n%s", table)
 	}
 	for _, never := range []string{"-test.", "token", "\x1b"} {
@@ -106,7 +111,8 @@ func TestDevicesMIG(t *testing.T) {
 		}
 	}
 	empty := eightGPUs(t).MIG(2).WithDevice(2, func(d *nvmltest.Device) { d.Instances = nil })
-	if table := listed(t, empty); !strings.HasSuffix(row(t, table, 2), "  unusable") || !strings.Contains(table, "     ! MIG is enabled but no instance exists\n") {
+	if table := listed(t, empty); !strings.HasSuffix(row(t, table, 2), "  unusable") ||
+		!strings.Contains(table, "     ! MIG is enabled but no instance exists\n") {
 		t.Errorf("MIG without instances:\n%s", table)
 	}
 }
@@ -117,7 +123,9 @@ func TestDevicesHealth(t *testing.T) {
 		d.Health.RemappedRows = &nvmltest.RemappedRows{Pending: true}
 	})
 	table := listed(t, sick)
-	if !strings.HasSuffix(row(t, table, 3), "  lost") || !strings.HasSuffix(row(t, table, 5), "  ecc-uncorrected +1") || !strings.HasSuffix(row(t, table, 4), "  ok") {
+	if !strings.HasSuffix(row(t, table, 3), "  lost") ||
+		!strings.HasSuffix(row(t, table, 5), "  ecc-uncorrected +1") ||
+		!strings.HasSuffix(row(t, table, 4), "  ok") {
 		t.Errorf("wrong health:\n%s", table)
 	}
 	for _, want := range []string{"     ! 7 uncorrectable memory errors", "       do: end what uses it, then nvidia-smi --gpu-reset -i 0000:c3:00.0", "power-cycle"} {
@@ -127,7 +135,7 @@ func TestDevicesHealth(t *testing.T) {
 	}
 }
 
-// TestDevicesFigures must not be needed for the list.
+// TestDevicesFigures lists a GPU whose memory in use cannot be read.
 func TestDevicesFigures(t *testing.T) {
 	m := eightGPUs(t).With(nvmltest.Behavior{Function: "nvmlDeviceGetUtilizationRates", Device: 0, Action: nvmltest.Hang})
 	table := listed(t, m, "--gpu-timeout=2s")
@@ -136,7 +144,7 @@ func TestDevicesFigures(t *testing.T) {
 	}
 }
 
-// hostile is a machine whose names were made to harm.
+// hostile returns a machine with names that a terminal would obey.
 func hostile() gpu.Inventory {
 	return gpu.Inventory{Source: gpu.SourceNVML, Reason: "a\x1b[2Jb", DriverVersion: "1\n2", Devices: []gpu.Device{{
 		Name: "x\x1b]0;owned\x07\u202e", UUID: "GPU-aaaa\n", PCIBusID: "0001:1b:00.0", Problem: "gone\r",
@@ -166,14 +174,14 @@ func TestDevicesTerminal(t *testing.T) {
 		{Index: 0, Name: "NVIDIA A Card With A Name That Is Longer Than Any Other", UUID: "GPU-aaaaaaaa-1", PCIBusID: "0000:01:00.0"},
 		{Index: 1, Name: "NVIDIA T4", UUID: "GPU-aaaaaaaa-2", PCIBusID: "0000:02:00.0", Findings: []gpu.Finding{{Code: gpu.CodeLost}}},
 	}}
-	text := deviceTable{inv: inv, style: report.Style{Width: 70, Color: true}}.String()
+	text := deviceTable{inv: inv, style: terminal.Style{Width: 70, Color: true}}.String()
 	for _, want := range []string{"GPU-aaaaaaaa-1 ", "GPU-aaaaaaaa-2 ", " \x1b[32mok\x1b[0m\n", " \x1b[31mlost\x1b[0m\n", "…"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
 	}
-	for line := range strings.Lines(strings.NewReplacer(red, "", green, "", plain, "").Replace(text)) {
-		if n := cells(strings.TrimSuffix(line, "\n")); n > 70 {
+	for line := range strings.Lines(text) {
+		if n := terminal.Width(strings.TrimSuffix(line, "\n")); n > 70 {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}

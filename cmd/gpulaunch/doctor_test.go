@@ -13,7 +13,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/doctor"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // diagnosis is what doctor --json prints, and its exit code.
@@ -23,12 +23,12 @@ type diagnosis struct {
 	code   int
 }
 
-// unmoved are variables that this machine may have and that would be told of.
-var unmoved = []string{"GPULAUNCH_METRICS_ADDRESS=off", "PYTHON_EXEC=", "CUDA_DEVICE_ORDER=", "LD_PRELOAD=", "NCCL_DEBUG="}
+// neutral holds variables that this machine may have set and that doctor would report.
+var neutral = []string{"GPULAUNCH_METRICS_ADDRESS=off", "PYTHON_EXEC=", "CUDA_DEVICE_ORDER=", "LD_PRELOAD=", "NCCL_DEBUG="}
 
 func consult(t *testing.T, env []string, argv ...string) diagnosis {
 	t.Helper()
-	j := launchertest.StartCommand(t, nil, append(slices.Clone(unmoved), env...), argv...)
+	j := launchertest.StartCommand(t, nil, append(slices.Clone(neutral), env...), argv...)
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	d := diagnosis{code: code}
@@ -46,7 +46,7 @@ func examined(t *testing.T, m nvmltest.Machine, env ...string) diagnosis {
 	return consult(t, env, launchertest.Binary, "doctor", "--json", "--gpu-timeout=3s", "--nvml-library="+nvmltest.Install(t, m))
 }
 
-// has wants a result of a check.
+// has checks that a check has a result.
 func (d diagnosis) has(t *testing.T, check string, status doctor.Status, found string) {
 	t.Helper()
 	for _, r := range d.Checks {
@@ -57,7 +57,7 @@ func (d diagnosis) has(t *testing.T, check string, status doctor.Status, found s
 	t.Errorf("%s is not %s with %q: %+v", check, status, found, d.Checks)
 }
 
-// failures are the checks that failed.
+// failures returns the names of the checks that failed.
 func (d diagnosis) failures() (names []string) {
 	for _, r := range d.Checks {
 		if r.Status == doctor.Fail {
@@ -112,7 +112,8 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// TestDoctorLimits: the Go runtime raises the soft limit of its own process, which is not what workers get.
+// TestDoctorLimits checks that doctor reports the soft limit that workers get, and not the one that
+// the Go runtime has raised for doctor itself.
 func TestDoctorLimits(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -138,10 +139,10 @@ func TestDoctorMetrics(t *testing.T) {
 	d.has(t, "metrics", doctor.OK, taken)
 }
 
-// TestDoctorText has no terminal: a line for each result and each remedy, and no colours.
+// TestDoctorText has no terminal, so each result and each remedy is on one line, without colours.
 func TestDoctorText(t *testing.T) {
 	library := nvmltest.Install(t, eightGPUs(t).LostGPU(3))
-	j := launchertest.Start(t, unmoved, "doctor", "--nvml-library="+library)
+	j := launchertest.Start(t, neutral, "doctor", "--nvml-library="+library)
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	if code != 1 || stderr != "" {
@@ -149,7 +150,8 @@ func TestDoctorText(t *testing.T) {
 	}
 	lines := strings.Split(stdout, "\n")
 	at := slices.IndexFunc(lines, func(s string) bool { return strings.HasPrefix(s, "  FAIL  health           GPU 3: ") })
-	if at < 0 || !strings.HasPrefix(lines[at+1], strings.Repeat(" ", 22)+"→  look for XID 79") || !strings.Contains(stdout, "\na job would not start well: ") {
+	if at < 0 || !strings.HasPrefix(lines[at+1], strings.Repeat(" ", 22)+"→  look for XID 79") ||
+		!strings.Contains(stdout, "\na job would not start well: ") {
 		t.Errorf("%s", stdout)
 	}
 	if strings.Contains(stdout, "\x1b") {
@@ -164,18 +166,20 @@ func TestDiagnosisIsSafeAndFits(t *testing.T) {
 		{Area: "gpus", Check: "health", Status: doctor.Fail, Found: "bad", Remedy: "good"},
 	}
 	var b strings.Builder
-	if err := printDiagnosis(&b, results, report.Style{Width: 60, Color: true}); err != nil {
+	if err := printDiagnosis(&b, results, terminal.Style{Width: 60, Color: true}); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()
+	const red, yellow, plain = "\x1b[31m", "\x1b[33m", "\x1b[0m" // ECMA-48, 8.3.117 (SGR)
 	for _, want := range []string{"  " + yellow + "warn" + plain + "  busy", "  " + yellow + "?   " + plain + "  mig", "  " + red + "FAIL" + plain + "  health"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
 	}
-	bare := strings.NewReplacer(red, "", green, "", yellow, "", plain, "").Replace(text)
+	bare := strings.NewReplacer(red, "", yellow, "", plain, "").Replace(text)
 	for line := range strings.Lines(bare) {
-		if n := cells(strings.TrimSuffix(line, "\n")); n > 60 && !strings.HasPrefix(line, "a job") {
+		if n := terminal.Width(strings.TrimSuffix(line, "\n")); n > 60 &&
+			!strings.HasPrefix(line, "a job") {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}

@@ -81,12 +81,12 @@ func TestHealthAndBusyModes(t *testing.T) {
 	}{
 		"health warn": {sick(two(t)), "--health=warn", 0, `warning: GPU 0 \(0000:1b:00.0\): ` + ecc + `.*nvidia-smi`, 2},
 		"health skip": {sick(two(t)), "--health=skip", 0, `warning: GPU 0 .* is left out: ` + ecc, 1},
-		"health fail": {sick(two(t)), "--health=fail", 125, `nothing is started: GPU 0 .*` + ecc, 0},
+		"health fail": {sick(two(t)), "--health=fail", 125, `nothing is started, because of --health=fail: GPU 0 .*` + ecc, 0},
 		"health off":  {sick(two(t)), "--health=off", 0, "", 2},
 		"healthy":     {two(t), "--health=fail", 0, "", 2},
 		"busy warn":   {occupied(two(t)), "--busy=warn", 0, `warning: GPU 0 \(0000:1b:00.0\) is ` + busy, 2},
 		"busy skip":   {occupied(two(t)), "--busy=skip", 0, `warning: GPU 0 .* is left out: ` + busy, 1},
-		"busy fail":   {occupied(two(t)), "--busy=fail", 125, `nothing is started: GPU 0 .* is ` + busy, 0},
+		"busy fail":   {occupied(two(t)), "--busy=fail", 125, `nothing is started, because of --busy=fail: GPU 0 .* is ` + busy, 0},
 		"free":        {two(t), "--busy=fail", 0, "", 2},
 		"free, wait":  {two(t), "--busy=wait", 0, "", 2},
 	} {

@@ -1,21 +1,24 @@
-//go:build linux
-
 // Command gpulaunch starts one pinned, supervised worker process per GPU.
 package main
 
 import (
 	"os"
 
-	// run does not come as far as main, but for its second process.
-	_ "github.com/gpulaunch/gpulaunch/cmd/gpulaunch/first"
+	"github.com/spf13/cobra"
+
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 )
 
-func main() { os.Exit(start(os.Args[1:])) }
+func main() {
+	superviseJob()
+	os.Exit(cli.Complain(newRoot().Execute()))
+}
 
-// start sorts out which of the processes this is, see package launcher.
-func start(args []string) int {
-	if len(args) > 1 && args[0] == "supervise" {
-		return supervise(args[1], args[2:])
-	}
-	return execute(args, nil)
+// newRoot makes the command with all its subcommands and help topics.
+func newRoot() *cobra.Command {
+	root := cli.NewRoot()
+	root.AddCommand(newPlan(), newVersion())
+	root.AddCommand(machineCommands()...)
+	root.AddCommand(helpTopics()...)
+	return root
 }

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"github.com/gpulaunch/gpulaunch/metrics"
 )
 
 // scrape asks for the metrics until they hold all of want, as Prometheus would
@@ -88,20 +88,20 @@ func TestMetricsOfARunningJob(t *testing.T) {
 }
 
 func TestMetricsAddressTaken(t *testing.T) {
-	l, err := net.Listen("tcp", metrics.DefaultAddress)
+	l, err := net.Listen("tcp", run.DefaultMetricsAddress)
 	if err != nil {
-		nvmltest.Unavailable(t, "the default address "+metrics.DefaultAddress+" is in use here already")
+		nvmltest.Unavailable(t, "the default address "+run.DefaultMetricsAddress+" is in use here already")
 	}
 	defer l.Close()
 
 	// Without a flag: a warning, and the job runs.
 	cmd := exec.Command(launchertest.Binary, "run", "--nproc-per-node=1", "echo", "ran")
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "ran") || !strings.Contains(string(out), "cannot serve metrics on "+metrics.DefaultAddress) {
+	if err != nil || !strings.Contains(string(out), "ran") || !strings.Contains(string(out), "cannot serve metrics on "+run.DefaultMetricsAddress) {
 		t.Errorf("default address: %v\n%s", err, out)
 	}
 	// Named, it has to be had.
-	j := launchertest.Start(t, nil, "run", "--nproc-per-node=1", "--metrics-address="+metrics.DefaultAddress, "echo", "ran")
+	j := launchertest.Start(t, nil, "run", "--nproc-per-node=1", "--metrics-address="+run.DefaultMetricsAddress, "echo", "ran")
 	code, stderr := j.Exit()
 	if stdout, _ := j.Output(); code != 125 || stdout != "" || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("named address: exit code %d, stdout %q, stderr %q", code, stdout, stderr)

@@ -2,5 +2,8 @@
 
 package main
 
-// gpuSupport says how this build finds GPUs.
-const gpuSupport = "static, without NVML: GPUs from the driver's files"
+// How this build finds GPUs, for people and for doctor.
+const (
+	gpuSupport = "static, without NVML: GPUs from the driver's files"
+	noNVML     = true
+)

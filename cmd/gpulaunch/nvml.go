@@ -2,5 +2,8 @@
 
 package main
 
-// gpuSupport says how this build finds GPUs.
-const gpuSupport = "NVML loaded at run time"
+// How this build finds GPUs, for people and for doctor.
+const (
+	gpuSupport = "NVML loaded at run time"
+	noNVML     = false
+)

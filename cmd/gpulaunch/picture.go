@@ -1,5 +1,3 @@
-//go:build linux
-
 package main
 
 import (
@@ -11,7 +9,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/affinity/draw"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // picture is a plan on its machine.
@@ -27,12 +25,14 @@ func picture(m plan.Machine, p plan.Plan) draw.Picture {
 		if w.NIC != "" {
 			label += ", " + w.NIC
 		}
-		pic.Workers = append(pic.Workers, draw.Worker{Rank: w.Rank, Label: label, CPUs: w.CPUs, Memory: w.MemoryNodes})
+		pic.Workers = append(pic.Workers, draw.Worker{
+			Rank: w.Rank, Label: label, CPUs: w.CPUs, Memory: w.MemoryNodes,
+		})
 	}
 	for _, d := range m.Inventory.Devices {
 		loc, known := m.Localities[d.Index]
 		if !known {
-			loc.NUMANode = -1 // not one that CUDA_VISIBLE_DEVICES admits, or unusable
+			loc.NUMANode = -1 // it is unusable, or CUDA_VISIBLE_DEVICES hides it
 		}
 		if loc.CPUs.IsEmpty() {
 			loc.CPUs = loc.Reported
@@ -43,13 +43,15 @@ func picture(m plan.Machine, p plan.Plan) draw.Picture {
 		})
 	}
 	for _, n := range m.NICs {
-		pic.Devices = append(pic.Devices, draw.Device{Name: n.Name, PCI: n.PCIAddress, Node: n.NUMANode})
+		pic.Devices = append(pic.Devices, draw.Device{
+			Name: n.Name, PCI: n.PCIAddress, Node: n.NUMANode,
+		})
 	}
 	return pic
 }
 
-// nodeOf is the node that a device is drawn at: its own, or the only one whose
-// CPUs are its local ones.
+// nodeOf returns the node at which a device is drawn: its own node, or the node that has
+// exactly its local CPUs. It returns -1 if there is none.
 func nodeOf(t *affinity.Topology, loc affinity.Locality) int {
 	if loc.NUMANode >= 0 {
 		return loc.NUMANode
@@ -62,11 +64,10 @@ func nodeOf(t *affinity.Topology, loc affinity.Locality) int {
 	return -1
 }
 
-// drawText draws for the terminal that the standard output is, if it is one.
+// drawText returns a picture as text for the standard output.
 func drawText(pic draw.Picture) (string, error) {
-	style := report.StyleOf(os.Stdout, os.Getenv)
 	var b strings.Builder
-	err := pic.Text(&b, draw.Style{Width: style.Width, Color: style.Color})
+	err := pic.Text(&b, terminal.StyleOf(os.Stdout, os.Getenv))
 	return b.String(), err
 }
 

@@ -1,23 +1,24 @@
-//go:build linux
-
 package main
 
 import (
-	"context"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // planFlags are those of plan beyond a job's.
 type planFlags struct {
-	jobFlags
+	cli.PlanFlags
 	asJSON           bool
 	svg              string
 	from, localities string
@@ -41,16 +42,16 @@ GPUs would be: at PCI addresses, at NUMA nodes, or at -1, nobody knows where.`,
   gpulaunch plan --from machine.tar.gz --affinity=core-complex
   gpulaunch plan --from sysfs.tar.bz2 --localities=0,0,1,1`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := environment(c.Flags()); err != nil {
+			if err := cli.FromEnvironment(c.Flags()); err != nil {
 				return err
 			}
-			if err := f.complete(args); err != nil {
+			if err := f.Complete(os.Environ()); err != nil {
 				return err
 			}
 			var argv []string
 			if len(args) > 0 {
 				var err error
-				if argv, err = f.command.Resolve(); err != nil {
+				if argv, err = resolve(&f.PlanFlags, args); err != nil {
 					return err
 				}
 			}
@@ -59,7 +60,7 @@ GPUs would be: at PCI addresses, at NUMA nodes, or at -1, nobody knows where.`,
 	}
 	fs := c.Flags()
 	fs.SetInterspersed(false)
-	f.register(fs)
+	f.Register(fs)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON for programs")
 	fs.StringVar(&f.svg, "svg", "", "`file` for a picture of the machine and the plan")
 	fs.StringVar(&f.from, "from", "", "`file` or folder of the machine to plan for, see gpulaunch capture")
@@ -73,7 +74,7 @@ func (f *planFlags) plan(w io.Writer, argv []string) error {
 	if err != nil {
 		return err
 	}
-	p, err := plan.New(m, f.options)
+	p, err := plan.New(m, f.Options)
 	if err != nil {
 		return err
 	}
@@ -101,47 +102,70 @@ func (f *planFlags) plan(w io.Writer, argv []string) error {
 func (f *planFlags) machine() (plan.Machine, error) {
 	switch {
 	case f.from != "":
-		f.options.Environ = nil // the variables of this machine are not the other's
+		f.Options.Environ = nil // the variables of this machine are not the other's
 		return machineFrom(f.from, f.localities)
 	case f.localities != "":
 		return plan.Machine{}, fmt.Errorf("--localities=%s needs --from: on this machine the GPUs are where they are", f.localities)
 	}
-	client, closeClient := newClient(f.library)
-	defer closeClient()
-	return readMachine(context.Background(), client, &f.jobFlags)
+	return liveMachine(&f.PlanFlags)
 }
 
+// printJSON prints v as JSON for programs, in which nothing would be obeyed by a terminal.
 func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(terminal.EscapeJSON(b.Bytes()))
+	return err
 }
 
+// printPlan prints a plan as text.
 func printPlan(w io.Writer, p plan.Plan, argv []string) error {
-	fmt.Fprintf(w, "mode      %s (%s)\n", p.Mode, p.Reason)
-	fmt.Fprintf(w, "affinity  %s\n", p.Affinity)
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-8s  %s\n", name, terminal.Sanitize(fmt.Sprintf(format, args...)))
+	}
+	line("mode", "%s (%s)", p.Mode, p.Reason)
+	line("affinity", "%s", p.Affinity)
 	if p.Memory != affinity.MemoryNone {
-		fmt.Fprintf(w, "memory    %s\n", p.Memory)
+		line("memory", "%s", p.Memory)
 	}
 	port := fmt.Sprint(p.MasterPort)
 	if p.FreePort {
 		port = "a free port"
 	}
-	fmt.Fprintf(w, "master    %s, %s\n", p.MasterAddr, port)
+	line("master", "%s, %s", p.MasterAddr, port)
 	if p.Cgroup.Parent != "" {
-		fmt.Fprintf(w, "cgroup    below %s\n", p.Cgroup.Parent)
+		line("cgroup", "below %s", p.Cgroup.Parent)
 	} else {
-		fmt.Fprintf(w, "cgroup    none: %s\n", p.Cgroup.Reason)
+		line("cgroup", "none: %s", p.Cgroup.Reason)
 	}
 	if len(argv) > 0 {
-		fmt.Fprintf(w, "program   %q\n", argv)
+		line("program", "%q", argv)
 	}
 	for _, text := range p.Warnings {
-		fmt.Fprintf(w, "warning   %s\n", text)
+		line("warning", "%s", text)
 	}
-	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RANK\tLOCAL_RANK\tDEVICE\tPCI\tNUMA\tCPUS\tTHREADS")
+	b.WriteByte('\n')
+	for _, row := range terminal.Table(planColumns, planRows(p)) {
+		b.WriteString(strings.TrimRight(row, " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// planColumns holds the columns of the table of workers.
+var planColumns = []terminal.Column{
+	{Name: "RANK"}, {Name: "LOCAL_RANK"}, {Name: "DEVICE"}, {Name: "PCI"}, {Name: "NUMA"},
+	{Name: "CPUS"}, {Name: "THREADS"},
+}
+
+// planRows returns a row for each worker.
+func planRows(p plan.Plan) [][]string {
+	var rows [][]string
 	for _, worker := range p.Workers {
 		device, pci := "-", "-"
 		if d := worker.Device; d != nil {
@@ -154,8 +178,14 @@ func printPlan(w io.Writer, p plan.Plan, argv []string) error {
 		if threads == "" {
 			threads = "inherited"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", worker.Rank, worker.Env["LOCAL_RANK"], device, pci,
-			worker.Env["GPULAUNCH_NUMA_NODES"], worker.CPUs, threads)
+		row := []string{
+			fmt.Sprint(worker.Rank), worker.Env["LOCAL_RANK"], device, pci,
+			worker.Env["GPULAUNCH_NUMA_NODES"], worker.CPUs.String(), threads,
+		}
+		for i, cell := range row {
+			row[i] = terminal.Sanitize(cell)
+		}
+		rows = append(rows, row)
 	}
-	return t.Flush()
+	return rows
 }

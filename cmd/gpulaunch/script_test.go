@@ -74,7 +74,7 @@ func oneline(ts *testscript.TestScript, neg bool, _ []string) {
 }
 
 func TestHelpTopics(t *testing.T) {
-	root := newRoot(nil)
+	root := newRoot()
 	for _, topic := range topics {
 		c, _, err := root.Find([]string{topic.name})
 		if err != nil || len(c.Long) < 200 {
@@ -99,7 +99,7 @@ func TestREADMEFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, _, err := newRoot(nil).Find([]string{"run"})
+	run, _, err := newRoot().Find([]string{"run"})
 	if err != nil {
 		t.Fatal(err)
 	}

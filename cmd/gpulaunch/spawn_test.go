@@ -87,7 +87,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("the last line of its standard error is %q", last)
 		}
 		for _, w := range r.Workers[1:] {
-			if w.RootCause || w.How != report.ByLauncher || w.Signal != "SIGTERM" || w.ExitCode != 143 {
+			if w.RootCause || w.How != report.ByLauncher || w.Signal != "SIGTERM" || w.Code != 143 {
 				t.Errorf("another is %+v", w)
 			}
 		}
@@ -132,7 +132,7 @@ func TestReportOfOtherEnds(t *testing.T) {
 
 	j = launchertest.Start(t, nil, append([]string{"run", flag, "--max-restarts=1", "--nproc-per-node=2"}, launchertest.Worker("fail", "1", "9")...)...)
 	j.Exit()
-	if r := readReport(t, path); r.Restarts != 1 || len(r.Earlier) != 1 || r.Earlier[0].ExitCode != 9 || r.Earlier[0].PID == r.Workers[0].PID {
+	if r := readReport(t, path); r.Restarts != 1 || len(r.Earlier) != 1 || r.Earlier[0].Code != 9 || r.Earlier[0].PID == r.Workers[0].PID {
 		t.Errorf("restarted: %+v", r)
 	}
 

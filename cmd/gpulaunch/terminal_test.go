@@ -20,8 +20,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// terminal is a pseudo terminal with an interactive shell on it.
-type terminal struct {
+// shellTerminal is a pseudo terminal with an interactive shell on it.
+type shellTerminal struct {
 	t      *testing.T
 	master *os.File
 	shell  *exec.Cmd
@@ -34,7 +34,7 @@ type terminal struct {
 }
 
 // openTerminal starts bash with job control, as a person's terminal does.
-func openTerminal(t *testing.T) *terminal {
+func openTerminal(t *testing.T) *shellTerminal {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -60,7 +60,7 @@ func openTerminal(t *testing.T) *terminal {
 	if err := unix.SetNonblock(int(master.Fd()), true); err != nil {
 		t.Fatal(err)
 	}
-	x := &terminal{t: t, master: os.NewFile(dup(t, master), "terminal"), news: make(chan struct{}, 1), ended: make(chan struct{})}
+	x := &shellTerminal{t: t, master: os.NewFile(dup(t, master), "terminal"), news: make(chan struct{}, 1), ended: make(chan struct{})}
 	master.Close()
 	x.shell = exec.Command(bash, "--norc", "--noprofile", "-i")
 	x.shell.Env = append(os.Environ(), "PS1=$ ", "TERM=dumb", "GPULAUNCH_METRICS_ADDRESS=off")
@@ -92,7 +92,7 @@ func dup(t *testing.T, f *os.File) uintptr {
 	return uintptr(fd)
 }
 
-func (x *terminal) read() {
+func (x *shellTerminal) read() {
 	buf := make([]byte, 4096)
 	for {
 		n, err := x.master.Read(buf)
@@ -110,10 +110,10 @@ func (x *terminal) read() {
 }
 
 // close is what happens when the window is closed.
-func (x *terminal) close() { x.master.Close() }
+func (x *shellTerminal) close() { x.master.Close() }
 
 // write types.
-func (x *terminal) write(keys string) {
+func (x *shellTerminal) write(keys string) {
 	x.t.Helper()
 	if _, err := x.master.WriteString(keys); err != nil {
 		x.t.Fatal(err)
@@ -121,7 +121,7 @@ func (x *terminal) write(keys string) {
 }
 
 // await waits until the terminal shows a match behind what was awaited before.
-func (x *terminal) await(pattern string) string {
+func (x *shellTerminal) await(pattern string) string {
 	x.t.Helper()
 	re := regexp.MustCompile(pattern)
 	deadline := time.After(launchertest.Patience)
@@ -143,7 +143,7 @@ func (x *terminal) await(pattern string) string {
 }
 
 // run types the command line of a job.
-func (x *terminal) run(flags string, worker ...string) {
+func (x *shellTerminal) run(flags string, worker ...string) {
 	x.t.Helper()
 	x.write(launchertest.Binary + " run " + flags + " " + strings.Join(launchertest.Worker(worker...), " ") + "\n")
 }

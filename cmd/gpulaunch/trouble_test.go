@@ -40,7 +40,7 @@ func functions(t *testing.T) (before, during []string) {
 	j.Await(3, "ready")
 	awaitCalls(t, library, "nvmlEventSetWait_v2", 1)
 	before = nvmltest.Calls(t, library)
-	nvmltest.Change(t, library, fewer(m.Happening(nvmltest.XID(0, 92))))
+	nvmltest.Change(t, library, fewer(m.WithEvents(nvmltest.XID(0, 92))))
 	awaitCalls(t, library, "nvmlEventSetCreate", 2)
 	awaitCalls(t, library, "nvmlEventSetWait_v2", countCalls(t, library, "nvmlEventSetWait_v2")+1)
 	during = nvmltest.Calls(t, library)[len(before):]
@@ -144,7 +144,7 @@ func TestTroubleOfOtherKinds(t *testing.T) {
 		"no symbols for figures":    {m.Without("nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV", "nvmlDeviceGetPowerUsage"), m, ""},
 		"lost GPU":                  {m, m.LostGPU(0), "nvmlDeviceGetMemoryInfo_v2"},
 		"all lost":                  {m, m.LostGPU(0).LostGPU(1), "nvmlDeviceGetMemoryInfo_v2"},
-		"a burst of events":         {m, m.Happening(burst), "nvmlEventSetWait_v2"},
+		"a burst of events":         {m, m.WithEvents(burst), "nvmlEventSetWait_v2"},
 		"garbage":                   {m.With(texts...), m.With(texts...), ""},
 		"garbage later":             {m, fewer(m.With(texts...)), "nvmlDeviceGetUUID"},
 		"fewer GPUs":                {m, fewer(m), "nvmlEventSetFree"},

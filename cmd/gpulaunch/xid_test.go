@@ -47,7 +47,7 @@ func TestXIDsOfARunningJob(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "report.json")
 			j, release := holding(t, 2, "--nvml-library="+library, "--report="+file, "--metrics-address="+address)
 			j.Await(2, "ready")
-			m = m.Happening(nvmltest.XID(1, 63), nvmltest.XID(1, 79))
+			m = m.WithEvents(nvmltest.XID(1, 63), nvmltest.XID(1, 79))
 			nvmltest.Change(t, library, m)
 			stderr := j.AwaitStderr("GPU 1 (rank 1): XID 79, the GPU fell off the bus (fatal)\n")
 			if address != "off" {
@@ -93,9 +93,9 @@ func TestOnXID(t *testing.T) {
 			j, release := holding(t, c.used, append(c.flags, "--nvml-library="+library)...)
 			j.Await(c.used, "ready")
 			// The last one says that those before have been told.
-			nvmltest.Change(t, library, m.Happening(c.xid, nvmltest.XID(0, 92)))
-			j.AwaitStderr("GPU 0 (rank 0): XID 92")
-			if !c.stops {
+			nvmltest.Change(t, library, m.WithEvents(c.xid, nvmltest.XID(0, 92)))
+			if !c.stops { // else the job may end before that one is told
+				j.AwaitStderr("GPU 0 (rank 0): XID 92")
 				release()
 			}
 			code, stderr := j.Exit()
@@ -141,7 +141,7 @@ func TestXIDBurst(t *testing.T) {
 	j.Await(2, "ready")
 	e := nvmltest.XID(0, 31)
 	e.Count = 100_000
-	nvmltest.Change(t, library, two(t).Happening(e, nvmltest.XID(1, 92)))
+	nvmltest.Change(t, library, two(t).WithEvents(e, nvmltest.XID(1, 92)))
 	stderr := j.AwaitStderr("GPU 1 (rank 1): XID 92")
 	scrape(t, regexp.MustCompile(`http://\S+`).FindString(stderr), `gpulaunch_gpu_xid_events_total\{class="application",gpu="0",.*xid="31"\} 100000`)
 	release()

@@ -1,4 +1,4 @@
-// Package gputest makes up machines with GPUs for tests.
+// Package gputest makes inventories of GPUs that do not exist, for tests.
 package gputest
 
 import (
@@ -8,10 +8,10 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// UUID is a GPU's UUID whose beginning tells the GPU's index.
+// UUID returns a UUID for the GPU with an index. It begins with "GPU-" and the index.
 func UUID(i int) string { return fmt.Sprintf("GPU-%d%07d-1111-2222-3333-444444444444", i, i) }
 
-// Inventory is n healthy GPUs.
+// Inventory returns n healthy GPUs.
 func Inventory(n int) gpu.Inventory {
 	inv := gpu.Inventory{Source: gpu.SourceNVML, Devices: []gpu.Device{}}
 	for i := range n {
@@ -22,8 +22,7 @@ func Inventory(n int) gpu.Inventory {
 	return inv
 }
 
-// IDs are the names by which CUDA_VISIBLE_DEVICES would call the visible units, with a
-// blank between them.
+// IDs returns the IDs of the visible units, separated by blanks.
 func IDs(v gpu.Visible) string {
 	var list []string
 	for _, u := range v.Units {

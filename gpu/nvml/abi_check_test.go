@@ -22,7 +22,7 @@ import (
 
 var fileSet = token.NewFileSet()
 
-// goNVML is the folder of go-nvml's package nvml, in the version that go.mod names.
+// goNVML returns the folder of go-nvml's package nvml, in the version that go.mod requires.
 func goNVML(t *testing.T) string {
 	t.Helper()
 	for _, args := range [][]string{{"list", "-m", "-json"}, {"mod", "download", "-json"}} {
@@ -35,16 +35,18 @@ func goNVML(t *testing.T) string {
 			return filepath.Join(module.Dir, "pkg", "nvml")
 		}
 	}
-	nvmltest.Unavailable(t, "the source of github.com/NVIDIA/go-nvml is not in the module cache and cannot be fetched")
+	nvmltest.Unavailable(t, "the source of github.com/NVIDIA/go-nvml is not in the module cache "+
+		"and cannot be downloaded")
 	return ""
 }
 
-// checked is a type-checked package and the sizes of one processor.
+// checked is a type-checked package with the sizes of types on one processor.
 type checked struct {
 	*types.Package
 	sizes types.Sizes
 }
 
+// layout returns the layout of a struct, or 0 if there is no struct with this name.
 func (c checked) layout(name string) (size int64, fields []*types.Var, offsets []int64) {
 	object := c.Scope().Lookup(name)
 	if object == nil {
@@ -58,6 +60,7 @@ func (c checked) layout(name string) (size int64, fields []*types.Var, offsets [
 	return c.sizes.Sizeof(s), fields, c.sizes.Offsetsof(fields)
 }
 
+// offset returns the offset of a field, or -1 if there is no such field.
 func (c checked) offset(name, field string) int64 {
 	_, fields, offsets := c.layout(name)
 	for i, f := range fields {
@@ -68,6 +71,7 @@ func (c checked) offset(name, field string) int64 {
 	return -1
 }
 
+// check type-checks the package in a folder for a processor.
 func check(t *testing.T, dir, arch string) checked {
 	t.Helper()
 	context := build.Default
@@ -75,6 +79,7 @@ func check(t *testing.T, dir, arch string) checked {
 	return typeCheck(arch, parse(t, dir, &context))
 }
 
+// checkText type-checks a package that is given as text.
 func checkText(t *testing.T, text string) checked {
 	t.Helper()
 	file, err := parser.ParseFile(fileSet, "text.go", text, 0)
@@ -84,10 +89,12 @@ func checkText(t *testing.T, text string) checked {
 	return typeCheck("amd64", []*ast.File{file})
 }
 
-// typeCheck goes on after errors: imports are not followed, and cgo's names not known.
+// typeCheck ignores errors, because imports are not followed and cgo's names are unknown.
 func typeCheck(arch string, files []*ast.File) checked {
 	sizes := types.SizesFor("gc", arch)
-	config := types.Config{FakeImportC: true, Sizes: sizes, Error: func(error) {}, Importer: noImports{}}
+	config := types.Config{
+		FakeImportC: true, Sizes: sizes, Error: func(error) {}, Importer: noImports{},
+	}
 	p, _ := config.Check("p", fileSet, files, nil)
 	return checked{p, sizes}
 }
@@ -98,6 +105,7 @@ func (noImports) Import(path string) (*types.Package, error) {
 	return nil, fmt.Errorf("not followed: %s", path)
 }
 
+// parse parses the files of a folder that belong to a build, without tests.
 func parse(t *testing.T, dir string, context *build.Context) []*ast.File {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -122,7 +130,7 @@ func parse(t *testing.T, dir string, context *build.Context) []*ast.File {
 	return files
 }
 
-// cFunctions are the C functions that a cgo package refers to.
+// cFunctions returns the C functions that a cgo package calls.
 func cFunctions(t *testing.T, dir string) map[string]bool {
 	t.Helper()
 	context := build.Default
@@ -141,6 +149,8 @@ func cFunctions(t *testing.T, dir string) map[string]bool {
 	return known
 }
 
+// compareConstants returns what differs between our constants and theirs. names maps one to the
+// other.
 func compareConstants(ours, theirs checked, names map[string]string) (problems []string) {
 	for our, their := range names {
 		o, _ := ours.Scope().Lookup(our).(*types.Const)
@@ -149,42 +159,52 @@ func compareConstants(ours, theirs checked, names map[string]string) (problems [
 		case o == nil || h == nil:
 			problems = append(problems, fmt.Sprintf("constant %s or %s is missing", our, their))
 		case o.Val().Kind() != h.Val().Kind() || !constant.Compare(o.Val(), token.EQL, h.Val()):
-			problems = append(problems, fmt.Sprintf("%s is %s, but %s is %s", our, o.Val(), their, h.Val()))
+			problems = append(problems,
+				fmt.Sprintf("%s is %s, but %s is %s", our, o.Val(), their, h.Val()))
 		}
 	}
 	return problems
 }
 
-// compareStructs takes an embedded struct of ours as one field, whose counterpart begins where it does.
+// compareStructs returns what differs between a struct of ours and one of theirs. An embedded
+// struct of ours counts as one field, which has to begin where its counterpart begins.
 func compareStructs(ours, theirs checked, name string, pair structPair) (problems []string) {
 	ourSize, ourFields, ourOffsets := ours.layout(name)
 	theirSize, theirFields, theirOffsets := theirs.layout(pair.theirs)
+	report := func(format string, args ...any) {
+		problems = append(problems, fmt.Sprintf(format, args...))
+	}
 	if ourSize != theirSize || ourSize == 0 {
-		problems = append(problems, fmt.Sprintf("%s has %d bytes, %s %d", name, ourSize, pair.theirs, theirSize))
+		report("%s has %d bytes, %s %d", name, ourSize, pair.theirs, theirSize)
 	}
 	if len(ourFields) != len(pair.fields) {
-		problems = append(problems, fmt.Sprintf("%s has %d fields, %d are compared", name, len(ourFields), len(pair.fields)))
+		report("%s has %d fields, %d are compared", name, len(ourFields), len(pair.fields))
 	}
 	for i, field := range ourFields {
-		j := slices.IndexFunc(theirFields, func(f *types.Var) bool { return f.Name() == pair.fields[field.Name()] })
+		j := slices.IndexFunc(theirFields, func(f *types.Var) bool {
+			return f.Name() == pair.fields[field.Name()]
+		})
 		if j < 0 {
-			problems = append(problems, fmt.Sprintf("%s.%s has no counterpart", name, field.Name()))
+			report("%s.%s has no counterpart", name, field.Name())
 			continue
 		}
 		ourEnd := ourOffsets[i] + ours.sizes.Sizeof(field.Type())
 		theirEnd := theirOffsets[j] + theirs.sizes.Sizeof(theirFields[j].Type())
 		if ourOffsets[i] != theirOffsets[j] || (ourEnd != theirEnd && !field.Embedded()) {
-			problems = append(problems, fmt.Sprintf("%s.%s lies at %d to %d, %s.%s at %d to %d", name, field.Name(),
-				ourOffsets[i], ourEnd, pair.theirs, theirFields[j].Name(), theirOffsets[j], theirEnd))
+			report("%s.%s goes from %d to %d, %s.%s from %d to %d",
+				name, field.Name(), ourOffsets[i], ourEnd,
+				pair.theirs, theirFields[j].Name(), theirOffsets[j], theirEnd)
 		}
 	}
 	return problems
 }
 
-// unlisted finds constants and structs that nothing above compares or exempts.
+// unlisted returns the constants and structs that are in none of the tables.
 func unlisted(ours checked) (problems []string) {
-	goOnly := []string{"Library", "Device", "MemoryInfo", "PCIInfo", "Process", "RemappedRows", "FabricInfo", "Attributes", "Event",
-		"EventSet", "linkMap", "openError"}
+	goOnly := []string{
+		"Library", "Device", "MemoryInfo", "PCIInfo", "Process", "RemappedRows", "FabricInfo",
+		"Attributes", "Event", "EventSet", "linkMap", "openError",
+	}
 	for _, name := range ours.Scope().Names() {
 		switch object := ours.Scope().Lookup(name).(type) {
 		case *types.Const:

@@ -11,16 +11,16 @@ const (
 	// affinityScopeNode is NVML_AFFINITY_SCOPE_NODE.
 	affinityScopeNode = 0
 
-	// 8192 CPUs, the most that Linux can be built for.
+	// cpuWords is enough for 8192 CPUs, the most that Linux can be built for.
 	cpuWords = 8192 / 64
 
-	// maxCPUWords ends the growing when a library is never content.
+	// maxCPUWords is where growing ends if a library always asks for more.
 	maxCPUWords = 64 * cpuWords
 )
 
-// CPUAffinityWithinNUMA is the set of CPUs on the GPU's NUMA node: bit i of word w stands for CPU 64*w+i. Words
-// behind the last CPU are left out. The set is the machine's, not cut down to what this process may use
-// (nvmlDeviceGetCpuAffinityWithinScope, nvmlDeviceGetCpuAffinity).
+// CPUAffinityWithinNUMA returns the CPUs on the GPU's NUMA node: bit i of word w stands for CPU
+// 64*w+i. Words after the last CPU are left out. The set is not restricted to the CPUs that this
+// process may use (nvmlDeviceGetCpuAffinityWithinScope, nvmlDeviceGetCpuAffinity).
 //
 // Errors: [ErrNotSupported], [ErrGPUIsLost] and others.
 func (d Device) CPUAffinityWithinNUMA() ([]uint64, error) {
@@ -35,7 +35,8 @@ func (d Device) CPUAffinityWithinNUMA() ([]uint64, error) {
 func (d Device) cpuAffinity(size int) ([]uint64, error) {
 	words := make([]uint64, size)
 	n := uintptr(size)
-	err := d.lib.call(deviceCPUsInScope, d.handle, n, uintptr(unsafe.Pointer(&words[0])), affinityScopeNode)
+	err := d.lib.call(deviceCPUsInScope, d.handle,
+		n, uintptr(unsafe.Pointer(&words[0])), affinityScopeNode)
 	if tooNew(err) {
 		err = d.lib.call(deviceCPUs, d.handle, n, uintptr(unsafe.Pointer(&words[0])))
 	}

@@ -8,18 +8,14 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// Discovery of eight GPUs, with the floor to compare it with: the same number of calls to one function that does
-// nothing but answer.
+// BenchmarkDiscovery measures a discovery of eight GPUs. To compare it with, "floor" makes the
+// same number of calls to one function that does nothing but answer.
 func BenchmarkDiscovery(b *testing.B) {
-	m := nvmltest.EightGPUs(node0, node1)
-	lib := start(b, m)
+	lib := start(b, eightGPUs())
 	b.Run("open", func(b *testing.B) {
-		path := nvmltest.Install(b, m)
+		path := nvmltest.Install(b, eightGPUs())
 		for b.Loop() {
-			lib := open1(b, path)
-			if err := lib.Init(); err != nil {
-				b.Fatal(err)
-			}
+			startLibrary(b, path)
 		}
 	})
 	const callsPerGPU = 13
@@ -28,7 +24,7 @@ func BenchmarkDiscovery(b *testing.B) {
 		for b.Loop() {
 			discover(b, lib)
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*8*callsPerGPU), "ns/call")
+		reportPerCall(b, 8*callsPerGPU)
 	})
 	b.Run("floor", func(b *testing.B) {
 		b.ReportAllocs()
@@ -39,11 +35,16 @@ func BenchmarkDiscovery(b *testing.B) {
 				}
 			}
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*8*callsPerGPU), "ns/call")
+		reportPerCall(b, 8*callsPerGPU)
 	})
 }
 
-// discover makes 13 calls per GPU.
+// reportPerCall reports the time for each of the calls that an iteration makes.
+func reportPerCall(b *testing.B, calls int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*calls), "ns/call")
+}
+
+// discover makes 13 calls for each GPU.
 func discover(b *testing.B, lib *Library) {
 	for i := range 8 {
 		d := device(b, lib, i)

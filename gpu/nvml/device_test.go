@@ -10,57 +10,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// facts is everything that one device told, or the error text in place of what it did not.
-type facts map[string]any
-
-func factsOf(d Device) facts {
-	f := facts{}
-	put := func(name string, value any, err error) {
-		if err != nil {
-			value = err.Error()
-		}
-		f[name] = value
-	}
-	name, err := d.Name()
-	put("name", name, err)
-	uuid, err := d.UUID()
-	put("uuid", uuid, err)
-	pci, err := d.PCI()
-	put("pci", pci, err)
-	minor, err := d.MinorNumber()
-	put("minor", minor, err)
-	index, err := d.Index()
-	put("index", index, err)
-	memory, err := d.Memory()
-	put("memory", memory, err)
-	gpu, mem, err := d.Utilization()
-	put("utilization", [2]uint32{gpu, mem}, err)
-	temperature, err := d.Temperature()
-	put("temperature", temperature, err)
-	usage, err := d.PowerUsage()
-	put("power usage", usage, err)
-	limit, err := d.PowerLimit()
-	put("power limit", limit, err)
-	for _, domain := range []ClockType{ClockGraphics, ClockSM, ClockMemory} {
-		clock, err := d.Clock(domain)
-		put(fmt.Sprintf("clock %d", domain), clock, err)
-	}
-	mode, err := d.ComputeMode()
-	put("compute mode", mode.String(), err)
-	mig, pending, err := d.MIGMode()
-	put("mig", [2]bool{mig, pending}, err)
-	cpus, err := d.CPUAffinityWithinNUMA()
-	put("cpus", cpus, err)
-	processes, err := d.ComputeProcesses()
-	put("processes", processes, err)
-	return f
-}
-
-// expected is what a device of a current driver must tell.
-func expected(i int, d nvmltest.Device) facts {
+// expectedFacts returns what a device of a current driver has to answer.
+func expectedFacts(d nvmltest.Device) facts {
 	f := facts{
 		"name": d.Name,
 		"uuid": d.UUID,
@@ -69,123 +24,112 @@ func expected(i int, d nvmltest.Device) facts {
 			Domain: d.Domain, Bus: d.Bus, Device: d.Slot, VendorDevice: d.PCIDevice,
 		},
 		"minor":        d.Minor,
-		"index":        i,
 		"memory":       MemoryInfo(d.Memory),
 		"utilization":  [2]uint32{d.GPUUtilization, d.MemoryUtilization},
 		"temperature":  d.Temperature,
 		"power usage":  d.PowerUsage,
 		"power limit":  d.PowerLimit,
-		"compute mode": ComputeMode(d.ComputeMode).String(),
+		"compute mode": ComputeMode(d.ComputeMode),
 		"mig":          [2]bool{d.MIG, d.MIGPending},
 		"cpus":         d.CPUs,
 		"processes":    []Process(nil),
 	}
-	for domain, clock := range d.Clocks {
-		f[fmt.Sprintf("clock %d", domain)] = clock
+	for domain, name := range clockNames {
+		f[name] = d.Clocks[domain]
 	}
 	return f
 }
 
 func TestEightGPUs(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1)
+	m := eightGPUs()
 	m.Devices[2].Domain = 0x10000
 	m.Devices[3].Temperature = -5
 	m.Devices[3].ComputeMode = 3
 	m.Devices[5].CPUs = []uint64{0, 1 << 63, 5}
 	lib := start(t, m)
 
-	driver, err := lib.DriverVersion()
-	if driver != m.DriverVersion || err != nil {
-		t.Errorf("DriverVersion = %q, %v", driver, err)
+	got := facts{}
+	add(got, "driver", lib.DriverVersion)
+	add(got, "NVML", lib.NVMLVersion)
+	add(got, "CUDA", lib.CUDADriverVersion)
+	add(got, "count", lib.DeviceCount)
+	want := facts{
+		"driver": m.DriverVersion, "NVML": m.NVMLVersion, "CUDA": m.CUDAVersion, "count": 8,
 	}
-	version, err := lib.NVMLVersion()
-	if version != m.NVMLVersion || err != nil {
-		t.Errorf("NVMLVersion = %q, %v", version, err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("library (-want +got):\n%s", diff)
 	}
-	cuda, err := lib.CUDADriverVersion()
-	if cuda != m.CUDAVersion || err != nil {
-		t.Errorf("CUDADriverVersion = %d, %v", cuda, err)
-	}
-	n, err := lib.DeviceCount()
-	if n != 8 || err != nil {
-		t.Fatalf("DeviceCount = %d, %v", n, err)
-	}
-	for i, want := range m.Devices {
-		if diff := cmp.Diff(expected(i, want), factsOf(device(t, lib, i))); diff != "" {
+	for i, d := range m.Devices {
+		if diff := cmp.Diff(expectedFacts(d), deviceFacts(device(t, lib, i))); diff != "" {
 			t.Errorf("device %d (-want +got):\n%s", i, diff)
 		}
 	}
 }
 
-func TestDeviceByUUID(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1)
-	lib := start(t, m)
-	d, err := lib.DeviceByUUID(m.Devices[6].UUID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if i, err := d.Index(); i != 6 || err != nil {
-		t.Errorf("Index = %d, %v; want 6", i, err)
-	}
-	if _, err := lib.DeviceByUUID("GPU-nobody"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("unknown UUID: %v", err)
+func TestComputeModeNames(t *testing.T) {
+	for mode, want := range map[ComputeMode]string{
+		0: "default", 1: "exclusive-thread", 2: "prohibited", 3: "exclusive-process",
+		4: "unknown (4)",
+	} {
+		if got := mode.String(); got != want {
+			t.Errorf("mode %d is called %q, want %q", uint32(mode), got, want)
+		}
 	}
 }
 
 func TestIndexOutOfRange(t *testing.T) {
-	lib := start(t, nvmltest.EightGPUs(node0, node1))
+	lib := start(t, eightGPUs())
 	for _, i := range []int{8, -1} {
 		if _, err := lib.Device(i); !errors.Is(err, ErrInvalidArgument) {
-			t.Errorf("Device(%d): %v", i, err)
+			t.Errorf("Device(%d) gives %v, want ErrInvalidArgument", i, err)
 		}
 	}
 }
 
 func TestLostGPU(t *testing.T) {
-	lib := start(t, nvmltest.EightGPUs(node0, node1).LostGPU(3))
+	lib := start(t, eightGPUs().LostGPU(3))
 	if n, err := lib.DeviceCount(); n != 8 || err != nil {
-		t.Errorf("DeviceCount = %d, %v", n, err)
+		t.Errorf("DeviceCount() = %d, %v; want 8", n, err)
 	}
 	if _, err := lib.Device(3); !errors.Is(err, ErrGPUIsLost) {
-		t.Errorf("Device(3): %v", err)
+		t.Errorf("Device(3) gives %v, want ErrGPUIsLost", err)
 	}
 	if name, err := device(t, lib, 4).Name(); name == "" || err != nil {
-		t.Errorf("healthy GPU: name %q, %v", name, err)
+		t.Errorf("the name of a healthy GPU is %q, %v", name, err)
 	}
 }
 
 func TestGPULostLater(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1)
+	m := eightGPUs()
 	path := nvmltest.Install(t, m)
-	lib := open1(t, path)
-	if err := lib.Init(); err != nil {
-		t.Fatal(err)
-	}
-	d := device(t, lib, 3)
+	d := device(t, startLibrary(t, path), 3)
 	nvmltest.Change(t, path, m.LostGPU(3))
-	for name, value := range factsOf(d) {
-		if value != ErrGPUIsLost.Error() {
-			t.Errorf("%s = %v", name, value)
+	for name, value := range deviceFacts(d) {
+		if value != ErrGPUIsLost {
+			t.Errorf("%s is %v, want ErrGPUIsLost", name, value)
 		}
 	}
 }
 
 func TestOldDrivers(t *testing.T) {
-	eight := nvmltest.EightGPUs(node0, node1)
-	for name, m := range map[string]nvmltest.Machine{"old": eight.OldDriver(), "ancient": eight.AncientDriver()} {
+	for name, m := range map[string]nvmltest.Machine{
+		"old": eightGPUs().OldDriver(), "ancient": eightGPUs().AncientDriver(),
+	} {
 		t.Run(name, func(t *testing.T) {
 			lib := start(t, m)
 			if n, err := lib.DeviceCount(); n != 8 || err != nil {
-				t.Errorf("DeviceCount = %d, %v", n, err)
+				t.Errorf("DeviceCount() = %d, %v; want 8", n, err)
 			}
 			if v, err := lib.CUDADriverVersion(); v != 9000 || err != nil {
-				t.Errorf("CUDADriverVersion = %d, %v", v, err)
+				t.Errorf("CUDADriverVersion() = %d, %v; want 9000", v, err)
 			}
 			for i, d := range m.Devices {
-				want := expected(i, d)
-				want["memory"] = MemoryInfo{Total: d.Memory.Total, Free: d.Memory.Free, Used: d.Memory.Used + d.Memory.Reserved}
-				want["mig"] = missingFunctionError("nvmlDeviceGetMigMode").Error()
-				if diff := cmp.Diff(want, factsOf(device(t, lib, i))); diff != "" {
+				want := expectedFacts(d)
+				memory := MemoryInfo(d.Memory)
+				memory.Used, memory.Reserved = memory.Used+memory.Reserved, 0
+				want["memory"] = memory
+				want["mig"] = missingFunctionError("nvmlDeviceGetMigMode")
+				if diff := cmp.Diff(want, deviceFacts(device(t, lib, i))); diff != "" {
 					t.Errorf("device %d (-want +got):\n%s", i, diff)
 				}
 			}
@@ -193,116 +137,124 @@ func TestOldDrivers(t *testing.T) {
 	}
 }
 
-// Each function may be missing alone, and whatever is missing is told by name.
+// TestEachMissingSymbol checks that each function may be missing by itself, and that the error
+// names it.
 func TestEachMissingSymbol(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds a library per function")
+		t.Skip("this builds a library for each function")
 	}
 	for s, name := range symbolNames {
 		t.Run(name, func(t *testing.T) {
-			lib := open1(t, nvmltest.Install(t, nvmltest.EightGPUs(node0, node1).Without(name)))
+			lib := openLibrary(t, nvmltest.Install(t, eightGPUs().Without(name)))
 			err := lib.call(symbol(s), 0)
-			if !errors.Is(err, ErrFunctionNotFound) || !strings.Contains(err.Error(), name) {
-				t.Errorf("calling it: %v", err)
+			if !errors.Is(err, ErrFunctionNotFound) {
+				t.Fatalf("calling it gives %v, want ErrFunctionNotFound", err)
+			}
+			if !strings.Contains(err.Error(), name) {
+				t.Errorf("the error %q does not name the function", err)
 			}
 		})
 	}
 }
 
 func TestNewestVersionIsCalled(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1)
+	m := eightGPUs()
 	m.LogCalls = true
 	path := nvmltest.Install(t, m)
-	lib := open1(t, path)
-	if err := lib.Init(); err != nil {
-		t.Fatal(err)
-	}
-	d := device(t, lib, 1)
-	factsOf(d)
+	deviceFacts(device(t, startLibrary(t, path), 1))
 	calls := nvmltest.Calls(t, path)
 	for _, call := range []string{
-		"nvmlInitWithFlags", "nvmlDeviceGetHandleByIndex_v2 1", "nvmlDeviceGetPciInfo_v3 1", "nvmlDeviceGetMemoryInfo_v2 1",
-		"nvmlDeviceGetTemperatureV 1", "nvmlDeviceGetComputeRunningProcesses_v3 1", "nvmlDeviceGetCpuAffinityWithinScope 1",
+		"nvmlInitWithFlags", "nvmlDeviceGetHandleByIndex_v2 1", "nvmlDeviceGetPciInfo_v3 1",
+		"nvmlDeviceGetMemoryInfo_v2 1", "nvmlDeviceGetTemperatureV 1",
+		"nvmlDeviceGetComputeRunningProcesses_v3 1", "nvmlDeviceGetCpuAffinityWithinScope 1",
 	} {
 		if !slices.Contains(calls, call) {
 			t.Errorf("%s was not called", call)
 		}
 	}
-	for _, call := range []string{"nvmlInit", "nvmlInit_v2", "nvmlDeviceGetMemoryInfo 1", "nvmlDeviceGetTemperature 1"} {
+	for _, call := range []string{
+		"nvmlInit", "nvmlInit_v2", "nvmlDeviceGetMemoryInfo 1", "nvmlDeviceGetTemperature 1",
+	} {
 		if slices.Contains(calls, call) {
 			t.Errorf("%s was called", call)
 		}
 	}
 }
 
-// A newer library may refuse the version of a struct that it once knew.
+// TestStructVersionRefused has a library that no longer knows the version of a struct.
 func TestStructVersionRefused(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1).With(
-		nvmltest.Behavior{Function: "nvmlDeviceGetMemoryInfo_v2", Device: nvmltest.AllDevices, Action: nvmltest.Fail(25)},
-		nvmltest.Behavior{Function: "nvmlDeviceGetTemperatureV", Device: nvmltest.AllDevices, Action: nvmltest.Fail(25)},
+	m := eightGPUs().With(
+		nvmltest.Fail(25).In("nvmlDeviceGetMemoryInfo_v2"),
+		nvmltest.Fail(25).In("nvmlDeviceGetTemperatureV"),
 	)
 	d := device(t, start(t, m), 0)
-	if memory, err := d.Memory(); memory.Total != m.Devices[0].Memory.Total || err != nil {
-		t.Errorf("Memory = %+v, %v", memory, err)
+	memory, err := d.Memory()
+	if want := m.Devices[0].Memory.Total; memory.Total != want || err != nil {
+		t.Errorf("Memory() = %+v, %v; want %d in total", memory, err, want)
 	}
 	if celsius, err := d.Temperature(); celsius != 30 || err != nil {
-		t.Errorf("Temperature = %d, %v", celsius, err)
+		t.Errorf("Temperature() = %d, %v; want 30", celsius, err)
 	}
 }
 
 func TestTextWithoutNUL(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1).With(
-		nvmltest.Behavior{Function: "nvmlDeviceGet*", Device: 0, Action: nvmltest.Garbage},
-		nvmltest.Behavior{Function: "nvmlSystem*", Device: nvmltest.AllDevices, Action: nvmltest.Garbage},
+	m := eightGPUs().With(
+		nvmltest.Garbage.InDevice("nvmlDeviceGet*", 0), nvmltest.Garbage.In("nvmlSystem*"),
 	)
 	lib := start(t, m)
 	d := device(t, lib, 0)
-	for name, get := range map[string]func() (string, error){
-		"Name": d.Name, "UUID": d.UUID, "DriverVersion": lib.DriverVersion, "NVMLVersion": lib.NVMLVersion,
+	for name, test := range map[string]struct {
+		get  func() (string, error)
+		size int
+	}{
+		"Name": {d.Name, deviceTextSize}, "UUID": {d.UUID, deviceTextSize},
+		"DriverVersion": {lib.DriverVersion, versionSize},
+		"NVMLVersion":   {lib.NVMLVersion, versionSize},
 	} {
-		s, err := get()
+		s, err := test.get()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		size := deviceTextSize
-		if strings.HasSuffix(name, "Version") {
-			size = versionSize
+		if len(s) != test.size {
+			t.Errorf("%s has %d bytes, want %d", name, len(s), test.size)
 		}
-		if want := strings.Repeat("?", 31) + " !\"#"; len(s) != size || !strings.HasPrefix(s, want) {
-			t.Errorf("%s = %q (%d bytes)", name, s, len(s))
+		if want := strings.Repeat("?", 31) + " !\"#"; !strings.HasPrefix(s, want) {
+			t.Errorf("%s is %q, want it to begin with %q", name, s, want)
 		}
 	}
 }
 
 func TestTextIsCleaned(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1)
+	m := eightGPUs()
 	m.Devices[0].Name = "bad\n\x1b[31m\xff 100%"
-	if name, err := device(t, start(t, m), 0).Name(); name != "bad??[31m? 100%" || err != nil {
-		t.Errorf("Name = %q, %v", name, err)
+	name, err := device(t, start(t, m), 0).Name()
+	if want := "bad??[31m? 100%"; name != want || err != nil {
+		t.Errorf("Name() = %q, %v; want %q", name, err, want)
 	}
 }
 
 func TestAffinity(t *testing.T) {
-	affinity := func(code int) nvmltest.Behavior {
-		return nvmltest.Behavior{Function: "nvmlDeviceGetCpuAffinity*", Device: 0, Action: nvmltest.Fail(code)}
-	}
+	refused := nvmltest.EightGPUs(node0, nil).
+		With(nvmltest.Fail(7).InDevice("nvmlDeviceGetCpuAffinity*", 0))
 	wide := make([]uint64, 2*cpuWords-1)
 	wide[len(wide)-1] = 1
-	tests := map[string]struct {
+	for name, test := range map[string]struct {
 		machine nvmltest.Machine
 		want    []uint64
 		err     error
 	}{
-		"not supported":     {machine: nvmltest.EightGPUs(nil, nil), err: ErrNotSupported},
-		"more than usual":   {machine: nvmltest.EightGPUs(wide, nil), want: wide},
-		"never enough room": {machine: nvmltest.EightGPUs(node0, nil).With(affinity(7)), err: ErrInsufficientSize},
-		"empty":             {machine: nvmltest.EightGPUs([]uint64{0, 0}, nil), want: []uint64{}},
-	}
-	for name, test := range tests {
+		"not supported":   {machine: nvmltest.EightGPUs(nil, nil), err: ErrNotSupported},
+		"more than usual": {machine: nvmltest.EightGPUs(wide, nil), want: wide},
+		"never enough":    {machine: refused, err: ErrInsufficientSize},
+		"empty":           {machine: nvmltest.EightGPUs([]uint64{0, 0}, nil), want: []uint64{}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := device(t, start(t, test.machine), 0).CPUAffinityWithinNUMA()
-			if !errors.Is(err, test.err) || !slices.Equal(got, test.want) {
-				t.Errorf("got %x, %v; want %x, %v", got, err, test.want, test.err)
+			if !errors.Is(err, test.err) {
+				t.Errorf("the error is %v, want %v", err, test.err)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("the CPUs are %x, want %x", got, test.want)
 			}
 		})
 	}

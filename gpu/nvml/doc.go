@@ -1,16 +1,24 @@
 // Package nvml calls NVIDIA's management library, libnvidia-ml.so.1, without cgo.
 //
-// The library is opened at run time with dlopen, so one binary serves machines with and without a GPU. Only what
-// gpulaunch reads is bound, and nothing here changes a GPU's settings or a thread's affinity.
+// Start with [Open], which finds the library and loads it. Initialize it with [Library.Init], get
+// each GPU with [Library.Device], and ask the [Device]. For events, register the GPUs with a
+// [Library.NewEventSet] and call [EventSet.Wait]. The comment of each method names the C function
+// that it calls.
 //
-// Three rules hold throughout:
+// The library is opened at run time with dlopen, so one binary works on machines with and without
+// a GPU. The package binds only what gpulaunch reads. It never changes a GPU's settings or a
+// thread's affinity.
 //
-//   - A function that a library lacks is an ordinary error, [ErrFunctionNotFound], never a panic. Where NVML has
-//     several versions of a function, the newest one present is used.
-//   - The library is never closed. Its threads and exit handlers may outlive the last call, and unmapping code that
-//     is still to run ends the process.
-//   - A call blocks its goroutine for as long as the driver pleases, and a crash inside the library ends the process.
-//     Who cannot afford that makes the calls in another process.
+// Three rules apply to all of it:
 //
-// The build tag nonvml leaves the binding out: the binary is then static and needs no C library.
+//   - A function that the library lacks gives an ordinary error, [ErrFunctionNotFound]. If NVML
+//     has several versions of a function, the newest one that the library has is called.
+//   - The library is never closed. Its threads and exit handlers may run after the last call, and
+//     the process would crash if their code was no longer mapped.
+//   - A call blocks its goroutine until the driver answers, and a crash inside the library ends
+//     the process. A program that must survive that makes the calls in another process, as
+//     package probe does.
+//
+// With the build tag nonvml, the package is empty. The binary is then static and needs no C
+// library.
 package nvml

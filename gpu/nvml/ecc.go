@@ -4,8 +4,8 @@ package nvml
 
 import "unsafe"
 
-// Which errors are counted (nvmlMemoryErrorType_t), over what time (nvmlEccCounterType_t), and where
-// (nvmlMemoryLocation_t).
+// The kind of errors (nvmlMemoryErrorType_t), the time over which they are counted
+// (nvmlEccCounterType_t) and their place (nvmlMemoryLocation_t).
 const (
 	uncorrectedErrors = 1
 	volatileCounter   = 0
@@ -15,27 +15,30 @@ const (
 // featureEnabled is NVML_FEATURE_ENABLED.
 const featureEnabled = 1
 
-// ECCMode says whether memory errors are corrected, and whether they will be after the next reboot
-// (nvmlDeviceGetEccMode). A card without ECC gives [ErrNotSupported].
+// ECCMode reports whether memory errors are corrected, and whether they will be after the next
+// reboot (nvmlDeviceGetEccMode). A card without ECC returns [ErrNotSupported].
 func (d Device) ECCMode() (current, pending bool, err error) {
 	var now, next uint32
-	err = d.lib.call(deviceECCMode, d.handle, uintptr(unsafe.Pointer(&now)), uintptr(unsafe.Pointer(&next)))
+	err = d.lib.call(deviceECCMode, d.handle,
+		uintptr(unsafe.Pointer(&now)), uintptr(unsafe.Pointer(&next)))
 	return now == featureEnabled, next == featureEnabled, err
 }
 
-// UncorrectedECCErrors is the number of memory errors that could not be corrected since the driver was loaded or the
-// GPU reset (nvmlDeviceGetTotalEccErrors). With MIG enabled a GPU answers [ErrNotSupported], and its instances have to
-// be asked for their [Device.UncorrectedSRAMErrors].
+// UncorrectedECCErrors returns the number of memory errors that could not be corrected since the
+// driver was loaded or the GPU was reset (nvmlDeviceGetTotalEccErrors). In MIG mode the error is
+// [ErrNotSupported]; ask the instances for their [Device.UncorrectedSRAMErrors] then.
 func (d Device) UncorrectedECCErrors() (uint64, error) {
 	var n uint64
-	err := d.lib.call(deviceECCTotal, d.handle, uncorrectedErrors, volatileCounter, uintptr(unsafe.Pointer(&n)))
+	err := d.lib.call(deviceECCTotal, d.handle, uncorrectedErrors, volatileCounter,
+		uintptr(unsafe.Pointer(&n)))
 	return n, err
 }
 
-// UncorrectedSRAMErrors is the same for the SRAM alone, which MIG instances know as well
+// UncorrectedSRAMErrors returns the same number for the SRAM alone. MIG instances have it as well
 // (nvmlDeviceGetMemoryErrorCounter).
 func (d Device) UncorrectedSRAMErrors() (uint64, error) {
 	var n uint64
-	err := d.lib.call(deviceECCCounter, d.handle, uncorrectedErrors, volatileCounter, locationSRAM, uintptr(unsafe.Pointer(&n)))
+	err := d.lib.call(deviceECCCounter, d.handle, uncorrectedErrors, volatileCounter, locationSRAM,
+		uintptr(unsafe.Pointer(&n)))
 	return n, err
 }

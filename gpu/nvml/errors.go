@@ -7,11 +7,12 @@ import (
 	"fmt"
 )
 
-// Return is the outcome of an NVML call (nvmlReturn_t). Every value but [Success] is an error that [errors.Is]
-// compares by value. The text does not come from the library, so it is there also when the library is not.
+// Return is the result of an NVML call (nvmlReturn_t). Every value except [Success] is an error.
+// Test for one with [errors.Is]. The texts do not come from the library, so they exist even if it
+// cannot be loaded.
 type Return int32
 
-// The outcomes that nvml.h names (NVML_SUCCESS, NVML_ERROR_*).
+// The results that nvml.h names (NVML_SUCCESS, NVML_ERROR_*).
 const (
 	Success                    Return = 0
 	ErrUninitialized           Return = 1
@@ -82,7 +83,7 @@ var returnTexts = map[Return]string{
 	ErrUnknown:                 "unknown error",
 }
 
-// Error tells the outcome in words and as NVML's number.
+// Error returns the meaning of the result and NVML's number for it.
 func (r Return) Error() string {
 	text, known := returnTexts[r]
 	if !known {
@@ -91,17 +92,18 @@ func (r Return) Error() string {
 	return fmt.Sprintf("NVML: %s (code %d)", text, int32(r))
 }
 
-// missingFunctionError names a C function that the loaded library does not export.
+// missingFunctionError is the error for a C function that the loaded library does not export.
 type missingFunctionError string
 
 func (name missingFunctionError) Error() string {
-	return fmt.Sprintf("NVML: this library has no %s (code %d)", string(name), int32(ErrFunctionNotFound))
+	return fmt.Sprintf("NVML: this library has no %s (code %d)",
+		string(name), int32(ErrFunctionNotFound))
 }
 
 func (missingFunctionError) Unwrap() error { return ErrFunctionNotFound }
 
-// tooNew says whether err means that this library or driver does not know the variant that was called, so that an
-// older variant of the same function is worth a try.
+// tooNew reports whether err means that this library or driver does not know the version of the
+// function that was called, so that an older version may work.
 func tooNew(err error) bool {
 	return errors.Is(err, ErrFunctionNotFound) || errors.Is(err, ErrArgumentVersionMismatch)
 }

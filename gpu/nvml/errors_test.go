@@ -17,21 +17,21 @@ func TestReturnText(t *testing.T) {
 		Return(4711): "NVML: error without a name (code 4711)",
 	} {
 		if got := r.Error(); got != want {
-			t.Errorf("%d: %q, want %q", r, got, want)
+			t.Errorf("the text of %d is %q, want %q", int32(r), got, want)
 		}
 	}
 }
 
-// Every outcome arrives as itself, also those that this package has no name for.
+// TestReturnsArrive checks that every return code becomes the error with the same number, also if
+// this package has no name for it.
 func TestReturnsArrive(t *testing.T) {
-	path := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1))
-	lib := open1(t, path)
+	path := nvmltest.Install(t, eightGPUs())
+	lib := openLibrary(t, path)
 	for code := 1; code <= 1000; code++ {
 		if code == 40 {
 			code = 998
 		}
-		nvmltest.Change(t, path, nvmltest.EightGPUs(node0, node1).With(
-			nvmltest.Behavior{Function: "nvmlShutdown", Device: nvmltest.AllDevices, Action: nvmltest.Fail(code)}))
+		nvmltest.Change(t, path, eightGPUs().With(nvmltest.Fail(code).In("nvmlShutdown")))
 		if err := lib.Shutdown(); !errors.Is(err, Return(code)) {
 			t.Errorf("code %d arrived as %v", code, err)
 		}
@@ -40,18 +40,21 @@ func TestReturnsArrive(t *testing.T) {
 
 func TestMissingFunctionError(t *testing.T) {
 	err := fmt.Errorf("wrapped: %w", missingFunctionError("nvmlFoo"))
-	if !errors.Is(err, ErrFunctionNotFound) || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "nvmlFoo") {
-		t.Error(err)
+	if !errors.Is(err, ErrFunctionNotFound) {
+		t.Errorf("%v is not ErrFunctionNotFound", err)
+	}
+	if errors.Is(err, ErrNotFound) {
+		t.Errorf("%v is ErrNotFound", err)
+	}
+	if !strings.Contains(err.Error(), "nvmlFoo") {
+		t.Errorf("%v does not name the function", err)
 	}
 }
 
 func TestInit(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1)
-	m.LogCalls = true
-	path := nvmltest.Install(t, m)
-	lib := open1(t, path)
+	lib := openLibrary(t, nvmltest.Install(t, eightGPUs()))
 	if _, err := lib.DeviceCount(); !errors.Is(err, ErrUninitialized) {
-		t.Errorf("before Init: %v", err)
+		t.Errorf("before Init, DeviceCount() gives %v, want ErrUninitialized", err)
 	}
 	if err := lib.Init(); err != nil {
 		t.Fatal(err)
@@ -60,13 +63,13 @@ func TestInit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := lib.DeviceCount(); !errors.Is(err, ErrUninitialized) {
-		t.Errorf("after Shutdown: %v", err)
+		t.Errorf("after Shutdown, DeviceCount() gives %v, want ErrUninitialized", err)
 	}
 }
 
 func TestInitFails(t *testing.T) {
-	lib := open1(t, nvmltest.Install(t, nvmltest.EightGPUs(node0, node1).FailsToStart()))
+	lib := openLibrary(t, nvmltest.Install(t, eightGPUs().FailsToStart()))
 	if err := lib.Init(); !errors.Is(err, ErrLibRMVersionMismatch) {
-		t.Error(err)
+		t.Errorf("Init() gives %v, want ErrLibRMVersionMismatch", err)
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"unsafe"
 )
 
-// EventTypes is a set of things that can happen to a GPU (nvmlEventType*).
+// EventTypes is a set of kinds of events (nvmlEventType*).
 type EventTypes uint64
 
-// The event types that are of use here.
+// The event types that gpulaunch listens to.
 const (
 	EventDoubleBitECC     EventTypes = 0x0002
 	EventXID              EventTypes = 0x0008
@@ -22,54 +22,60 @@ const (
 	EventRecoveryAction   EventTypes = 0x8000
 )
 
-// Event is one thing that happened.
+// Event is one event of one GPU.
 type Event struct {
-	// Device is the whole GPU.
+	// Device is the whole GPU, also if the event concerns a MIG instance.
 	Device Device
 	Type   EventTypes
-	// XID is the driver's error number where Type is EventXID; 999 stands for one that NVML does not know.
+	// XID is the driver's error number if Type is EventXID. NVML uses 999 for an error that it does
+	// not know.
 	XID uint64
-	// GPUInstance and ComputeInstance are the MIG instance that it happened to, or NoInstance.
+	// GPUInstance and ComputeInstance are the ids of the MIG instance that the event concerns, or
+	// NoInstance.
 	GPUInstance     uint32
 	ComputeInstance uint32
 }
 
-// EventSet receives the events of the GPUs that were registered with it.
+// EventSet receives the events of the GPUs that are registered with it.
 type EventSet struct {
 	lib    *Library
 	handle uintptr
 }
 
-// NewEventSet makes an empty set (nvmlEventSetCreate). It needs an [EventSet.Free].
+// NewEventSet returns an empty set (nvmlEventSetCreate). Call [EventSet.Free] when it is no longer
+// needed.
 func (l *Library) NewEventSet() (EventSet, error) {
 	s := EventSet{lib: l}
 	err := l.call(eventSetCreate, uintptr(unsafe.Pointer(&s.handle)))
 	return s, err
 }
 
-// Free gives the set back (nvmlEventSetFree). Nobody may be waiting for it.
+// Free frees the set (nvmlEventSetFree). No goroutine may be waiting for its events.
 func (s EventSet) Free() error { return s.lib.call(eventSetFree, s.handle) }
 
-// SupportedEvents are the types that a GPU can report (nvmlDeviceGetSupportedEventTypes).
+// SupportedEvents returns the event types that a GPU can report (nvmlDeviceGetSupportedEventTypes).
 func (d Device) SupportedEvents() (EventTypes, error) {
 	var types uint64
 	err := d.lib.call(deviceEventTypes, d.handle, uintptr(unsafe.Pointer(&types)))
 	return EventTypes(types), err
 }
 
-// RegisterEvents has a GPU's events delivered to a set from now on (nvmlDeviceRegisterEvents). If one of the types is
-// not supported then none is registered and the error is [ErrNotSupported]. After [ErrUnknown] the set is useless.
+// RegisterEvents makes the set receive a GPU's events from now on (nvmlDeviceRegisterEvents). If
+// one of the types is not supported, none is registered and the error is [ErrNotSupported]. After
+// [ErrUnknown] the set cannot be used any more.
 func (d Device) RegisterEvents(types EventTypes, s EventSet) error {
 	return d.lib.call(deviceRegister, d.handle, uintptr(types), s.handle)
 }
 
-// Wait returns the next event, or [ErrTimeout] (nvmlEventSetWait_v2, nvmlEventSetWait). It may time out early.
+// Wait returns the next event, or [ErrTimeout] if none came within the limit (nvmlEventSetWait_v2,
+// nvmlEventSetWait). It may time out early.
 //
-// Errors: [ErrGPUIsLost] when one of the GPUs fell off the bus, and others.
+// Errors: [ErrGPUIsLost] if one of the GPUs fell off the bus, and others.
 func (s EventSet) Wait(limit time.Duration) (Event, error) {
 	e := eventData{gpuInstance: NoInstance, computeInstance: NoInstance}
 	milliseconds := uintptr(uint32(limit.Milliseconds()))
-	err := s.lib.callNewest([]symbol{eventSetWaitV2, eventSetWaitV1}, s.handle, uintptr(unsafe.Pointer(&e)), milliseconds)
+	err := s.lib.callNewest([]symbol{eventSetWaitV2, eventSetWaitV1},
+		s.handle, uintptr(unsafe.Pointer(&e)), milliseconds)
 	if err != nil {
 		return Event{}, err
 	}

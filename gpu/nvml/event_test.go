@@ -10,8 +10,9 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// listen registers the XIDs of all GPUs but those given.
-func listen(t *testing.T, lib *Library, but ...int) EventSet {
+// registerXIDs returns a set that receives the XIDs of all eight GPUs except one. -1 stands for no
+// exception.
+func registerXIDs(t *testing.T, lib *Library, except int) EventSet {
 	t.Helper()
 	set, err := lib.NewEventSet()
 	if err != nil {
@@ -23,7 +24,7 @@ func listen(t *testing.T, lib *Library, but ...int) EventSet {
 		}
 	})
 	for i := range 8 {
-		if len(but) > 0 && but[0] == i {
+		if i == except {
 			continue
 		}
 		if err := device(t, lib, i).RegisterEvents(EventXID, set); err != nil {
@@ -33,56 +34,67 @@ func listen(t *testing.T, lib *Library, but ...int) EventSet {
 	return set
 }
 
-const noTime = time.Millisecond
-
-func TestEvents(t *testing.T) {
-	part := nvmltest.Event{Device: 2, Type: uint64(EventXID), Data: 31, GPUInstance: 9, ComputeInstance: 1, Count: 2}
-	m := nvmltest.EightGPUs(node0, node1).Happening(nvmltest.XID(5, 79), part,
-		nvmltest.XID(6, 13), // nobody is registered for that GPU,
-		nvmltest.Event{Device: 1, Type: nvmltest.EventDoubleBitECC, GPUInstance: 1}, // nor for that type
-	)
-	path := nvmltest.Install(t, m)
-	lib := open1(t, path)
-	if err := lib.Init(); err != nil {
-		t.Fatal(err)
-	}
-	set := listen(t, lib, 6)
-	inPart := Event{Device: device(t, lib, 2), Type: EventXID, XID: 31, GPUInstance: 9, ComputeInstance: 1}
-	whole := Event{Device: device(t, lib, 5), Type: EventXID, XID: 79, GPUInstance: NoInstance, ComputeInstance: NoInstance}
-	for i, want := range []Event{whole, inPart, inPart} {
-		got, err := set.Wait(time.Minute)
-		if got != want || err != nil {
-			t.Errorf("event %d: %v, %v", i, got, err)
-		}
-	}
-	if e, err := set.Wait(noTime); !errors.Is(err, ErrTimeout) {
-		t.Errorf("%+v, %v", e, err)
-	}
-	nvmltest.Change(t, path, m.Happening(nvmltest.XID(5, 80)))
-	whole.XID = 80
-	if got, err := set.Wait(time.Minute); got != whole || err != nil {
-		t.Errorf("later: %v, %v", got, err)
+// checkNext fails the test unless the next event is the wanted one.
+func checkNext(t *testing.T, set EventSet, want Event) {
+	t.Helper()
+	got, err := set.Wait(time.Minute)
+	if got != want || err != nil {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 }
 
-// Version 1 does not write the instance: it must not be taken for instance 0.
-func TestEventsOfOldDriver(t *testing.T) {
-	lib := start(t, nvmltest.EightGPUs(node0, node1).OldDriver().Happening(nvmltest.XID(0, 48)))
-	want := Event{Device: device(t, lib, 0), Type: EventXID, XID: 48, GPUInstance: NoInstance, ComputeInstance: NoInstance}
-	if got, err := listen(t, lib).Wait(time.Minute); got != want || err != nil {
-		t.Errorf("%v, %v", got, err)
+// xidOf returns an XID event of a whole GPU.
+func xidOf(d Device, xid uint64) Event {
+	return Event{
+		Device: d, Type: EventXID, XID: xid,
+		GPUInstance: NoInstance, ComputeInstance: NoInstance,
 	}
+}
+
+func TestEvents(t *testing.T) {
+	m := eightGPUs().WithEvents(
+		nvmltest.XID(5, 79),
+		nvmltest.Event{
+			Device: 2, Type: uint64(EventXID), Data: 31, GPUInstance: 9, ComputeInstance: 1,
+			Count: 2,
+		},
+		// This GPU is not registered, and then this type is not.
+		nvmltest.XID(6, 13),
+		nvmltest.Event{Device: 1, Type: nvmltest.EventDoubleBitECC, GPUInstance: 1},
+	)
+	path := nvmltest.Install(t, m)
+	lib := startLibrary(t, path)
+	set := registerXIDs(t, lib, 6)
+	checkNext(t, set, xidOf(device(t, lib, 5), 79))
+	for range 2 {
+		checkNext(t, set, Event{
+			Device: device(t, lib, 2), Type: EventXID, XID: 31, GPUInstance: 9, ComputeInstance: 1,
+		})
+	}
+	if e, err := set.Wait(time.Millisecond); !errors.Is(err, ErrTimeout) {
+		t.Errorf("got %+v, %v; want ErrTimeout", e, err)
+	}
+	nvmltest.Change(t, path, m.WithEvents(nvmltest.XID(5, 80)))
+	checkNext(t, set, xidOf(device(t, lib, 5), 80))
+}
+
+// TestEventsOfOldDriver has version 1 of the waiting function, which does not write the ids of the
+// instance. They must not be taken for 0.
+func TestEventsOfOldDriver(t *testing.T) {
+	lib := start(t, eightGPUs().OldDriver().WithEvents(nvmltest.XID(0, 48)))
+	checkNext(t, registerXIDs(t, lib, -1), xidOf(device(t, lib, 0), 48))
 }
 
 func TestEventsNotSupported(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1).WithDevice(0, func(d *nvmltest.Device) { d.EventTypes = 0 })
+	m := eightGPUs().WithDevice(0, func(d *nvmltest.Device) { d.EventTypes = 0 })
 	lib := start(t, m)
-	set := listen(t, lib, 0)
-	if err := device(t, lib, 0).RegisterEvents(EventXID, set); !errors.Is(err, ErrNotSupported) {
-		t.Errorf("%v", err)
+	set := registerXIDs(t, lib, 0)
+	err := device(t, lib, 0).RegisterEvents(EventXID, set)
+	if !errors.Is(err, ErrNotSupported) {
+		t.Errorf("registering gives %v, want ErrNotSupported", err)
 	}
 	lib = start(t, m.Without("nvmlEventSetCreate"))
 	if _, err := lib.NewEventSet(); !errors.Is(err, ErrFunctionNotFound) {
-		t.Errorf("%v", err)
+		t.Errorf("NewEventSet() gives %v, want ErrFunctionNotFound", err)
 	}
 }

@@ -4,7 +4,7 @@ package nvml
 
 import "unsafe"
 
-// FabricState is how far a GPU has come in joining the NVSwitch fabric (nvmlGpuFabricState_t).
+// FabricState says how far a GPU has come in joining the NVSwitch fabric (nvmlGpuFabricState_t).
 type FabricState uint8
 
 // The fabric states.
@@ -15,10 +15,11 @@ const (
 	FabricCompleted    FabricState = 3
 )
 
-// FabricHealth is the fabric's opinion of a GPU that has joined (NVML_GPU_FABRIC_HEALTH_SUMMARY_*).
+// FabricHealth is what the fabric reports about a GPU that has joined it
+// (NVML_GPU_FABRIC_HEALTH_SUMMARY_*).
 type FabricHealth uint8
 
-// The fabric's opinions.
+// The health values.
 const (
 	FabricHealthUnknown   FabricHealth = 0
 	FabricHealthy         FabricHealth = 1
@@ -26,17 +27,18 @@ const (
 	FabricLimitedCapacity FabricHealth = 3
 )
 
-// FabricInfo is where a GPU stands in the NVSwitch fabric.
+// FabricInfo is the state of a GPU in the NVSwitch fabric.
 type FabricInfo struct {
 	State FabricState
-	// Status is the outcome of joining, and means something once State is FabricCompleted.
+	// Status is the result of joining. It means something only if State is FabricCompleted.
 	Status Return
-	// Health is FabricHealthUnknown on drivers that do not tell.
+	// Health is FabricHealthUnknown with drivers that do not report it.
 	Health FabricHealth
 }
 
-// Fabric asks for it (nvmlDeviceGetGpuFabricInfoV with version 3 and 2 of its struct, nvmlDeviceGetGpuFabricInfo). A
-// GPU without NVSwitch gives [ErrNotSupported] or FabricNotSupported.
+// Fabric returns the GPU's state in the NVSwitch fabric (nvmlDeviceGetGpuFabricInfoV with version 3
+// and 2 of its struct, nvmlDeviceGetGpuFabricInfo). For a GPU without NVSwitch the error is
+// [ErrNotSupported] or the state FabricNotSupported.
 func (d Device) Fabric() (FabricInfo, error) {
 	v3 := fabricV3{version: fabricV3Version}
 	err := d.lib.call(deviceFabricV, d.handle, uintptr(unsafe.Pointer(&v3)))

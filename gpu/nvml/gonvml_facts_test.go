@@ -10,87 +10,112 @@ import (
 	gonvml "github.com/NVIDIA/go-nvml/pkg/nvml"
 )
 
-// goNVMLReader reads the facts through go-nvml. A function that the library lacks would end the process there, so each
-// is looked for first.
+// goNVMLReader asks a library through go-nvml. go-nvml ends the process when it calls a function
+// that the library lacks, so each function is looked up first.
 type goNVMLReader struct{ gonvml.Interface }
 
-func (j goNVMLReader) has(names ...string) bool {
+// has reports whether the library has one of the functions.
+func (r goNVMLReader) has(names ...string) bool {
 	for _, name := range names {
-		if j.Extensions().LookupSymbol(name) == nil {
+		if r.Extensions().LookupSymbol(name) == nil {
 			return true
 		}
 	}
 	return false
 }
 
-// ask is the fact that read gives, if the library has one of the functions it may call.
-func ask[T any](j goNVMLReader, read func() (T, gonvml.Return), names ...string) any {
-	if !j.has(names...) {
+// ask returns the answer of read, if the library has one of the functions that it may call.
+func ask[T any](r goNVMLReader, read func() (T, gonvml.Return), names ...string) any {
+	if !r.has(names...) {
 		return int32(gonvml.ERROR_FUNCTION_NOT_FOUND)
 	}
-	value, r := read()
-	return theirFact(value, r)
+	value, code := read()
+	return answer(value, code)
 }
 
-func systemOfGoNVML(lib gonvml.Interface) facts {
-	// go-nvml knows the library's functions only after an Init.
-	r := lib.Init()
-	j := goNVMLReader{lib}
-	if r != gonvml.SUCCESS {
-		return j.failedStart(r)
+// answer returns the value or, if the call failed, its code.
+func answer(value any, code gonvml.Return) any {
+	if code != gonvml.SUCCESS {
+		return int32(code)
 	}
-	cuda := j.SystemGetCudaDriverVersion
-	if j.has("nvmlSystemGetCudaDriverVersion_v2") {
-		cuda = j.SystemGetCudaDriverVersion_v2
+	return value
+}
+
+// goNVMLFacts asks what libraryFacts asks.
+func goNVMLFacts(lib gonvml.Interface) facts {
+	code := lib.Init() // without it, go-nvml does not know the library's functions
+	r := goNVMLReader{lib}
+	if code != gonvml.SUCCESS {
+		return uninitializedFacts(code)
+	}
+	const cudaVersion = "nvmlSystemGetCudaDriverVersion"
+	cuda := r.SystemGetCudaDriverVersion
+	if r.has(cudaVersion + "_v2") {
+		cuda = r.SystemGetCudaDriverVersion_v2
 	}
 	f := facts{
 		"init":   0,
-		"driver": ask(j, j.SystemGetDriverVersion, "nvmlSystemGetDriverVersion"),
-		"nvml":   ask(j, j.SystemGetNVMLVersion, "nvmlSystemGetNVMLVersion"),
-		"cuda":   ask(j, cuda, "nvmlSystemGetCudaDriverVersion", "nvmlSystemGetCudaDriverVersion_v2"),
-		"count":  ask(j, j.DeviceGetCount, "nvmlDeviceGetCount", "nvmlDeviceGetCount_v2"),
+		"driver": ask(r, r.SystemGetDriverVersion, "nvmlSystemGetDriverVersion"),
+		"nvml":   ask(r, r.SystemGetNVMLVersion, "nvmlSystemGetNVMLVersion"),
+		"cuda":   ask(r, cuda, cudaVersion, cudaVersion+"_v2"),
+		"count":  ask(r, r.DeviceGetCount, "nvmlDeviceGetCount", "nvmlDeviceGetCount_v2"),
 	}
-	n, _ := j.DeviceGetCount()
+	n, _ := r.DeviceGetCount()
 	for i := range n + 1 {
-		d, r := j.DeviceGetHandleByIndex(i)
-		if r != gonvml.SUCCESS {
-			f[fmt.Sprint(i)] = int32(r)
+		d, code := r.DeviceGetHandleByIndex(i)
+		if code != gonvml.SUCCESS {
+			f[fmt.Sprint(i)] = int32(code)
 			continue
 		}
-		f[fmt.Sprint(i)] = j.device(d, true)
+		f[fmt.Sprint(i)] = r.device(d, true)
 	}
 	for _, pid := range namedPIDs {
-		f[fmt.Sprint("process ", pid)] = ask(j, func() (string, gonvml.Return) { return j.SystemGetProcessName(pid) }, "nvmlSystemGetProcessName")
+		read := func() (string, gonvml.Return) { return r.SystemGetProcessName(pid) }
+		f[fmt.Sprint("process ", pid)] = ask(r, read, "nvmlSystemGetProcessName")
 	}
-	f["events"] = j.events(n)
+	f["events"] = r.events(n)
 	return f
 }
 
-// events waits for as many as [eventsEach], and for one that does not come.
-func (j goNVMLReader) events(gpus int) any {
-	if !j.has("nvmlEventSetCreate") {
+// uninitializedFacts returns what all calls answer if the initialization failed.
+func uninitializedFacts(code gonvml.Return) facts {
+	f := facts{"init": int32(code)}
+	names := []string{"driver", "nvml", "cuda", "count", "0", "events"}
+	for _, pid := range namedPIDs {
+		names = append(names, fmt.Sprint("process ", pid))
+	}
+	for _, name := range names {
+		f[name] = int32(gonvml.ERROR_UNINITIALIZED)
+	}
+	return f
+}
+
+// events asks what eventFacts asks.
+func (r goNVMLReader) events(gpus int) any {
+	if !r.has("nvmlEventSetCreate") {
 		return int32(gonvml.ERROR_FUNCTION_NOT_FOUND)
 	}
-	set, r := j.EventSetCreate()
-	if r != gonvml.SUCCESS {
-		return int32(r)
+	set, code := r.EventSetCreate()
+	if code != gonvml.SUCCESS {
+		return int32(code)
 	}
 	defer set.Free()
+	const types = gonvml.EventTypeXidCriticalError | gonvml.EventTypeDoubleBitEccError
 	var list []any
 	for i := range gpus {
-		if d, r := j.DeviceGetHandleByIndex(i); r == gonvml.SUCCESS {
-			list = append(list, int32(d.RegisterEvents(gonvml.EventTypeXidCriticalError|gonvml.EventTypeDoubleBitEccError, set)))
+		if d, code := r.DeviceGetHandleByIndex(i); code == gonvml.SUCCESS {
+			list = append(list, int32(d.RegisterEvents(types, set)))
 		}
 	}
 	for range eventsEach {
-		e, r := set.Wait(1)
-		if r != gonvml.SUCCESS {
-			list = append(list, int32(r))
+		e, code := set.Wait(1)
+		if code != gonvml.SUCCESS {
+			list = append(list, int32(code))
 			continue
 		}
 		uuid, _ := e.Device.GetUUID()
 		f := facts{"uuid": uuid, "type": e.EventType, "data": e.EventData}
-		if j.has("nvmlEventSetWait_v2") { // otherwise go-nvml has zeros here
+		if r.has("nvmlEventSetWait_v2") { // version 1 leaves the ids 0
 			f["instance"] = [2]uint32{e.GpuInstanceId, e.ComputeInstanceId}
 		}
 		list = append(list, f)
@@ -98,158 +123,155 @@ func (j goNVMLReader) events(gpus int) any {
 	return list
 }
 
-// failedStart is what all calls answer when the library has not been started.
-func (j goNVMLReader) failedStart(r gonvml.Return) facts {
-	none := int32(gonvml.ERROR_UNINITIALIZED)
-	f := facts{"init": int32(r), "driver": none, "nvml": none, "cuda": none, "count": none, "0": none, "events": none}
-	for _, pid := range namedPIDs {
-		f[fmt.Sprint("process ", pid)] = none
-	}
-	return f
-}
-
-func (j goNVMLReader) device(d gonvml.Device, whole bool) facts {
+// device asks what allFacts asks.
+func (r goNVMLReader) device(d gonvml.Device, whole bool) facts {
 	const prefix = "nvmlDeviceGet"
-	clock := func(domain gonvml.ClockType) func() (uint32, gonvml.Return) {
-		return func() (uint32, gonvml.Return) { return d.GetClockInfo(domain) }
+	clock := func(domain gonvml.ClockType) any {
+		read := func() (uint32, gonvml.Return) { return d.GetClockInfo(domain) }
+		return ask(r, read, prefix+"ClockInfo")
 	}
 	f := facts{
-		"name":             ask(j, d.GetName, prefix+"Name"),
-		"uuid":             ask(j, d.GetUUID, prefix+"UUID"),
-		"pci":              j.pci(d),
-		"minor":            ask(j, d.GetMinorNumber, prefix+"MinorNumber"),
-		"index":            ask(j, d.GetIndex, prefix+"Index"),
-		"memory":           j.memory(d),
-		"temperature":      j.temperature(d),
-		"power usage":      ask(j, d.GetPowerUsage, prefix+"PowerUsage"),
-		"power limit":      ask(j, d.GetEnforcedPowerLimit, prefix+"EnforcedPowerLimit"),
-		"graphics clock":   ask(j, clock(gonvml.CLOCK_GRAPHICS), prefix+"ClockInfo"),
-		"SM clock":         ask(j, clock(gonvml.CLOCK_SM), prefix+"ClockInfo"),
-		"memory clock":     ask(j, clock(gonvml.CLOCK_MEM), prefix+"ClockInfo"),
-		"gpu instance":     unsigned(ask(j, d.GetGpuInstanceId, prefix+"GpuInstanceId")),
-		"compute instance": unsigned(ask(j, d.GetComputeInstanceId, prefix+"ComputeInstanceId")),
-		"places":           ask(j, d.GetMaxMigDeviceCount, prefix+"MaxMigDeviceCount"),
-		"cpus":             j.cpus(d),
-		"processes":        j.processes(d),
-		"utilization": ask(j, func() ([2]uint32, gonvml.Return) {
-			u, r := d.GetUtilizationRates()
-			return [2]uint32{u.Gpu, u.Memory}, r
+		"name":             ask(r, d.GetName, prefix+"Name"),
+		"uuid":             ask(r, d.GetUUID, prefix+"UUID"),
+		"pci":              pciFact(d),
+		"minor":            ask(r, d.GetMinorNumber, prefix+"MinorNumber"),
+		"memory":           r.memory(d),
+		"temperature":      r.temperature(d),
+		"power usage":      ask(r, d.GetPowerUsage, prefix+"PowerUsage"),
+		"power limit":      ask(r, d.GetEnforcedPowerLimit, prefix+"EnforcedPowerLimit"),
+		"graphics clock":   clock(gonvml.CLOCK_GRAPHICS),
+		"SM clock":         clock(gonvml.CLOCK_SM),
+		"memory clock":     clock(gonvml.CLOCK_MEM),
+		"gpu instance":     unsigned(ask(r, d.GetGpuInstanceId, prefix+"GpuInstanceId")),
+		"compute instance": unsigned(ask(r, d.GetComputeInstanceId, prefix+"ComputeInstanceId")),
+		"places":           ask(r, d.GetMaxMigDeviceCount, prefix+"MaxMigDeviceCount"),
+		"cpus":             r.cpus(d),
+		"processes":        processesFact(d),
+		"utilization": ask(r, func() ([2]uint32, gonvml.Return) {
+			u, code := d.GetUtilizationRates()
+			return [2]uint32{u.Gpu, u.Memory}, code
 		}, prefix+"UtilizationRates"),
-		"mig": ask(j, func() ([2]bool, gonvml.Return) {
-			current, pending, r := d.GetMigMode()
-			return [2]bool{current == gonvml.DEVICE_MIG_ENABLE, pending == gonvml.DEVICE_MIG_ENABLE}, r
+		"mig": ask(r, func() ([2]bool, gonvml.Return) {
+			const on = gonvml.DEVICE_MIG_ENABLE
+			current, pending, code := d.GetMigMode()
+			return [2]bool{current == on, pending == on}, code
 		}, prefix+"MigMode"),
-		"compute mode": ask(j, func() (ComputeMode, gonvml.Return) {
-			mode, r := d.GetComputeMode()
-			return ComputeMode(mode), r
+		"compute mode": ask(r, func() (ComputeMode, gonvml.Return) {
+			mode, code := d.GetComputeMode()
+			return ComputeMode(mode), code
 		}, prefix+"ComputeMode"),
-		"ECC mode": ask(j, func() ([2]bool, gonvml.Return) {
-			current, pending, r := d.GetEccMode()
-			return [2]bool{current == gonvml.FEATURE_ENABLED, pending == gonvml.FEATURE_ENABLED}, r
+		"ECC mode": ask(r, func() ([2]bool, gonvml.Return) {
+			const on = gonvml.FEATURE_ENABLED
+			current, pending, code := d.GetEccMode()
+			return [2]bool{current == on, pending == on}, code
 		}, prefix+"EccMode"),
-		"ECC errors": ask(j, func() (uint64, gonvml.Return) {
+		"ECC errors": ask(r, func() (uint64, gonvml.Return) {
 			return d.GetTotalEccErrors(gonvml.MEMORY_ERROR_TYPE_UNCORRECTED, gonvml.VOLATILE_ECC)
 		}, prefix+"TotalEccErrors"),
-		"SRAM errors": ask(j, func() (uint64, gonvml.Return) {
-			return d.GetMemoryErrorCounter(gonvml.MEMORY_ERROR_TYPE_UNCORRECTED, gonvml.VOLATILE_ECC, gonvml.MEMORY_LOCATION_SRAM)
+		"SRAM errors": ask(r, func() (uint64, gonvml.Return) {
+			return d.GetMemoryErrorCounter(gonvml.MEMORY_ERROR_TYPE_UNCORRECTED,
+				gonvml.VOLATILE_ECC, gonvml.MEMORY_LOCATION_SRAM)
 		}, prefix+"MemoryErrorCounter"),
-		"rows": ask(j, func() (RemappedRows, gonvml.Return) {
-			corrected, uncorrected, pending, failed, r := d.GetRemappedRows()
-			return RemappedRows{uint32(corrected), uint32(uncorrected), pending, failed}, r
+		"rows": ask(r, func() (RemappedRows, gonvml.Return) {
+			corrected, uncorrected, pending, failed, code := d.GetRemappedRows()
+			return RemappedRows{uint32(corrected), uint32(uncorrected), pending, failed}, code
 		}, prefix+"RemappedRows"),
-		"pages": ask(j, func() (bool, gonvml.Return) {
-			pending, r := d.GetRetiredPagesPendingStatus()
-			return pending == gonvml.FEATURE_ENABLED, r
+		"pages": ask(r, func() (bool, gonvml.Return) {
+			pending, code := d.GetRetiredPagesPendingStatus()
+			return pending == gonvml.FEATURE_ENABLED, code
 		}, prefix+"RetiredPagesPendingStatus"),
-		"persistence": ask(j, func() (bool, gonvml.Return) {
-			mode, r := d.GetPersistenceMode()
-			return mode == gonvml.FEATURE_ENABLED, r
+		"persistence": ask(r, func() (bool, gonvml.Return) {
+			mode, code := d.GetPersistenceMode()
+			return mode == gonvml.FEATURE_ENABLED, code
 		}, prefix+"PersistenceMode"),
-		"attributes": ask(j, func() (Attributes, gonvml.Return) {
-			a, r := d.GetAttributes()
-			return Attributes{a.MultiprocessorCount, a.GpuInstanceSliceCount, a.ComputeInstanceSliceCount, a.MemorySizeMB}, r
+		"attributes": ask(r, func() (Attributes, gonvml.Return) {
+			a, code := d.GetAttributes()
+			return Attributes{
+				a.MultiprocessorCount, a.GpuInstanceSliceCount, a.ComputeInstanceSliceCount,
+				a.MemorySizeMB,
+			}, code
 		}, prefix+"Attributes_v2"),
-		"event types": ask(j, d.GetSupportedEventTypes, prefix+"SupportedEventTypes"),
-		"fabric":      j.fabric(d),
-		"recovery":    j.recovery(d),
-	}
-	if uuid, r := d.GetUUID(); r == gonvml.SUCCESS {
-		same, r := j.DeviceGetHandleByUUID(uuid)
-		f["handle by UUID"] = theirFact(same == d, r)
+		"event types": ask(r, func() (EventTypes, gonvml.Return) {
+			types, code := d.GetSupportedEventTypes()
+			return EventTypes(types), code
+		}, prefix+"SupportedEventTypes"),
+		"fabric":   r.fabric(d),
+		"recovery": r.recovery(d),
 	}
 	for place := 0; whole && place < 8; place++ {
-		f[fmt.Sprint("place ", place)] = j.place(d, place)
+		f[fmt.Sprint("place ", place)] = r.place(d, place)
 	}
 	return f
 }
 
-func (j goNVMLReader) place(d gonvml.Device, place int) any {
-	if !j.has("nvmlDeviceGetMigDeviceHandleByIndex") {
+func (r goNVMLReader) place(d gonvml.Device, place int) any {
+	if !r.has("nvmlDeviceGetMigDeviceHandleByIndex") {
 		return int32(gonvml.ERROR_FUNCTION_NOT_FOUND)
 	}
-	instance, r := d.GetMigDeviceHandleByIndex(place)
-	if r != gonvml.SUCCESS {
-		return int32(r)
+	instance, code := d.GetMigDeviceHandleByIndex(place)
+	if code != gonvml.SUCCESS {
+		return int32(code)
 	}
-	return j.device(instance, false)
+	return r.device(instance, false)
 }
 
-// pci spells the address from go-nvml's text, not its numbers, as the kernel does: lower case, and of eight digits
-// of domain no more than four if they are zero.
-func (j goNVMLReader) pci(d gonvml.Device) any {
-	p, r := d.GetPciInfo()
-	if r != gonvml.SUCCESS {
-		return int32(r)
+// pciFact takes the address from go-nvml's text and not from its numbers. It spells it like the
+// kernel: in lower case, and with a domain of four digits unless it needs more.
+func pciFact(d gonvml.Device) any {
+	p, code := d.GetPciInfo()
+	if code != gonvml.SUCCESS {
+		return int32(code)
 	}
-	id := j.busID(p)
+	id := goText(p.BusId[:])
+	if id == "" {
+		id = goText(p.BusIdLegacy[:])
+	}
 	for len(id) > len("0000:00:00.0") && id[0] == '0' {
 		id = id[1:]
 	}
-	return PCIInfo{BusID: strings.ToLower(id), Domain: p.Domain, Bus: p.Bus, Device: p.Device, VendorDevice: p.PciDeviceId}
+	return PCIInfo{
+		BusID: strings.ToLower(id), Domain: p.Domain, Bus: p.Bus, Device: p.Device,
+		VendorDevice: p.PciDeviceId,
+	}
 }
 
-func (j goNVMLReader) busID(p gonvml.PciInfo) string {
-	var id []byte
-	for _, c := range p.BusId {
+// goText returns the characters of a text that go-nvml leaves as C has it.
+func goText(text []int8) string {
+	var s []byte
+	for _, c := range text {
 		if c != 0 {
-			id = append(id, byte(c))
+			s = append(s, byte(c))
 		}
 	}
-	if len(id) > 0 {
-		return string(id)
-	}
-	for _, c := range p.BusIdLegacy {
-		if c != 0 {
-			id = append(id, byte(c))
-		}
-	}
-	return string(id)
+	return string(s)
 }
 
-func (j goNVMLReader) memory(d gonvml.Device) any {
-	if j.has("nvmlDeviceGetMemoryInfo_v2") {
-		m, r := d.GetMemoryInfo_v2()
-		return theirFact(MemoryInfo{Total: m.Total, Free: m.Free, Used: m.Used, Reserved: m.Reserved}, r)
+func (r goNVMLReader) memory(d gonvml.Device) any {
+	if r.has("nvmlDeviceGetMemoryInfo_v2") {
+		m, code := d.GetMemoryInfo_v2()
+		return answer(MemoryInfo{m.Total, m.Free, m.Used, m.Reserved}, code)
 	}
-	m, r := d.GetMemoryInfo()
-	return theirFact(MemoryInfo{Total: m.Total, Free: m.Free, Used: m.Used}, r)
+	m, code := d.GetMemoryInfo()
+	return answer(MemoryInfo{Total: m.Total, Free: m.Free, Used: m.Used}, code)
 }
 
-func (j goNVMLReader) temperature(d gonvml.Device) any {
-	if j.has("nvmlDeviceGetTemperatureV") {
-		t, r := d.GetTemperatureV().V1()
-		return theirFact(int(t.Temperature), r)
+func (r goNVMLReader) temperature(d gonvml.Device) any {
+	if r.has("nvmlDeviceGetTemperatureV") {
+		t, code := d.GetTemperatureV().V1()
+		return answer(int(t.Temperature), code)
 	}
-	t, r := d.GetTemperature(gonvml.TEMPERATURE_GPU)
-	return theirFact(int(t), r)
+	t, code := d.GetTemperature(gonvml.TEMPERATURE_GPU)
+	return answer(int(t), code)
 }
 
-func (j goNVMLReader) cpus(d gonvml.Device) any {
+func (r goNVMLReader) cpus(d gonvml.Device) any {
 	read := d.GetCpuAffinity
-	if j.has("nvmlDeviceGetCpuAffinityWithinScope") {
-		read = func(n int) ([]uint, gonvml.Return) { return d.GetCpuAffinityWithinScope(n, gonvml.AFFINITY_SCOPE_NODE) }
+	if r.has("nvmlDeviceGetCpuAffinityWithinScope") {
+		read = func(n int) ([]uint, gonvml.Return) {
+			return d.GetCpuAffinityWithinScope(n, gonvml.AFFINITY_SCOPE_NODE)
+		}
 	}
-	words, r := read(8192)
+	words, code := read(8192)
 	mask := []uint64{}
 	for _, word := range words {
 		mask = append(mask, uint64(word))
@@ -257,23 +279,25 @@ func (j goNVMLReader) cpus(d gonvml.Device) any {
 	for len(mask) > 0 && mask[len(mask)-1] == 0 {
 		mask = mask[:len(mask)-1]
 	}
-	return theirFact(mask, r)
+	return answer(mask, code)
 }
 
-func (j goNVMLReader) processes(d gonvml.Device) any {
-	list, r := d.GetComputeRunningProcesses()
+func processesFact(d gonvml.Device) any {
+	list, code := d.GetComputeRunningProcesses()
 	var processes []Process
 	for _, p := range list {
-		ours := Process{PID: p.Pid, GPUInstance: p.GpuInstanceId, ComputeInstance: p.ComputeInstanceId}
-		if p.UsedGpuMemory != 1<<64-1 {
+		ours := Process{
+			PID: p.Pid, GPUInstance: p.GpuInstanceId, ComputeInstance: p.ComputeInstanceId,
+		}
+		if p.UsedGpuMemory != 1<<64-1 { // NVML_VALUE_NOT_AVAILABLE
 			ours.UsedBytes, ours.UsedKnown = p.UsedGpuMemory, true
 		}
 		processes = append(processes, ours)
 	}
-	return theirFact(processes, r)
+	return answer(processes, code)
 }
 
-// unsigned is an id as we have it.
+// unsigned returns an id with the type that our binding gives it.
 func unsigned(id any) any {
 	if n, ok := id.(int); ok {
 		return uint32(n)
@@ -281,29 +305,32 @@ func unsigned(id any) any {
 	return id
 }
 
-func (j goNVMLReader) fabric(d gonvml.Device) any {
-	if j.has("nvmlDeviceGetGpuFabricInfoV") {
-		v3, r := d.GetGpuFabricInfoV().V3()
-		if r != gonvml.ERROR_ARGUMENT_VERSION_MISMATCH {
-			return theirFact(FabricInfo{FabricState(v3.State), Return(v3.Status), FabricHealth(v3.HealthSummary)}, r)
+func (r goNVMLReader) fabric(d gonvml.Device) any {
+	if r.has("nvmlDeviceGetGpuFabricInfoV") {
+		v3, code := d.GetGpuFabricInfoV().V3()
+		if code != gonvml.ERROR_ARGUMENT_VERSION_MISMATCH {
+			info := FabricInfo{
+				FabricState(v3.State), Return(v3.Status), FabricHealth(v3.HealthSummary),
+			}
+			return answer(info, code)
 		}
-		v2, r := d.GetGpuFabricInfoV().V2()
-		return theirFact(FabricInfo{FabricState(v2.State), Return(v2.Status), 0}, r)
+		v2, code := d.GetGpuFabricInfoV().V2()
+		return answer(FabricInfo{FabricState(v2.State), Return(v2.Status), 0}, code)
 	}
-	return ask(j, func() (FabricInfo, gonvml.Return) {
-		v1, r := d.GetGpuFabricInfo()
-		return FabricInfo{FabricState(v1.State), Return(v1.Status), 0}, r
+	return ask(r, func() (FabricInfo, gonvml.Return) {
+		v1, code := d.GetGpuFabricInfo()
+		return FabricInfo{FabricState(v1.State), Return(v1.Status), 0}, code
 	}, "nvmlDeviceGetGpuFabricInfo")
 }
 
-func (j goNVMLReader) recovery(d gonvml.Device) any {
-	if !j.has("nvmlDeviceGetFieldValues") {
+func (r goNVMLReader) recovery(d gonvml.Device) any {
+	if !r.has("nvmlDeviceGetFieldValues") {
 		return int32(gonvml.ERROR_FUNCTION_NOT_FOUND)
 	}
 	values := []gonvml.FieldValue{{FieldId: gonvml.FI_DEV_GET_GPU_RECOVERY_ACTION}}
-	r := d.GetFieldValues(values)
-	if r == gonvml.SUCCESS {
-		r = gonvml.Return(values[0].NvmlReturn)
+	code := d.GetFieldValues(values)
+	if code == gonvml.SUCCESS {
+		code = gonvml.Return(values[0].NvmlReturn)
 	}
-	return theirFact(RecoveryAction(binary.NativeEndian.Uint32(values[0].Value[:4])), r)
+	return answer(RecoveryAction(binary.NativeEndian.Uint32(values[0].Value[:4])), code)
 }

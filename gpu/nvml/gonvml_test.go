@@ -12,76 +12,104 @@ import (
 
 	gonvml "github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// The same library is read with NVIDIA's own binding and with ours, and every field compared. Run with
+// The tests here read the same library with NVIDIA's own binding and with ours, and compare every
+// answer. Run them with
 //
 //	CGO_ENABLED=1 CGO_CFLAGS=-Wno-deprecated-declarations \
 //	  go test -tags gonvml -ldflags=-extldflags=-Wl,-z,lazy ./gpu/nvml/
 //
-// The compiler flag silences warnings about what NVIDIA has deprecated. go-nvml leaves its C functions to be resolved
-// when they are first called, hence the linker flag. It resolves each only once in a process, hence a child per machine.
+// The compiler flag silences warnings about functions that NVIDIA has deprecated. The linker flag
+// is necessary because go-nvml leaves its C functions to be resolved when they are first called.
+// It resolves each only once in a process, so each machine is read in a child.
 
 func TestSameAsGoNVML(t *testing.T) {
-	eight := nvmltest.EightGPUs(node0, node1)
+	eight := eightGPUs()
 	busy, _ := withProcesses(100)
 	odd := nvmltest.EightGPUs([]uint64{0, 1 << 63, 7}, nil)
-	odd.Devices[0].Domain, odd.Devices[1].ComputeMode, odd.Devices[2].MIGCapable = 0x10000, 3, false
-	unwell := happening(eight.WithDevice(1, func(d *nvmltest.Device) { d.Health = sick() }).
-		WithDevice(2, func(d *nvmltest.Device) { d.Health, d.EventTypes = nvmltest.Health{}, 0 }))
-	unwell.Devices[3].Processes = []nvmltest.Process{{PID: uint32(namedPIDs[0]), Name: "/usr/bin/python3 -c ..."}}
-	second := unwell
+	odd.Devices[0].Domain, odd.Devices[1].ComputeMode = 0x10000, 3
+	odd.Devices[2].MIGCapable = false
+	sick := withEvents(withHealth(2, nvmltest.Health{}, 0).
+		WithDevice(1, func(d *nvmltest.Device) { d.Health = sickHealth() }))
+	sick.Devices[3].Processes = []nvmltest.Process{{
+		PID: uint32(namedPIDs[0]), Name: "/usr/bin/python3 -c ...",
+	}}
+	second := sick
 	second.FabricVersion = 2
 	for name, m := range map[string]nvmltest.Machine{
-		"eight GPUs": eight, "MIG": eight.MIG(0).MIG(5), "lost GPU": eight.LostGPU(3), "old driver": eight.OldDriver(),
-		"ancient driver": eight.AncientDriver(), "busy": busy, "busy, v2": busy.Without(v3), "busy, v1": busy.Without(v3, v2),
-		"sick": unwell, "sick, fabric v2": second, "sick, fabric v1": unwell.Without("nvmlDeviceGetGpuFabricInfoV"),
-		"sick MIG": unwell.MIG(1).MIG(2), "sick, old driver": unwell.OldDriver(),
-		"odd": odd, "does not start": eight.FailsToStart(), "no GPU": {DriverVersion: "1", NVMLVersion: "2", CUDAVersion: 3},
+		"eight GPUs":      eight,
+		"MIG":             eight.MIG(0).MIG(5),
+		"lost GPU":        eight.LostGPU(3),
+		"old driver":      eight.OldDriver(),
+		"ancient driver":  eight.AncientDriver(),
+		"does not start":  eight.FailsToStart(),
+		"busy":            busy,
+		"busy, v2":        busy.Without(v3),
+		"busy, v1":        busy.Without(v3, v2),
+		"sick":            sick,
+		"sick, fabric v2": second,
+		"sick, fabric v1": sick.Without("nvmlDeviceGetGpuFabricInfoV"),
+		"sick MIG":        sick.MIG(1).MIG(2),
+		"sick old driver": sick.OldDriver(),
+		"odd":             odd,
+		"no GPU":          {DriverVersion: "1", NVMLVersion: "2", CUDAVersion: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := child(t, "gonvml", nvmltest.Install(t, m)).CombinedOutput()
+			out, err := childCommand(t, "gonvml", nvmltest.Install(t, m)).CombinedOutput()
 			if err != nil || !strings.HasSuffix(string(out), "\nequal\n") {
-				t.Errorf("%v\n%s", err, out)
+				t.Errorf("the child says that the answers differ: %v\n%s", err, out)
 			}
 			t.Logf("%s", out)
 		})
 	}
 }
 
-// namedPIDs are the processes whose names are compared: one that has a name where there is one, and one that has none.
+// namedPIDs are the processes whose names are compared. Only the first one has a name, and only
+// in the sick machine.
 var namedPIDs = []int{4711, 4712}
 
-// eventsEach is how many events either binding takes. The library has each event once, so there are twice as many.
+// eventsEach is how many events each binding takes. The library delivers each event once, so the
+// machine has twice as many.
 const eventsEach = 3
 
-func happening(m nvmltest.Machine) nvmltest.Machine {
-	part := nvmltest.XID(1, 31)
-	part.GPUInstance, part.ComputeInstance = 2, 0
-	some := []nvmltest.Event{nvmltest.XID(7, 1<<40|79), part, {Device: 0, Type: nvmltest.EventDoubleBitECC, GPUInstance: 5, ComputeInstance: 6}}
-	return m.Happening(some...).Happening(some...)
+func withEvents(m nvmltest.Machine) nvmltest.Machine {
+	inInstance := nvmltest.XID(1, 31)
+	inInstance.GPUInstance, inInstance.ComputeInstance = 2, 0
+	events := []nvmltest.Event{
+		nvmltest.XID(7, 1<<40|79), inInstance,
+		{Device: 0, Type: nvmltest.EventDoubleBitECC, GPUInstance: 5, ComputeInstance: 6},
+	}
+	return m.WithEvents(events...).WithEvents(events...)
 }
 
-// The comparison must notice when the two read different machines.
+// TestDifferenceFromGoNVMLIsNoticed checks that the comparison notices when the two bindings read
+// different machines.
 func TestDifferenceFromGoNVMLIsNoticed(t *testing.T) {
-	path := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1))
-	other := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1).WithDevice(7, func(d *nvmltest.Device) { d.PowerLimit++ }))
-	out, err := child(t, "gonvml", path, "NVML_TEST_OTHER="+other).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "power limit") {
-		t.Errorf("%v\n%s", err, out)
+	path := nvmltest.Install(t, eightGPUs())
+	other := nvmltest.Install(t, eightGPUs().
+		WithDevice(7, func(d *nvmltest.Device) { d.PowerLimit++ }))
+	out, err := childCommand(t, "gonvml", path, "NVML_TEST_OTHER="+other).CombinedOutput()
+	if err == nil {
+		t.Error("the child did not fail")
+	}
+	if !strings.Contains(string(out), "power limit") {
+		t.Errorf("the output does not name the difference:\n%s", out)
 	}
 }
 
 func init() {
+	// This child reads a library with both bindings.
 	children["gonvml"] = func(libPath string) {
 		lib := must(Open(libPath))
-		theirs := libPath
+		theirPath := libPath
 		if other := os.Getenv("NVML_TEST_OTHER"); other != "" {
-			theirs = other
+			theirPath = other
 		}
-		judge := gonvml.New(gonvml.WithLibraryPath(theirs))
-		want, got := systemOfGoNVML(judge), systemOf(lib)
+		want := goNVMLFacts(gonvml.New(gonvml.WithLibraryPath(theirPath)))
+		got := withCodes(libraryFacts(lib))
 		fmt.Printf("%d facts\n", count(got))
 		if diff := cmp.Diff(want, got); diff != "" {
 			fmt.Printf("(-go-nvml +ours):\n%s", diff)
@@ -91,7 +119,7 @@ func init() {
 	}
 }
 
-// count is the number of values compared, those of devices and instances included.
+// count returns the number of answers, including those about devices and instances.
 func count(f facts) int {
 	n := 0
 	for _, value := range f {
@@ -104,63 +132,77 @@ func count(f facts) int {
 	return n
 }
 
-// fact is a value, or the number of the error in its place.
-func fact(value any, err error) any {
-	var r Return
-	switch {
-	case err == nil:
-		return value
-	case errors.As(err, &r):
-		return int32(r)
+// withCodes replaces errors by their numbers, since go-nvml has only those.
+func withCodes(f facts) facts {
+	coded := facts{}
+	for name, value := range f {
+		coded[name] = withCode(value)
 	}
-	return err.Error()
+	return coded
 }
 
-func theirFact(value any, r gonvml.Return) any {
-	if r != gonvml.SUCCESS {
-		return int32(r)
+func withCode(value any) any {
+	switch v := value.(type) {
+	case facts:
+		return withCodes(v)
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = withCode(v[i])
+		}
+		return list
+	case error:
+		var r Return
+		if errors.As(v, &r) {
+			return int32(r)
+		}
+		return v.Error()
 	}
 	return value
 }
 
-// ourFact makes fact take a function's two results.
-func ourFact[T any](value T, err error) any { return fact(value, err) }
-
-func systemOf(lib *Library) facts {
-	f := facts{"init": ourFact(0, lib.Init()), "driver": ourFact(lib.DriverVersion()), "nvml": ourFact(lib.NVMLVersion()), "cuda": ourFact(lib.CUDADriverVersion())}
+// libraryFacts asks a library everything that is compared.
+func libraryFacts(lib *Library) facts {
+	f := facts{}
+	f.put("init", 0, lib.Init())
+	add(f, "driver", lib.DriverVersion)
+	add(f, "nvml", lib.NVMLVersion)
+	add(f, "cuda", lib.CUDADriverVersion)
 	n, err := lib.DeviceCount()
-	f["count"] = fact(n, err)
+	f.put("count", n, err)
 	for i := range n + 1 {
 		d, err := lib.Device(i)
 		if err != nil {
-			f[fmt.Sprint(i)] = fact(nil, err)
+			f[fmt.Sprint(i)] = err
 			continue
 		}
-		f[fmt.Sprint(i)] = deviceFacts(d, true)
+		f[fmt.Sprint(i)] = allFacts(d, true)
 	}
 	for _, pid := range namedPIDs {
-		f[fmt.Sprint("process ", pid)] = ourFact(lib.ProcessName(uint32(pid)))
+		name, err := lib.ProcessName(uint32(pid))
+		f.put(fmt.Sprint("process ", pid), name, err)
 	}
 	f["events"] = eventFacts(lib, n)
 	return f
 }
 
+// eventFacts registers all GPUs and takes events. The result is a list, or an error.
 func eventFacts(lib *Library, gpus int) any {
 	set, err := lib.NewEventSet()
 	if err != nil {
-		return fact(nil, err)
+		return err
 	}
 	defer set.Free()
 	var list []any
 	for i := range gpus {
 		if d, err := lib.Device(i); err == nil {
-			list = append(list, fact(int32(0), d.RegisterEvents(EventXID|EventDoubleBitECC, set)))
+			list = append(list, codeOf(d.RegisterEvents(EventXID|EventDoubleBitECC, set)))
 		}
 	}
 	for range eventsEach {
 		e, err := set.Wait(time.Millisecond)
 		if err != nil {
-			list = append(list, fact(nil, err))
+			list = append(list, err)
 			continue
 		}
 		uuid, _ := e.Device.UUID()
@@ -173,40 +215,31 @@ func eventFacts(lib *Library, gpus int) any {
 	return list
 }
 
-func deviceFacts(d Device, whole bool) facts {
-	f := facts{
-		"name": ourFact(d.Name()), "uuid": ourFact(d.UUID()), "pci": ourFact(d.PCI()), "minor": ourFact(d.MinorNumber()),
-		"index": ourFact(d.Index()), "memory": ourFact(d.Memory()), "temperature": ourFact(d.Temperature()),
-		"power usage": ourFact(d.PowerUsage()), "power limit": ourFact(d.PowerLimit()), "compute mode": ourFact(d.ComputeMode()),
-		"graphics clock": ourFact(d.Clock(ClockGraphics)), "SM clock": ourFact(d.Clock(ClockSM)), "memory clock": ourFact(d.Clock(ClockMemory)),
-		"gpu instance": ourFact(d.GPUInstanceID()), "compute instance": ourFact(d.ComputeInstanceID()),
-		"places": ourFact(d.MaxMIGDevices()), "cpus": ourFact(d.CPUAffinityWithinNUMA()), "processes": ourFact(d.ComputeProcesses()),
-		"ECC errors": ourFact(d.UncorrectedECCErrors()), "SRAM errors": ourFact(d.UncorrectedSRAMErrors()), "rows": ourFact(d.RemappedRows()),
-		"pages": ourFact(d.RetiredPagesPending()), "persistence": ourFact(d.PersistenceMode()), "attributes": ourFact(d.Attributes()),
-		"fabric": ourFact(d.Fabric()), "recovery": ourFact(d.RecoveryAction()),
+// codeOf returns the number of an error, and 0 for success.
+func codeOf(err error) any {
+	if err == nil {
+		return int32(0)
 	}
-	types, err := d.SupportedEvents()
-	f["event types"] = fact(uint64(types), err)
-	ecc, next, err := d.ECCMode()
-	f["ECC mode"] = fact([2]bool{ecc, next}, err)
-	gpu, memory, err := d.Utilization()
-	f["utilization"] = fact([2]uint32{gpu, memory}, err)
-	current, pending, err := d.MIGMode()
-	f["mig"] = fact([2]bool{current, pending}, err)
-	if uuid, err := d.UUID(); err == nil {
-		same, err := d.lib.DeviceByUUID(uuid)
-		f["handle by UUID"] = fact(same == d, err)
+	return withCode(err)
+}
+
+// allFacts asks a device everything that is compared. A whole GPU is also asked for its instances.
+func allFacts(d Device, whole bool) facts {
+	f := deviceFacts(d)
+	for name, value := range healthFacts(d) {
+		f[name] = value
 	}
-	for place := range 8 {
-		if !whole {
-			break
-		}
+	add(f, "gpu instance", d.GPUInstanceID)
+	add(f, "compute instance", d.ComputeInstanceID)
+	add(f, "places", d.MaxMIGDevices)
+	add(f, "attributes", d.Attributes)
+	for place := 0; whole && place < 8; place++ {
 		instance, err := d.MIGDevice(place)
 		if err != nil {
-			f[fmt.Sprint("place ", place)] = fact(nil, err)
+			f[fmt.Sprint("place ", place)] = err
 			continue
 		}
-		f[fmt.Sprint("place ", place)] = deviceFacts(instance, false)
+		f[fmt.Sprint("place ", place)] = allFacts(instance, false)
 	}
 	return f
 }

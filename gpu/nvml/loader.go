@@ -11,10 +11,12 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// dlopen maps a library. RTLD_NOW makes a library with unresolvable references fail here, where it is an error, and
-// not at some later call, where the loader would end the process. RTLD_LOCAL keeps NVML's names to ourselves.
+// dlopen maps a library. With RTLD_NOW, a library that has unresolvable references fails here with
+// an error. Otherwise the loader would end the process at a later call. RTLD_LOCAL keeps NVML's
+// symbols out of other libraries.
 func dlopen(name string) (uintptr, error) {
-	// purego fetches a failure's text with a second call, and the C library keeps that text per thread.
+	// purego gets the text of an error with a second call, dlerror, and the C library keeps that
+	// text per thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	return purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
@@ -29,7 +31,8 @@ type linkMap struct {
 // dlinfoLinkMap is RTLD_DI_LINKMAP (dlfcn.h).
 const dlinfoLinkMap = 2
 
-// mappedFile asks the loader which file it mapped for a handle, and resolves links. It is "" if that cannot be told.
+// mappedFile asks the loader which file it mapped for a handle, and resolves links. It returns ""
+// if the loader does not say.
 func mappedFile(handle uintptr) string {
 	dlinfo, err := purego.Dlsym(purego.RTLD_DEFAULT, "dlinfo")
 	if err != nil {
@@ -52,7 +55,7 @@ func cString(p *byte) string {
 	return b.String()
 }
 
-// resolved is path without symbolic links, or path itself where they lead nowhere.
+// resolved returns path without symbolic links, or path itself if they lead nowhere.
 func resolved(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real

@@ -3,6 +3,7 @@
 package nvml
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -10,10 +11,11 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// childVariable makes the test binary do one of the children's jobs instead of running tests: for what a process can
-// try only once, or does not survive.
+// childVariable is the variable that makes the test binary do the job of a child instead of
+// running tests. Children do what a process can do only once, or does not survive.
 const childVariable = "NVML_TEST_CHILD"
 
+// children are the jobs, by name. Each is called with the path of a library.
 var children = map[string]func(libPath string){}
 
 func TestMain(m *testing.M) {
@@ -24,8 +26,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child is a command that runs one of the children's jobs.
-func child(t *testing.T, job, libPath string, env ...string) *exec.Cmd {
+// childCommand returns the command for a child that does a job.
+func childCommand(t *testing.T, job, libPath string, env ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -36,22 +38,41 @@ func child(t *testing.T, job, libPath string, env ...string) *exec.Cmd {
 	return cmd
 }
 
+// must returns the value, or ends the child with the error. It is for children, not for tests.
+func must[T any](value T, err error) T {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	return value
+}
+
+// The CPUs of the two NUMA nodes of eightGPUs.
 var (
 	node0 = []uint64{0x0f}
 	node1 = []uint64{0xf0}
 )
 
+// eightGPUs returns the machine from which the tests make others.
+func eightGPUs() nvmltest.Machine { return nvmltest.EightGPUs(node0, node1) }
+
 // start installs a machine, opens its library and initializes it.
 func start(tb testing.TB, m nvmltest.Machine) *Library {
 	tb.Helper()
-	lib := open1(tb, nvmltest.Install(tb, m))
+	return startLibrary(tb, nvmltest.Install(tb, m))
+}
+
+// startLibrary opens a library and initializes it.
+func startLibrary(tb testing.TB, path string) *Library {
+	tb.Helper()
+	lib := openLibrary(tb, path)
 	if err := lib.Init(); err != nil {
 		tb.Fatal(err)
 	}
 	return lib
 }
 
-func open1(tb testing.TB, path string) *Library {
+func openLibrary(tb testing.TB, path string) *Library {
 	tb.Helper()
 	lib, err := Open(path)
 	if err != nil {
@@ -60,6 +81,7 @@ func open1(tb testing.TB, path string) *Library {
 	return lib
 }
 
+// device returns the GPU with an index.
 func device(tb testing.TB, lib *Library, i int) Device {
 	tb.Helper()
 	d, err := lib.Device(i)

@@ -4,18 +4,20 @@ package nvml
 
 import "unsafe"
 
-// MemoryInfo is device memory, in bytes.
+// MemoryInfo is an amount of device memory, in bytes.
 type MemoryInfo struct {
 	Total uint64
 	Free  uint64
 	Used  uint64
-	// Reserved is what driver and firmware keep. Drivers that do not report it give 0, and count it as used.
+	// Reserved is what the driver and the firmware keep for themselves. Drivers that do not report
+	// it count it as used; it is 0 then.
 	Reserved uint64
 }
 
-// Memory is the device memory of a GPU or a MIG instance (nvmlDeviceGetMemoryInfo_v2, nvmlDeviceGetMemoryInfo).
+// Memory returns the device memory of a GPU or a MIG instance (nvmlDeviceGetMemoryInfo_v2,
+// nvmlDeviceGetMemoryInfo).
 //
-// Errors: [ErrNotSupported] where the GPU shares the system's memory, [ErrNoPermission] and others.
+// Errors: [ErrNotSupported] if the GPU shares the system's memory, [ErrNoPermission] and others.
 func (d Device) Memory() (MemoryInfo, error) {
 	m := memoryV2{version: memoryV2Version}
 	err := d.lib.call(deviceMemoryV2, d.handle, uintptr(unsafe.Pointer(&m)))

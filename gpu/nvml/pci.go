@@ -8,27 +8,30 @@ import (
 	"unsafe"
 )
 
-// PCIInfo is where a GPU sits on the PCI bus.
+// PCIInfo is the place of a GPU on the PCI bus.
 type PCIInfo struct {
-	// BusID is the address as the kernel spells it in /sys/bus/pci/devices: "0000:1b:00.0".
+	// BusID is the address as it appears in /sys/bus/pci/devices: "0000:1b:00.0".
 	BusID  string
 	Domain uint32
 	Bus    uint32
 	Device uint32
-	// VendorDevice has the device id in its upper and the vendor id in its lower 16 bits.
+	// VendorDevice has the device id in its upper 16 bits and the vendor id in its lower 16 bits.
 	VendorDevice uint32
 }
 
-// PCI is the GPU's address; for a MIG instance its parent's (nvmlDeviceGetPciInfo_v3, _v2, nvmlDeviceGetPciInfo).
+// PCI returns the address of a GPU, or of the GPU that a MIG instance is a part of
+// (nvmlDeviceGetPciInfo_v3, nvmlDeviceGetPciInfo_v2, nvmlDeviceGetPciInfo).
 func (d Device) PCI() (PCIInfo, error) {
 	var p pciInfo
-	err := d.lib.callNewest([]symbol{devicePCIV3, devicePCIV2, devicePCIV1}, d.handle, uintptr(unsafe.Pointer(&p)))
+	err := d.lib.callNewest([]symbol{devicePCIV3, devicePCIV2, devicePCIV1},
+		d.handle, uintptr(unsafe.Pointer(&p)))
 	if err != nil {
 		return PCIInfo{}, err
 	}
 	return PCIInfo{
-		// The kernel writes a domain of more than four digits with just the digits it needs.
-		BusID:        fmt.Sprintf("%04x:%02x:%02x.%c", p.domain, p.bus, p.device, p.function()),
+		// Like the kernel, which writes a domain with at least four digits.
+		BusID: fmt.Sprintf("%04x:%02x:%02x.%c",
+			p.domain, p.bus, p.device, p.function()),
 		Domain:       p.domain,
 		Bus:          p.bus,
 		Device:       p.device,
@@ -36,7 +39,7 @@ func (d Device) PCI() (PCIInfo, error) {
 	}, nil
 }
 
-// function is the digit behind the dot of the address. NVML gives it as text only.
+// function returns the digit after the dot of the address. NVML gives it only as text.
 func (p *pciInfo) function() byte {
 	for _, id := range [][]byte{p.busID[:], p.legacyBusID[:]} {
 		dot := bytes.IndexByte(id, '.')

@@ -7,22 +7,23 @@ import (
 	"unsafe"
 )
 
-// NoInstance stands for the id of a MIG instance where there is none.
+// NoInstance stands for the id of a MIG instance if there is no instance.
 const NoInstance uint32 = 1<<32 - 1
 
 // Process is a process with a compute context on a device.
 type Process struct {
-	// PID is the process id in the PID namespace of the driver's choice: the host's, mostly.
+	// PID is the process id in a PID namespace of the driver's choice, usually the host's.
 	PID uint32
-	// UsedBytes is the device memory it uses, if UsedKnown.
+	// UsedBytes is the device memory that it uses. It means something only if UsedKnown.
 	UsedBytes uint64
 	UsedKnown bool
-	// GPUInstance and ComputeInstance are the MIG instance it runs on, or NoInstance.
+	// GPUInstance and ComputeInstance are the ids of the MIG instance that it runs on, or
+	// NoInstance.
 	GPUInstance     uint32
 	ComputeInstance uint32
 }
 
-// memoryUnknown is NVML_VALUE_NOT_AVAILABLE in 64 bits.
+// memoryUnknown is NVML_VALUE_NOT_AVAILABLE as a 64-bit number.
 const memoryUnknown = 1<<64 - 1
 
 const (
@@ -31,10 +32,12 @@ const (
 	maxProcessTries  = 8
 )
 
-// ComputeProcesses lists the processes that compute on a GPU or a MIG instance, those of other users and containers
-// included (nvmlDeviceGetComputeRunningProcesses_v3, _v2 and the plain one).
+// ComputeProcesses lists the processes that compute on a GPU or a MIG instance, including those of
+// other users and containers (nvmlDeviceGetComputeRunningProcesses_v3, _v2 and the one without a
+// suffix).
 //
-// The list can grow while it is read. When it has outgrown its buffer too often, the error is [ErrInsufficientSize].
+// The list can grow while it is read. If it has outgrown its buffer too often, the error is
+// [ErrInsufficientSize].
 func (d Device) ComputeProcesses() ([]Process, error) {
 	room := firstProcessRoom
 	for range maxProcessTries {
@@ -51,13 +54,15 @@ func (d Device) ComputeProcesses() ([]Process, error) {
 	return nil, ErrInsufficientSize
 }
 
-// fillProcessTable returns how many processes were written or, with ErrInsufficientSize, how many there are.
+// fillProcessTable returns how many processes were written or, with ErrInsufficientSize, how many
+// there are.
 func (d Device) fillProcessTable(table processTable) (int, error) {
-	// A failed version may have changed the count, so each one gets it anew.
+	// The count is set for each version, because one that failed may have changed it.
 	var err error
 	for _, version := range []symbol{deviceProcessesV3, deviceProcessesV2, deviceProcessesV1} {
 		count := uint32(table.room())
-		err = d.lib.call(version, d.handle, uintptr(unsafe.Pointer(&count)), uintptr(unsafe.Pointer(&table[0])))
+		err = d.lib.call(version, d.handle,
+			uintptr(unsafe.Pointer(&count)), uintptr(unsafe.Pointer(&table[0])))
 		if !tooNew(err) {
 			return int(count), err
 		}
@@ -65,11 +70,13 @@ func (d Device) fillProcessTable(table processTable) (int, error) {
 	return 0, err
 }
 
-// processTable is memory for records that C writes, in 8-byte words so that it is aligned for them.
+// processTable is memory for records that C writes. It consists of 8-byte words so that it is
+// aligned for them.
 //
-// The size of a record is measured, not believed: drivers of the 535 series write the 32 bytes of
-// nvmlProcessDetail_v1_t where nvmlProcessInfo_t has 24, and some libraries write version 1 under a newer name. So
-// there is room for the largest, and every word is marked before the call: the last one that changed gives it away.
+// The size of the records is measured, because the documented size is not reliable: drivers of the
+// 535 series write the 32 bytes of nvmlProcessDetail_v1_t where nvmlProcessInfo_t has 24, and some
+// libraries write version 1 under a newer name. The table has room for the largest records, and
+// every word is marked before the call. The last word that has changed tells the size.
 type processTable []uint64
 
 const (
@@ -91,7 +98,8 @@ func newProcessTable(room int) processTable {
 
 func (t processTable) room() int { return len(t) / largeRecord }
 
-// recordSize is the size in words of each of n records. None fits when the library wrote nothing at all.
+// recordSize returns the size in words of each of n records. It returns false if the library has
+// written nothing, or more than n of the largest records.
 func (t processTable) recordSize(n int) (size int, ok bool) {
 	written := len(t)
 	for written > 0 && t[written-1] == untouched {
@@ -122,7 +130,8 @@ func (t processTable) processes(n int) ([]Process, error) {
 }
 
 func processAt(record []uint64, size int) Process {
-	// Records only ever got longer at their end, and one may be shorter than processV2: hence no cast of that.
+	// A newer record begins with the older one. The record is not taken for a processV2 before its
+	// size is known, because it may be shorter.
 	head := (*processV1)(unsafe.Pointer(&record[0]))
 	p := Process{PID: head.pid, GPUInstance: NoInstance, ComputeInstance: NoInstance}
 	if head.used != memoryUnknown {
@@ -135,16 +144,18 @@ func processAt(record []uint64, size int) Process {
 	return p
 }
 
-// processNameSize is our own: NVML cuts off what does not fit, and the beginning is what tells.
+// processNameSize is our own choice. NVML cuts off what does not fit, and the beginning of a name
+// matters most.
 const processNameSize = 256
 
-// ProcessName is what the driver calls a process of any PID namespace that it serves. It may be a path and may have
-// arguments behind it (nvmlSystemGetProcessName).
+// ProcessName returns the driver's name for a process in any PID namespace that the driver serves.
+// It may be a path, and arguments may follow it (nvmlSystemGetProcessName).
 //
 // Errors: [ErrNotFound], [ErrNoPermission] and others.
 func (l *Library) ProcessName(pid uint32) (string, error) {
 	var buf [processNameSize]byte
-	if err := l.call(processName, uintptr(pid), uintptr(unsafe.Pointer(&buf[0])), processNameSize); err != nil {
+	err := l.call(processName, uintptr(pid), uintptr(unsafe.Pointer(&buf[0])), processNameSize)
+	if err != nil {
 		return "", err
 	}
 	return text(buf[:]), nil

@@ -4,20 +4,30 @@ package nvml
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-const v1, v2, v3 = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2", "nvmlDeviceGetComputeRunningProcesses_v3"
+// The versions of the function that lists processes.
+const (
+	v1 = "nvmlDeviceGetComputeRunningProcesses"
+	v2 = v1 + "_v2"
+	v3 = v1 + "_v3"
+)
 
-// withProcesses is a machine whose first GPU has n processes, and what must be told of them.
+// withProcesses returns a machine whose first GPU has n processes, and what it has to answer.
 func withProcesses(n int) (nvmltest.Machine, []Process) {
-	m := nvmltest.EightGPUs(node0, node1)
+	m := eightGPUs()
 	var want []Process
 	for i := range n {
-		p := Process{PID: uint32(1000 + i), UsedBytes: uint64(i) << 20, UsedKnown: true, GPUInstance: NoInstance, ComputeInstance: NoInstance}
+		p := Process{
+			PID: uint32(1000 + i), UsedBytes: uint64(i) << 20, UsedKnown: true,
+			GPUInstance: NoInstance, ComputeInstance: NoInstance,
+		}
 		used := p.UsedBytes
 		if i%3 == 2 {
 			p.UsedBytes, p.UsedKnown, used = 0, false, nvmltest.UnknownMemory
@@ -26,8 +36,10 @@ func withProcesses(n int) (nvmltest.Machine, []Process) {
 			p.GPUInstance, p.ComputeInstance = uint32(i), uint32(i+1)
 		}
 		want = append(want, p)
-		m.Devices[0].Processes = append(m.Devices[0].Processes,
-			nvmltest.Process{PID: p.PID, Used: used, GPUInstance: p.GPUInstance, ComputeInstance: p.ComputeInstance})
+		m.Devices[0].Processes = append(m.Devices[0].Processes, nvmltest.Process{
+			PID: p.PID, Used: used,
+			GPUInstance: p.GPUInstance, ComputeInstance: p.ComputeInstance,
+		})
 	}
 	return m, want
 }
@@ -45,49 +57,62 @@ func TestProcessLayouts(t *testing.T) {
 			"v3 of 535":  {machine: wide},
 			"v2":         {machine: m.Without(v3)},
 			"v1":         {machine: m.Without(v3, v2), noIDs: true},
-			"v3 refused": {machine: m.With(nvmltest.Behavior{Function: v3, Device: 0, Action: nvmltest.Fail(13)})},
+			"v3 refused": {machine: m.With(nvmltest.Fail(13).InDevice(v3, 0))},
 		} {
 			got, err := device(t, start(t, test.machine), 0).ComputeProcesses()
-			expect := append([]Process(nil), want...)
-			for i := range expect {
+			if err != nil {
+				t.Errorf("%d processes, %s: %v", n, name, err)
+			}
+			expected := slices.Clone(want)
+			for i := range expected {
 				if test.noIDs {
-					expect[i].GPUInstance, expect[i].ComputeInstance = NoInstance, NoInstance
+					expected[i].GPUInstance = NoInstance
+					expected[i].ComputeInstance = NoInstance
 				}
 			}
-			if diff := cmp.Diff(expect, got); diff != "" || err != nil {
-				t.Errorf("%d processes, %s: %v (-want +got):\n%s", n, name, err, diff)
+			if diff := cmp.Diff(expected, got); diff != "" {
+				t.Errorf("%d processes, %s (-want +got):\n%s", n, name, diff)
 			}
 		}
 	}
 }
 
+// TestProcessesJoinBetweenCalls has a list that grows from 40 processes by 300 with each call. It
+// fits at the third try, when there are 640.
 func TestProcessesJoinBetweenCalls(t *testing.T) {
 	m, _ := withProcesses(40)
 	m.Devices[0].ProcessGrowth = 300
 	list, err := device(t, start(t, m), 0).ComputeProcesses()
-	// 40 do not fit at first, 340 not at the second try, 640 at the third do.
-	if len(list) != 640 || err != nil {
-		t.Fatalf("%d processes, %v", len(list), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 640 {
+		t.Fatalf("%d processes, want 640", len(list))
 	}
 	if last := list[639]; last.PID != 100599 || last.UsedBytes != 1<<20 {
-		t.Errorf("last process: %+v", last)
+		t.Errorf("the last process is %+v, want PID 100599 with 1 MiB", last)
 	}
 }
 
 func TestProcessListThatNeverFits(t *testing.T) {
 	endless, _ := withProcesses(40)
 	endless.Devices[0].ProcessGrowth = maxProcessRoom + 1
-	refused := nvmltest.EightGPUs(node0, node1).With(nvmltest.Behavior{Function: v3, Device: 0, Action: nvmltest.Fail(7)})
-	for name, m := range map[string]nvmltest.Machine{"grows without end": endless, "says so only": refused} {
-		if _, err := device(t, start(t, m), 0).ComputeProcesses(); !errors.Is(err, ErrInsufficientSize) {
-			t.Errorf("%s: %v", name, err)
+	for name, m := range map[string]nvmltest.Machine{
+		"it grows without end":          endless,
+		"the library only says so":      eightGPUs().With(nvmltest.Fail(7).InDevice(v3, 0)),
+		"the library says so every way": eightGPUs().With(nvmltest.Fail(7).InDevice(v1+"*", 0)),
+	} {
+		_, err := device(t, start(t, m), 0).ComputeProcesses()
+		if !errors.Is(err, ErrInsufficientSize) {
+			t.Errorf("%s: the error is %v, want ErrInsufficientSize", name, err)
 		}
 	}
 }
 
 func TestProcessListNotWritten(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1).With(nvmltest.Behavior{Function: v3, Device: 0, Action: nvmltest.Fail(0)})
-	if list, err := device(t, start(t, m), 0).ComputeProcesses(); !errors.Is(err, ErrUnknown) {
-		t.Errorf("%d processes, %v", len(list), err)
+	m := eightGPUs().With(nvmltest.Fail(0).InDevice(v3, 0))
+	list, err := device(t, start(t, m), 0).ComputeProcesses()
+	if !errors.Is(err, ErrUnknown) {
+		t.Errorf("%d processes, %v; want ErrUnknown", len(list), err)
 	}
 }

@@ -8,41 +8,45 @@ import (
 	"unsafe"
 )
 
-// RemappedRows is what became of memory rows that went bad.
+// RemappedRows says what happened to memory rows that went bad.
 type RemappedRows struct {
-	// Corrected and Uncorrected are the rows replaced after errors that could and could not be corrected.
+	// Corrected and Uncorrected count the rows that were replaced after errors that could and could
+	// not be corrected.
 	Corrected   uint32
 	Uncorrected uint32
-	// Pending rows are replaced at the next reset of the GPU.
+	// Pending is true if rows will be replaced at the next reset of the GPU.
 	Pending bool
-	// Failed: there was no row left to replace one with, now or at any time before.
+	// Failed is true if there was no spare row left, now or at any time before.
 	Failed bool
 }
 
-// RemappedRows counts them on cards from Ampere on (nvmlDeviceGetRemappedRows). Older cards, and those with MIG
-// instances, give [ErrNotSupported].
+// RemappedRows returns the state of row remapping, which cards have since Ampere
+// (nvmlDeviceGetRemappedRows). For older cards, and for cards that have MIG instances, the error is
+// [ErrNotSupported].
 func (d Device) RemappedRows() (RemappedRows, error) {
 	var corrected, uncorrected, pending, failed uint32
-	err := d.lib.call(deviceRemappedRows, d.handle, uintptr(unsafe.Pointer(&corrected)), uintptr(unsafe.Pointer(&uncorrected)),
+	err := d.lib.call(deviceRemappedRows, d.handle,
+		uintptr(unsafe.Pointer(&corrected)), uintptr(unsafe.Pointer(&uncorrected)),
 		uintptr(unsafe.Pointer(&pending)), uintptr(unsafe.Pointer(&failed)))
 	return RemappedRows{corrected, uncorrected, pending != 0, failed != 0}, err
 }
 
-// RetiredPagesPending says, on cards before Ampere, whether memory pages will be withdrawn at the next reboot
-// (nvmlDeviceGetRetiredPagesPendingStatus).
+// RetiredPagesPending reports whether memory pages will be taken out of use at the next reboot.
+// Only cards before Ampere do that (nvmlDeviceGetRetiredPagesPendingStatus).
 func (d Device) RetiredPagesPending() (bool, error) {
 	pending, err := d.number(deviceRetiredPending)
 	return pending == featureEnabled, err
 }
 
-// PersistenceMode says whether the driver keeps the GPU initialized while nobody uses it
+// PersistenceMode reports whether the driver keeps the GPU initialized while no process uses it
 // (nvmlDeviceGetPersistenceMode).
 func (d Device) PersistenceMode() (bool, error) {
 	mode, err := d.number(devicePersistence)
 	return mode == featureEnabled, err
 }
 
-// RecoveryAction is what the driver wants done to a GPU before it is used again (nvmlDeviceGpuRecoveryAction_t).
+// RecoveryAction is what the driver wants done to a GPU before it is used again
+// (nvmlDeviceGpuRecoveryAction_t).
 type RecoveryAction uint32
 
 // The recovery actions.
@@ -50,13 +54,14 @@ const (
 	RecoveryNone          RecoveryAction = 0
 	RecoveryGPUReset      RecoveryAction = 1
 	RecoveryNodeReboot    RecoveryAction = 2
-	RecoveryDrainP2P      RecoveryAction = 3 // let no new work use peer-to-peer
+	RecoveryDrainP2P      RecoveryAction = 3 // start no new work that uses peer-to-peer
 	RecoveryDrainAndReset RecoveryAction = 4
 	RecoveryIMEXDomain    RecoveryAction = 5
 	RecoveryBusReset      RecoveryAction = 6
 	RecoverySystemReboot  RecoveryAction = 7
 )
 
+// String returns the action in words, such as "GPU reset".
 func (a RecoveryAction) String() string {
 	switch a {
 	case RecoveryNone:
@@ -82,13 +87,13 @@ func (a RecoveryAction) String() string {
 const (
 	// fieldRecoveryAction is NVML_FI_DEV_GET_GPU_RECOVERY_ACTION.
 	fieldRecoveryAction = 230
-	// valueUnsignedInt and valueSignedInt are of nvmlValueType_t.
+	// valueUnsignedInt and valueSignedInt are values of nvmlValueType_t.
 	valueUnsignedInt = 1
 	valueSignedInt   = 5
 )
 
-// RecoveryAction asks for it (nvmlDeviceGetFieldValues). Drivers that do not know the question give [ErrNotSupported]
-// or [ErrInvalidArgument].
+// RecoveryAction returns the action that the driver wants (nvmlDeviceGetFieldValues). For drivers
+// that do not know the question, the error is [ErrNotSupported] or [ErrInvalidArgument].
 func (d Device) RecoveryAction() (RecoveryAction, error) {
 	v := fieldValue{field: fieldRecoveryAction}
 	if err := d.lib.call(deviceFields, d.handle, 1, uintptr(unsafe.Pointer(&v))); err != nil {

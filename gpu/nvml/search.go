@@ -13,16 +13,18 @@ import (
 	"strings"
 )
 
-// libraryName is the name of the library that belongs to the driver. The one without the number is a link that
-// development packages bring, often to a stub.
+// libraryName is the name of the library that belongs to the driver. Development packages have a
+// link without the number, which often leads to a stub.
 const libraryName = "libnvidia-ml.so.1"
 
-// multiarch is Debian's name for the folder of this processor's libraries.
-var multiarch = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
+// multiarch is Debian's name for the folder with this processor's libraries.
+var multiarch = map[string]string{
+	"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu",
+}[runtime.GOARCH]
 
-// Candidates lists what [Open] tries without an explicit path, in order. The first one is a bare name, for which the
-// dynamic loader searches its own way (LD_LIBRARY_PATH, /etc/ld.so.cache).
-func Candidates() []string {
+// candidates returns what [Open] tries without an explicit path, in this order. The first one is a
+// bare name: the dynamic loader searches for it in its own way (LD_LIBRARY_PATH, /etc/ld.so.cache).
+func candidates() []string {
 	folders := []string{
 		"/usr/lib/" + multiarch, // Debian, Ubuntu
 		"/usr/lib/" + multiarch + "/nvidia/current",
@@ -42,17 +44,21 @@ func Candidates() []string {
 	return candidates
 }
 
-// Open maps the NVML library. With an explicit path it is that file or an error; without, the first of [Candidates]
-// that can be had.
+// Open loads the NVML library from a file. If the path is "", it asks the dynamic loader, which
+// searches LD_LIBRARY_PATH and /etc/ld.so.cache, and then looks into the folders where
+// distributions and container runtimes put the library. The first one that can be loaded is used.
 //
-// A file in a folder called "stubs" is never used, however one gets there: it is the CUDA toolkit's stand-in to link
-// against, and answers every call with an error. For an error, errors.Is(err, [ErrLibraryNotFound]) holds; its text
-// tells in one line what was tried.
+// A file in a folder called "stubs" is never used, not even through a link: it is the CUDA
+// toolkit's stub for linking, which answers every call with an error.
+//
+// Every error of Open satisfies errors.Is(err, [ErrLibraryNotFound]). Its text says in one line
+// what was tried.
 func Open(explicitPath string) (*Library, error) {
 	if explicitPath == "" {
-		return openFirst(Candidates())
+		return openFirst(candidates())
 	}
-	// Made absolute because the loader searches elsewhere for a name without a slash.
+	// The path is made absolute because the loader would search other folders for a name without a
+	// slash.
 	path, err := filepath.Abs(explicitPath)
 	if err != nil {
 		return nil, &openError{unusable: []error{err}}
@@ -73,7 +79,8 @@ func openFirst(candidates []string) (*Library, error) {
 }
 
 func open(name string) (*Library, error) {
-	// The loader's own finds can be judged only once they are mapped; a path can be judged before.
+	// A path can be checked before it is loaded. What the loader finds for a bare name can be
+	// checked only afterwards.
 	if filepath.IsAbs(name) {
 		if _, err := os.Stat(name); err != nil {
 			return nil, err
@@ -96,6 +103,8 @@ func open(name string) (*Library, error) {
 	return &Library{handle: handle, path: file}, nil
 }
 
+// isStub reports whether a path, with or without its links resolved, leads through a folder called
+// "stubs".
 func isStub(path string) bool {
 	for _, p := range []string{path, resolved(path)} {
 		if slices.Contains(strings.Split(p, "/"), "stubs") {
@@ -108,10 +117,10 @@ func isStub(path string) bool {
 type stubError string
 
 func (path stubError) Error() string {
-	return fmt.Sprintf("%s: a stub to link against, not the driver's library", string(path))
+	return fmt.Sprintf("%s: a stub for linking, not the driver's library", string(path))
 }
 
-// openError collects why no candidate would do.
+// openError collects the reasons why no candidate could be loaded.
 type openError struct {
 	absent   []string
 	unusable []error
@@ -138,5 +147,6 @@ func (e *openError) Error() string {
 
 func (e *openError) Unwrap() error { return ErrLibraryNotFound }
 
-// oneLine guards the log against a loader message or file name that spans lines.
+// oneLine replaces line breaks and other control characters, which file names and the loader's
+// messages may contain.
 func oneLine(s string) string { return text([]byte(s)) }

@@ -8,30 +8,31 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-func TestOpenExplicitPath(t *testing.T) {
-	path := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1))
-	if lib := open1(t, path); lib.Path() != resolved(path) {
-		t.Errorf("Path = %s, want %s", lib.Path(), path)
-	}
-	t.Chdir(filepath.Dir(path))
-	if lib := open1(t, filepath.Base(path)); lib.Path() != resolved(path) {
-		t.Errorf("relative: Path = %s, want %s", lib.Path(), path)
-	}
-	if err := os.Symlink(path, "link.so"); err != nil {
-		t.Fatal(err)
-	}
-	if lib := open1(t, "link.so"); lib.Path() != resolved(path) {
-		t.Errorf("link: Path = %s, want %s", lib.Path(), path)
+// checkPath fails the test unless the library was loaded from the file at path.
+func checkPath(t *testing.T, lib *Library, path string) {
+	t.Helper()
+	if got, want := lib.Path(), resolved(path); got != want {
+		t.Errorf("the library is %s, want %s", got, want)
 	}
 }
 
-// An explicit path is not a suggestion.
+func TestOpenExplicitPath(t *testing.T) {
+	path := nvmltest.Install(t, eightGPUs())
+	checkPath(t, openLibrary(t, path), path)
+	t.Chdir(filepath.Dir(path))
+	checkPath(t, openLibrary(t, filepath.Base(path)), path)
+	symlink(t, path, "link.so")
+	checkPath(t, openLibrary(t, "link.so"), path)
+}
+
+// TestOpenExplicitPathOnly checks that no other file is tried when there is an explicit path.
 func TestOpenExplicitPathOnly(t *testing.T) {
 	folder := t.TempDir()
 	text := filepath.Join(folder, "text.so")
@@ -40,67 +41,88 @@ func TestOpenExplicitPathOnly(t *testing.T) {
 	}
 	for _, path := range []string{filepath.Join(folder, "missing.so"), text, folder} {
 		_, err := Open(path)
-		if !errors.Is(err, ErrLibraryNotFound) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("Open(%s): %v", path, err)
+		if !errors.Is(err, ErrLibraryNotFound) {
+			t.Fatalf("Open(%s) gives %v, want ErrLibraryNotFound", path, err)
+		}
+		if !strings.Contains(err.Error(), path) {
+			t.Errorf("the error %q does not name the path %s", err, path)
+		}
+		if strings.Contains(err.Error(), "\n") {
+			t.Errorf("the error %q is not one line", err)
 		}
 		if strings.Contains(err.Error(), "/usr/") {
-			t.Errorf("Open(%s) tried more: %v", path, err)
+			t.Errorf("Open(%s) tried other files: %v", path, err)
 		}
 	}
 }
 
 func TestSearchTakesTheFirstUsable(t *testing.T) {
 	folder := t.TempDir()
-	broken := filepath.Join(folder, "broken.so")
+	missing, broken := filepath.Join(folder, "missing.so"), filepath.Join(folder, "broken.so")
 	if err := os.WriteFile(broken, []byte("x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	good := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1))
-	other := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1))
-	lib, err := openFirst([]string{filepath.Join(folder, "missing.so"), broken, good, other})
-	if err != nil || lib.Path() != resolved(good) {
-		t.Fatalf("%v", err)
+	usable, other := nvmltest.Install(t, eightGPUs()), nvmltest.Install(t, eightGPUs())
+	lib, err := openFirst([]string{missing, broken, usable, other})
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, err = openFirst([]string{"libnvidia-ml-of-nobody.so.1", broken, filepath.Join(folder, "missing.so")})
-	for _, part := range []string{"libnvidia-ml-of-nobody.so.1", "broken.so", "no such file: " + folder} {
-		if err == nil || !strings.Contains(err.Error(), part) {
-			t.Errorf("error does not tell %q: %v", part, err)
+	checkPath(t, lib, usable)
+	const unknown = "libnvidia-ml-of-nobody.so.1"
+	_, err = openFirst([]string{unknown, broken, missing})
+	if err == nil {
+		t.Fatal("no library is usable, but one was opened")
+	}
+	for _, part := range []string{unknown, "broken.so", "no such file: " + folder} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error %q does not contain %q", err, part)
 		}
 	}
 }
 
-// stubs installs a working library in a folder called stubs, which a search could well find and must not use.
-func stubs(t *testing.T) string {
+// installStub installs a working library in a folder called stubs. A search may find it, but must
+// not use it.
+func installStub(t *testing.T) string {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "stubs")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return nvmltest.InstallIn(t, folder, nvmltest.EightGPUs(node0, node1))
+	return nvmltest.InstallIn(t, folder, eightGPUs())
+}
+
+func symlink(t *testing.T, to, at string) {
+	t.Helper()
+	if err := os.Symlink(to, at); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestStubsAreNeverUsed(t *testing.T) {
-	stub := stubs(t)
-	link := filepath.Join(t.TempDir(), "libnvidia-ml.so.1")
-	if err := os.Symlink(stub, link); err != nil {
-		t.Fatal(err)
-	}
+	stub := installStub(t)
+	link := filepath.Join(t.TempDir(), libraryName)
+	symlink(t, stub, link)
 	folderLink := filepath.Join(t.TempDir(), "lib64")
-	if err := os.Symlink(filepath.Dir(stub), folderLink); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{stub, link, filepath.Join(folderLink, "libnvidia-ml.so.1")} {
-		if lib, err := Open(path); !errors.Is(err, ErrLibraryNotFound) || !strings.Contains(err.Error(), "stub") {
-			t.Errorf("Open(%s) = %v, %v", path, lib, err)
+	symlink(t, filepath.Dir(stub), folderLink)
+	for _, path := range []string{stub, link, filepath.Join(folderLink, libraryName)} {
+		_, err := Open(path)
+		if !errors.Is(err, ErrLibraryNotFound) {
+			t.Fatalf("Open(%s) gives %v, want ErrLibraryNotFound", path, err)
+		}
+		if !strings.Contains(err.Error(), "stub") {
+			t.Errorf("the error %q does not say that %s is a stub", err, path)
 		}
 	}
-	good := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1))
-	if lib, err := openFirst([]string{stub, link, good}); err != nil || lib.Path() != resolved(good) {
-		t.Errorf("search with stubs: %v", err)
+	usable := nvmltest.Install(t, eightGPUs())
+	lib, err := openFirst([]string{stub, link, usable})
+	if err != nil {
+		t.Fatal(err)
 	}
+	checkPath(t, lib, usable)
 }
 
 func init() {
+	// This child lets the dynamic loader search, and says which library was opened.
 	children["search"] = func(next string) {
 		lib, err := openFirst([]string{libraryName, next})
 		if err != nil {
@@ -111,44 +133,47 @@ func init() {
 	}
 }
 
-// The loader reads LD_LIBRARY_PATH when a process starts, so its own search is tried in children.
+// TestLoaderSearch runs children, because the loader reads LD_LIBRARY_PATH when a process starts.
 func TestLoaderSearch(t *testing.T) {
-	good := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1))
-	found := nvmltest.Install(t, nvmltest.EightGPUs(node0, node1))
-	stub := stubs(t)
-	hidden := t.TempDir()
-	if err := os.Symlink(stub, filepath.Join(hidden, libraryName)); err != nil {
-		t.Fatal(err)
-	}
+	next, found := nvmltest.Install(t, eightGPUs()), nvmltest.Install(t, eightGPUs())
+	stub := installStub(t)
+	linkFolder := t.TempDir()
+	symlink(t, stub, filepath.Join(linkFolder, libraryName))
 	for name, test := range map[string]struct{ folder, want string }{
-		"loader's find":  {filepath.Dir(found), found},
-		"stub":           {filepath.Dir(stub), good},
-		"link to a stub": {hidden, good},
+		"library":        {filepath.Dir(found), found},
+		"stub":           {filepath.Dir(stub), next},
+		"link to a stub": {linkFolder, next},
 	} {
-		out, err := child(t, "search", good, "LD_LIBRARY_PATH="+test.folder).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != resolved(test.want) {
-			t.Errorf("%s: %s, %v; want %s", name, got, err, test.want)
+		cmd := childCommand(t, "search", next, "LD_LIBRARY_PATH="+test.folder)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, want := strings.TrimSpace(string(out)), resolved(test.want); got != want {
+			t.Errorf("%s: opened %s, want %s", name, got, want)
 		}
 	}
 }
 
 func TestCandidates(t *testing.T) {
-	all := strings.Join(Candidates(), " ")
-	if first := Candidates()[0]; first != "libnvidia-ml.so.1" {
-		t.Errorf("first: %s", first)
+	list := candidates()
+	if list[0] != "libnvidia-ml.so.1" {
+		t.Errorf("the first candidate is %s, want the bare name", list[0])
 	}
-	for _, folder := range []string{"/usr/lib64/", "/usr/local/nvidia/lib64/", "/usr/lib/wsl/lib/", "/run/opengl-driver/lib/"} {
-		if !strings.Contains(all, " "+folder+"libnvidia-ml.so.1") {
-			t.Errorf("%s is not searched", folder)
+	triplet := map[string]string{
+		"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu",
+	}[runtime.GOARCH]
+	for _, folder := range []string{
+		"/usr/lib64/", "/usr/local/nvidia/lib64/", "/usr/lib/wsl/lib/",
+		"/run/opengl-driver/lib/", "/usr/lib/" + triplet + "/",
+	} {
+		if !slices.Contains(list, folder+"libnvidia-ml.so.1") {
+			t.Errorf("%s is not searched: %q", folder, list)
 		}
 	}
-	triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
-	if !strings.Contains(all, " /usr/lib/"+triplet+"/libnvidia-ml.so.1") {
-		t.Errorf("Debian's folder is not searched: %s", all)
-	}
-	for _, c := range Candidates() {
+	for _, c := range list {
 		if !strings.HasSuffix(c, ".so.1") || strings.Contains(c, "stubs") {
-			t.Errorf("%s", c)
+			t.Errorf("%s is a candidate", c)
 		}
 	}
 }

@@ -4,10 +4,11 @@ package nvml
 
 import "unsafe"
 
-// The structs that C code fills. Their layouts follow nvml.h; abi_test.go compares them with go-nvml's.
+// The structs that C code fills. Their layouts follow nvml.h, and abi_test.go compares them with
+// go-nvml's.
 
-// pciInfo is nvmlPciInfo_t of nvmlDeviceGetPciInfo_v3. Older versions fill only its beginning: version 1 up to
-// deviceID, version 2 up to subsystemID.
+// pciInfo is nvmlPciInfo_t, which nvmlDeviceGetPciInfo_v3 fills. Older versions fill only its
+// beginning: version 1 up to deviceID, version 2 up to subsystemID.
 type pciInfo struct {
 	legacyBusID [16]byte
 	domain      uint32
@@ -61,8 +62,8 @@ type processV2 struct {
 	computeInstance uint32
 }
 
-// processDetail is nvmlProcessDetail_v1_t, which some drivers also fill where nvmlProcessInfo_t is due. It is measured with,
-// not read: what it has in addition is of no use here.
+// processDetail is nvmlProcessDetail_v1_t. Some drivers write it in place of nvmlProcessInfo_t.
+// Only its size is used here; nobody needs the field that it adds.
 type processDetail struct {
 	processV2
 	_ uint64 // protected memory in use
@@ -121,7 +122,8 @@ type fieldValue struct {
 	value     [8]byte
 }
 
-// eventData is nvmlEventData_t. Version 1 of the waiting function fills only its beginning, up to data.
+// eventData is nvmlEventData_t. Version 1 of the waiting function fills only its beginning, up to
+// data.
 type eventData struct {
 	device          uintptr
 	types           uint64
@@ -130,7 +132,8 @@ type eventData struct {
 	computeInstance uint32
 }
 
-// Versioned structs say in their first field how large they are and which version they have (NVML_STRUCT_VERSION).
+// Versions of structs, which their first field holds: the size of the struct and the number of the
+// version (NVML_STRUCT_VERSION).
 const (
 	memoryV2Version    = uint32(unsafe.Sizeof(memoryV2{})) | 2<<24
 	temperatureVersion = uint32(unsafe.Sizeof(temperature{})) | 1<<24

@@ -4,8 +4,8 @@ package nvml
 
 import "github.com/ebitengine/purego"
 
-// symbol stands for one C function. Each has its own, also where functions are versions of one another: a name
-// without suffix is version 1.
+// symbol stands for one C function. Versions of a function are different symbols; a name without a
+// suffix is version 1.
 type symbol uint8
 
 const (
@@ -21,11 +21,9 @@ const (
 	deviceCountV1
 	deviceByIndexV2
 	deviceByIndexV1
-	deviceByUUID
 	deviceName
 	deviceUUID
 	deviceMinor
-	deviceIndex
 	devicePCIV3
 	devicePCIV2
 	devicePCIV1
@@ -81,11 +79,9 @@ var symbolNames = [symbolCount]string{
 	deviceCountV1:         "nvmlDeviceGetCount",
 	deviceByIndexV2:       "nvmlDeviceGetHandleByIndex_v2",
 	deviceByIndexV1:       "nvmlDeviceGetHandleByIndex",
-	deviceByUUID:          "nvmlDeviceGetHandleByUUID",
 	deviceName:            "nvmlDeviceGetName",
 	deviceUUID:            "nvmlDeviceGetUUID",
 	deviceMinor:           "nvmlDeviceGetMinorNumber",
-	deviceIndex:           "nvmlDeviceGetIndex",
 	devicePCIV3:           "nvmlDeviceGetPciInfo_v3",
 	devicePCIV2:           "nvmlDeviceGetPciInfo_v2",
 	devicePCIV1:           "nvmlDeviceGetPciInfo",
@@ -127,18 +123,19 @@ var symbolNames = [symbolCount]string{
 	deviceRegister:        "nvmlDeviceRegisterEvents",
 }
 
-// notThere marks, among the looked-up addresses, a function that the library lacks. Zero means not looked up yet.
-const notThere = ^uintptr(0)
+// symbolMissing is the address of a function that the library lacks. An address of 0 means that it
+// has not been looked up yet.
+const symbolMissing = ^uintptr(0)
 
-// address looks a function up on its first use, because a launcher that finds no GPU needs few of them. Two
-// goroutines may both look it up: they find the same.
+// address looks a function up when it is first used, because a launcher that finds no GPU needs
+// only a few. Two goroutines may look up the same function; both find the same address.
 func (l *Library) address(s symbol) (uintptr, error) {
 	addr := l.addresses[s].Load()
 	if addr == 0 {
 		addr = l.lookUp(symbolNames[s])
 		l.addresses[s].Store(addr)
 	}
-	if addr == notThere {
+	if addr == symbolMissing {
 		return 0, missingFunctionError(symbolNames[s])
 	}
 	return addr, nil
@@ -147,7 +144,7 @@ func (l *Library) address(s symbol) (uintptr, error) {
 func (l *Library) lookUp(name string) uintptr {
 	addr, err := purego.Dlsym(l.handle, name)
 	if err != nil {
-		return notThere
+		return symbolMissing
 	}
 	return addr
 }

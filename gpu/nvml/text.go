@@ -4,8 +4,9 @@ package nvml
 
 import "bytes"
 
-// text takes the string out of a buffer that C filled. It does not rely on a NUL being there, and puts "?" for every
-// byte that is not printable ASCII: names and versions end up in logs, tables and metric labels.
+// text returns the string in a buffer that C filled. The buffer need not contain a NUL. Every byte
+// that is not printable ASCII becomes "?", because names and versions are shown in logs, tables and
+// metric labels.
 func text(buf []byte) string {
 	if end := bytes.IndexByte(buf, 0); end >= 0 {
 		buf = buf[:end]

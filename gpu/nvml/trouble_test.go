@@ -4,9 +4,8 @@ package nvml
 
 import (
 	"bufio"
+	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -16,41 +15,35 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-func must[T any](value T, err error) T {
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	return value
-}
-
 func init() {
-	// Names GPU 0, which hangs or crashes, while the rest of the process goes on.
+	// This child asks for the name of GPU 0, which hangs or crashes, while it goes on.
 	children["name"] = func(libPath string) {
 		lib := must(Open(libPath))
 		must(0, lib.Init())
 		d := must(lib.Device(0))
 		done := make(chan string)
 		go func() { done <- must(d.Name()) }()
-		log := filepath.Join(filepath.Dir(libPath), "calls")
-		for !strings.Contains(string(must(os.ReadFile(log))), "nvmlDeviceGetName") {
-			runtime.Gosched()
-		}
-		// It is inside the library now. Go must run, collect garbage and call the library all the same.
+		must(0, nvmltest.WaitForCall(context.Background(), libPath, "nvmlDeviceGetName 0", 1))
+		// A goroutine is inside the library now. The others must run, collect garbage and call
+		// the library all the same.
 		runtime.GC()
 		fmt.Println("inside;", must(must(lib.Device(1)).Name()))
 		fmt.Println("done:", <-done)
 	}
 }
 
-func troubled(t *testing.T, action nvmltest.Action) string {
-	m := nvmltest.EightGPUs(node0, node1).With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: 0, Action: action})
+// installTrouble installs a library in which asking for the name of GPU 0 does the action.
+func installTrouble(t *testing.T, action nvmltest.Action) string {
+	t.Helper()
+	m := eightGPUs().With(action.InDevice("nvmlDeviceGetName", 0))
 	m.LogCalls = true
 	return nvmltest.Install(t, m)
 }
 
+const h100 = "NVIDIA H100 80GB HBM3"
+
 func TestHangBlocksOneGoroutineOnly(t *testing.T) {
-	cmd := child(t, "name", troubled(t, nvmltest.Hang))
+	cmd := childCommand(t, "name", installTrouble(t, nvmltest.Hang))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -59,57 +52,68 @@ func TestHangBlocksOneGoroutineOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if line != "inside; NVIDIA H100 80GB HBM3\n" {
-		t.Errorf("child said %q, %v", line, err)
+	if want := "inside; " + h100 + "\n"; line != want {
+		t.Errorf("the child said %q (%v), want %q", line, err, want)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}
-	if err := cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Errorf("hanging child ended by itself: %v", err)
+	err = cmd.Wait()
+	if signal := cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(); signal != syscall.SIGKILL {
+		t.Errorf("the child that hangs ended by itself: %v", err)
 	}
 }
 
-// The same child without trouble: what the tests here see comes from the trouble.
+// TestNoTrouble runs the same child with a library that works. It shows that the other tests here
+// see the effect of the trouble.
 func TestNoTrouble(t *testing.T) {
-	out, err := child(t, "name", troubled(t, nvmltest.Sleep(1))).Output()
-	if err != nil || !strings.HasSuffix(string(out), "done: NVIDIA H100 80GB HBM3\n") {
-		t.Errorf("%s %v", out, err)
+	out, err := childCommand(t, "name", installTrouble(t, nvmltest.Sleep(1))).Output()
+	if err != nil {
+		t.Errorf("the child failed: %v", err)
+	}
+	if want := "done: " + h100 + "\n"; !strings.HasSuffix(string(out), want) {
+		t.Errorf("the child said %q, want it to end with %q", out, want)
 	}
 }
 
 func TestCrashEndsTheProcess(t *testing.T) {
-	for name, action := range map[string]nvmltest.Action{"segfault": nvmltest.Segfault, "abort": nvmltest.Abort} {
-		cmd := child(t, "name", troubled(t, action))
-		out, err := cmd.Output()
-		if err == nil || strings.Contains(string(out), "done") {
-			t.Errorf("%s: %s %v", name, out, err)
+	for name, action := range map[string]nvmltest.Action{
+		"segfault": nvmltest.Segfault, "abort": nvmltest.Abort,
+	} {
+		out, err := childCommand(t, "name", installTrouble(t, action)).Output()
+		if err == nil {
+			t.Errorf("%s: the child did not fail", name)
+		}
+		if strings.Contains(string(out), "done") {
+			t.Errorf("%s: the call returned: %s", name, out)
 		}
 	}
 }
 
-// What C writes into must stay where it is while goroutine stacks grow, which moves them, and garbage is collected.
+// TestCallsWhileMemoryMoves checks that the memory that C writes to stays in place while the
+// stacks of goroutines grow, which moves them, and while garbage is collected.
 func TestCallsWhileMemoryMoves(t *testing.T) {
-	m := nvmltest.EightGPUs(node0, node1)
-	lib := start(t, m)
-	d := device(t, lib, 0)
+	m := eightGPUs()
+	d := device(t, start(t, m), 0)
 	want := MemoryInfo(m.Devices[0].Memory)
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
-	// A new goroutine begins with a small stack; at some of these depths it is the call itself that makes it grow.
+	// A new goroutine begins with a small stack. At some of these depths it is the call itself
+	// that makes the stack grow.
 	for round := range 4 * 256 {
+		depth := round % 256
 		result := make(chan MemoryInfo)
-		go func() { result <- recurse(round%256, d) }()
+		go func() { result <- memoryAtDepth(depth, d) }()
 		if got := <-result; got != want {
-			t.Fatalf("depth %d: got %+v", round%256, got)
+			t.Fatalf("at depth %d the memory is %+v, want %+v", depth, got, want)
 		}
 	}
 }
 
 //go:noinline
-func recurse(depth int, d Device) MemoryInfo {
+func memoryAtDepth(depth int, d Device) MemoryInfo {
 	if depth == 0 {
 		memory, _ := d.Memory()
 		return memory
 	}
-	return recurse(depth-1, d)
+	return memoryAtDepth(depth-1, d)
 }

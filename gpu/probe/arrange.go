@@ -6,21 +6,24 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// Options say where to look.
+// Options say where to look for NVML and for the driver's files. The zero value is right for the
+// machine that the program runs on.
 type Options struct {
-	// Library is the NVML file to load; "" searches for it.
+	// Library is the path of the NVML library. If it is "", the usual places are searched.
 	Library string
-	// Root is the folder that holds proc and dev; "" is "/". It is there for tests.
+	// Root is the folder that stands for "/" when files below /proc and /dev are read. Tests set
+	// it; "" is "/".
 	Root string
 }
 
-// none is the inventory of a machine without GPUs.
-func none(reason string) gpu.Inventory {
+// emptyInventory returns the inventory of a machine without GPUs.
+func emptyInventory(reason string) gpu.Inventory {
 	return gpu.Inventory{Source: gpu.SourceNone, Reason: reason, Devices: []gpu.Device{}}
 }
 
-// arrange puts devices into PCI order, numbers them, and returns where each one was before. A device whose address
-// nobody knows stays behind the one it was listed after, since NVML and the driver list by address as well.
+// arrange sorts devices into PCI order and numbers them. It returns the former position of each.
+// A device without an address stays behind the one that it followed, because NVML and the driver
+// list devices by address as well.
 func arrange(devices []gpu.Device) []int {
 	type placed struct {
 		at   pciAddress

@@ -2,14 +2,15 @@ package probe
 
 import "time"
 
-// The first failure is followed by a second try at once: most children die of something that a new one survives. From
-// then on each pause is twice as long as the one before.
+// The first retry comes at once, because most children die of something that a new one survives.
+// The pause before the second retry is firstPause; every further pause is twice as long as the
+// one before, up to longestPause.
 const (
 	firstPause   = time.Second
 	longestPause = time.Minute
 )
 
-// backoff spaces out tries that keep failing. The zero value allows one at once.
+// backoff says when to try again after failures. Its zero value allows a try at once.
 type backoff struct {
 	failures int
 	until    time.Time
@@ -17,14 +18,16 @@ type backoff struct {
 
 func (b *backoff) reset() { *b = backoff{} }
 
+// failed records one more failure in a row.
 func (b *backoff) failed() {
 	b.failures++
 	b.until = time.Now().Add(pauseAfter(b.failures))
 }
 
-// remaining is how long the next try has to wait.
+// remaining returns how long to wait before the next try.
 func (b *backoff) remaining() time.Duration { return time.Until(b.until) }
 
+// pauseAfter returns the pause after so many failures in a row.
 func pauseAfter(failures int) time.Duration {
 	if failures < 2 {
 		return 0

@@ -9,10 +9,10 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml"
 )
 
-// BenchmarkEightGPUs compares one discovery and one sample of eight GPUs with the bare calls of the library that they
-// are made of, and with the same through a child that is already there.
+// BenchmarkEightGPUs compares a discovery and a sample of eight GPUs with the library calls that
+// they make, and with the same through a child that is already running.
 func BenchmarkEightGPUs(b *testing.B) {
-	o := installed(b, eight())
+	o := install(b, eightGPUs())
 	b.Run("library alone", func(b *testing.B) {
 		lib, err := nvml.Open(o.Library)
 		if err != nil {
@@ -26,9 +26,12 @@ func BenchmarkEightGPUs(b *testing.B) {
 	b.Run("discover and sample", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			p := NewProbe(o)
-			if len(p.Inventory().Devices) != 8 || len(p.Sample().Devices) != 8 {
-				b.Fatal("not eight")
+			p := newLocalProbe(o)
+			if n := len(p.Inventory().Devices); n != 8 {
+				b.Fatalf("%d devices in the inventory, want 8", n)
+			}
+			if n := len(p.Sample().Devices); n != 8 {
+				b.Fatalf("%d devices in the sample, want 8", n)
 			}
 			p.Close()
 		}
@@ -42,7 +45,7 @@ func BenchmarkEightGPUs(b *testing.B) {
 		}
 	})
 	b.Run("sample through a child that listens for events", func(b *testing.B) {
-		c, _ := listening(b, o)
+		c, _ := listeningClient(b, o)
 		ctx := within(b, long)
 		b.ReportAllocs()
 		for b.Loop() {
@@ -73,7 +76,8 @@ func BenchmarkEightGPUs(b *testing.B) {
 	})
 }
 
-// callLibrary makes the calls of a start, an inventory, a sample and a stop, and keeps nothing.
+// callLibrary makes the calls of a start, an inventory, a sample and a stop, and ignores what they
+// return.
 func callLibrary(b *testing.B, lib *nvml.Library) {
 	if err := lib.Init(); err != nil {
 		b.Fatal(err)

@@ -17,26 +17,29 @@ type child struct {
 	requests *os.File
 	replies  *os.File
 	events   *os.File
-	watching bool // it was asked for events
-	answers  int
+	listens  bool // it was asked to listen for events
+	answers  int  // how many questions it has answered
 	started  time.Time
 	notes    *crashNotes
 	killed   bool
-	done     chan struct{} // closed when the process has ended; err is set then
-	err      error
+	done     chan struct{} // closed when the process has exited; err is set by then
+	err      error         // what cmd.Wait returned
 }
 
-// outputBound is how long after the child's end its output is read on. It would end by itself, but for something that
-// the library started and that holds on to it. It has to be well below endBound, since the end counts from here.
-const outputBound = 100 * time.Millisecond
+// outputTimeout is how long the child's output is still read after the child has exited. It only
+// matters if the library has started a process that keeps the output pipe open. It has to be well
+// below exitTimeout, because the exit is reported only after it.
+const outputTimeout = 100 * time.Millisecond
 
-// startChild starts the command with three pipes as its descriptors 3, 4 and 5, an empty standard input, and whatever it
-// prints going to stderr.
-func startChild(argv, env []string, start func(*exec.Cmd) error, ended func(*exec.Cmd), stderr io.Writer) (*child, error) {
+// startChild starts the command with three pipes as its descriptors 3, 4 and 5, with an empty
+// standard input, and with both its outputs going to stderr.
+func startChild(
+	argv, env []string, start func(*exec.Cmd) error, ended func(*exec.Cmd), stderr io.Writer,
+) (*child, error) {
 	if len(argv) == 0 {
 		return nil, errors.New("no command is given")
 	}
-	ours, theirs, err := pipes()
+	ours, theirs, err := makePipes()
 	defer closeAll(theirs[:])
 	if err != nil {
 		closeAll(ours[:])
@@ -46,8 +49,8 @@ func startChild(argv, env []string, start func(*exec.Cmd) error, ended func(*exe
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = notes, notes
-	cmd.ExtraFiles = theirs[:] // 3 and up, in this order
-	cmd.WaitDelay = outputBound
+	cmd.ExtraFiles = theirs[:] // the first one becomes descriptor 3
+	cmd.WaitDelay = outputTimeout
 	if start == nil {
 		start = (*exec.Cmd).Start
 	}
@@ -55,8 +58,10 @@ func startChild(argv, env []string, start func(*exec.Cmd) error, ended func(*exe
 		closeAll(ours[:])
 		return nil, err
 	}
-	c := &child{cmd: cmd, requests: ours[0], replies: ours[1], events: ours[2], notes: notes,
-		started: time.Now(), done: make(chan struct{})}
+	c := &child{
+		cmd: cmd, requests: ours[0], replies: ours[1], events: ours[2], notes: notes,
+		started: time.Now(), done: make(chan struct{}),
+	}
 	go func() {
 		defer close(c.done)
 		c.err = cmd.Wait()
@@ -67,8 +72,8 @@ func startChild(argv, env []string, start func(*exec.Cmd) error, ended func(*exe
 	return c, nil
 }
 
-// pipes are for requests, replies and events, each with our end and the child's.
-func pipes() (ours, theirs [3]*os.File, err error) {
+// makePipes returns our ends and the child's ends of the pipes for requests, replies and events.
+func makePipes() (ours, theirs [3]*os.File, err error) {
 	for i := range ours {
 		read, write, err := os.Pipe()
 		if err != nil {
@@ -76,20 +81,21 @@ func pipes() (ours, theirs [3]*os.File, err error) {
 		}
 		ours[i], theirs[i] = read, write
 	}
-	ours[0], theirs[0] = theirs[0], ours[0] // requests go the other way
+	ours[0], theirs[0] = theirs[0], ours[0] // we write the requests and the child reads them
 	return ours, theirs, nil
 }
 
-// closeAll closes those that are there.
+// closeAll closes the files that are not nil.
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		f.Close() // nil is an error and no more
+		f.Close() // on nil it only returns os.ErrInvalid
 	}
 }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-// roundTrip asks one thing and returns the answer's bytes, or an error as soon as ctx ends.
+// roundTrip sends a question and returns the bytes of the answer. It returns an error as soon as
+// ctx ends. The child cannot be asked again after that.
 func (c *child) roundTrip(ctx context.Context, what request) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() {
 		past := time.Unix(1, 0)
@@ -106,28 +112,29 @@ func (c *child) roundTrip(ctx context.Context, what request) ([]byte, error) {
 	}
 	answer, err := readFrame(c.replies)
 	if err == nil && !stop() {
-		// The deadlines are in the past for good. The answer came too late to be told from none.
+		// ctx ended while the answer came in. The pipes' deadlines are in the past now, so the
+		// child is of no more use and the answer counts as too late.
 		err = ctx.Err()
 	}
 	return answer, err
 }
 
-// hangUp closes our ends: a child that listens then ends by itself.
-func (c *child) hangUp() {
+// closePipes closes our ends of the pipes. A child that reads requests then exits by itself.
+func (c *child) closePipes() {
 	closeAll([]*os.File{c.requests, c.replies, c.events})
 }
 
-// kill ends this process and no other, and waits for nothing.
+// kill kills this process, but not its children, and does not wait for its exit.
 func (c *child) kill() {
 	c.killed = true
-	c.hangUp()
-	c.cmd.Process.Kill() // an error means that it has ended already
+	c.closePipes()
+	c.cmd.Process.Kill() // an error means that it has exited already
 }
 
-// useless reports whether the child can be asked no more.
-func (c *child) useless() bool { return c.killed || c.ended() }
+// unusable reports whether the child can no longer be asked.
+func (c *child) unusable() bool { return c.killed || c.exited() }
 
-func (c *child) ended() bool {
+func (c *child) exited() bool {
 	select {
 	case <-c.done:
 		return true
@@ -136,8 +143,9 @@ func (c *child) ended() bool {
 	}
 }
 
-// endsWithin waits for the end of the process, but no longer than the limit and ctx allow.
-func (c *child) endsWithin(ctx context.Context, limit time.Duration) bool {
+// exitsWithin waits until the process has exited, the limit has passed or ctx has ended, and
+// reports whether it has exited.
+func (c *child) exitsWithin(ctx context.Context, limit time.Duration) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
@@ -145,16 +153,17 @@ func (c *child) endsWithin(ctx context.Context, limit time.Duration) bool {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return c.ended()
+	return c.exited()
 }
 
-// lastWords says how an ended process ended.
-func (c *child) lastWords() string {
+// describeExit says how the process ended, with the line of its output that explains a crash. It
+// must have exited.
+func (c *child) describeExit() string {
 	how := "exit status 0"
 	if c.err != nil {
 		how = c.err.Error()
 	}
-	if note := c.notes.line(); note != "" {
+	if note := c.notes.summary(); note != "" {
 		return fmt.Sprintf("%s (%s)", how, note)
 	}
 	return how

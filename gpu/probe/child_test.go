@@ -13,20 +13,20 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/gputest"
 )
 
-// How a child of the tests behaves, by the value of childMode.
+// The values of childMode say how the child behaves.
 const (
-	childReal      = "real"      // ServeChild with an NVML given by childLibrary and childRoot
-	childCanned    = "canned"    // answers what cannedProbe says
-	childChatty    = "chatty"    // the same, printing on standard output and error all the while
+	childReal      = "real"      // runs ServeChild with the NVML of childLibrary and childRoot
+	childCanned    = "canned"    // answers with cannedProbe
+	childChatty    = "chatty"    // the same, and prints on both outputs at each request
 	childHang      = "hang"      // takes the first request and never answers
 	childHangLater = "hanglater" // answers one request and hangs in the second
 	childCrash     = "crash"     // panics at the first request
 	childGarbage   = "garbage"   // answers with a length that is too large
-	childNotJSON   = "notjson"   // answers with something that is no JSON
-	childStubborn  = "stubborn"  // does not end when its pipe closes
-	childOrphan    = "orphan"    // starts a process, which stays, and dies at the first request
-	childLeaky     = "leaky"     // the same, but that process gets the pipes too
-	childWaits     = "waits"     // is such a process: stays as long as the file at childUntil is locked
+	childNotJSON   = "notjson"   // answers with something that is not JSON
+	childStubborn  = "stubborn"  // does not exit when its pipe is closed
+	childOrphan    = "orphan"    // starts a process that stays, and exits at the first request
+	childLeaky     = "leaky"     // the same, but that process inherits the pipes
+	childWaits     = "waits"     // is such a process: it stays while childUntil is locked
 )
 
 const (
@@ -35,7 +35,7 @@ const (
 	childUntil   = "GPU_TEST_UNTIL"
 )
 
-// cannedProbe answers without any NVML.
+// cannedProbe answers without NVML.
 type cannedProbe struct{}
 
 func (cannedProbe) Inventory() gpu.Inventory {
@@ -47,20 +47,21 @@ func (cannedProbe) Inventory() gpu.Inventory {
 func (cannedProbe) Listen() {}
 
 func (cannedProbe) Sample() gpu.Sample {
-	used := uint64(7)
-	return gpu.Sample{Time: time.Unix(1, 0).UTC(), Devices: []gpu.DeviceSample{{UUID: gputest.UUID(0), MemoryUsedBytes: &used}}}
+	return gpu.Sample{Time: time.Unix(1, 0).UTC(), Devices: []gpu.DeviceSample{
+		{UUID: gputest.UUID(0), MemoryUsedBytes: new(uint64(7))},
+	}}
 }
 
-// failingProbe does something else than answer, from a given question on.
+// failingProbe answers a number of questions and calls fail at each later one.
 type failingProbe struct {
 	cannedProbe
-	good int
-	fail func()
+	answers int
+	fail    func()
 }
 
 func (p *failingProbe) Inventory() gpu.Inventory {
-	p.good--
-	if p.good < 0 {
+	p.answers--
+	if p.answers < 0 {
 		p.fail()
 	}
 	return p.cannedProbe.Inventory()
@@ -71,7 +72,8 @@ func hang() { syscall.Pause() }
 func runChild(mode string) int {
 	switch mode {
 	case childReal:
-		return exitCode(ServeChild(Options{Library: os.Getenv(childLibrary), Root: os.Getenv(childRoot)}))
+		o := Options{Library: os.Getenv(childLibrary), Root: os.Getenv(childRoot)}
+		return exitCode(ServeChild(o))
 	case childWaits:
 		return waitForLock(os.Getenv(childUntil))
 	}
@@ -79,37 +81,38 @@ func runChild(mode string) int {
 	if err != nil {
 		return exitCode(err)
 	}
+	answer := func(p prober) int { return exitCode(serve(in, out, p, func() {})) }
 	switch mode {
 	case childCanned:
-		return exitCode(serve(in, out, cannedProbe{}, func() {}))
+		return answer(cannedProbe{})
 	case childChatty:
-		return exitCode(serve(in, out, &failingProbe{good: 0, fail: func() {
+		return answer(&failingProbe{fail: func() {
 			fmt.Println(strings.Repeat("noise on standard output ", 5000))
 			fmt.Fprintln(os.Stderr, strings.Repeat("noise on standard error ", 5000))
-		}}, func() {}))
+		}})
 	case childHang:
-		return exitCode(serve(in, out, &failingProbe{fail: hang}, func() {}))
+		return answer(&failingProbe{fail: hang})
 	case childHangLater:
-		return exitCode(serve(in, out, &failingProbe{good: 1, fail: hang}, func() {}))
+		return answer(&failingProbe{answers: 1, fail: hang})
 	case childCrash:
-		return exitCode(serve(in, out, &failingProbe{fail: func() { panic("out of luck") }}, func() {}))
+		return answer(&failingProbe{fail: func() { panic("out of luck") }})
 	case childGarbage:
-		return answerWith(in, out, "\xff\xff\xff\xff")
+		return writeAnswer(in, out, "\xff\xff\xff\xff")
 	case childNotJSON:
-		return answerWith(in, out, "\x00\x00\x00\x01}")
+		return writeAnswer(in, out, "\x00\x00\x00\x01}")
 	case childOrphan:
-		return exitCode(serve(in, out, &failingProbe{fail: func() { leaveBehind() }}, func() {}))
+		return answer(&failingProbe{fail: func() { exitLeavingProcess() }})
 	case childLeaky:
-		return exitCode(serve(in, out, &failingProbe{fail: func() { leaveBehind(in, out) }}, func() {}))
+		return answer(&failingProbe{fail: func() { exitLeavingProcess(in, out) }})
 	case childStubborn:
-		serve(in, out, cannedProbe{}, func() {})
+		answer(cannedProbe{})
 		hang()
 	}
 	return 2
 }
 
-// leaveBehind starts a process that outlives this one, and ends this one.
-func leaveBehind(files ...*os.File) {
+// exitLeavingProcess starts a process that inherits the files and outlives this one, and exits.
+func exitLeavingProcess(files ...*os.File) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childMode+"="+childWaits)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, os.Stderr, files
@@ -120,7 +123,7 @@ func leaveBehind(files ...*os.File) {
 	os.Exit(3)
 }
 
-// waitForLock returns when nobody else has the file locked, or when it is gone.
+// waitForLock waits until nobody else has locked the file, or the file is gone.
 func waitForLock(path string) int {
 	file, err := os.Open(path)
 	if err != nil {
@@ -129,7 +132,8 @@ func waitForLock(path string) int {
 	return exitCode(syscall.Flock(int(file.Fd()), syscall.LOCK_SH))
 }
 
-func answerWith(in io.Reader, out io.Writer, text string) int {
+// writeAnswer answers one request with the text as it is, and hangs.
+func writeAnswer(in io.Reader, out io.Writer, text string) int {
 	readFrame(in)
 	io.WriteString(out, text)
 	hang()

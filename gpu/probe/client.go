@@ -14,51 +14,62 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// endBound is how long the end of a child is waited for where its end is to be expected: after it closed its pipe,
-// after it was told to end, after it was killed. One that is stuck in the kernel takes longer than any bound.
-const endBound = 500 * time.Millisecond
+// exitTimeout is how long the client waits for a child that should exit: because its pipe was
+// closed, because it is crashing, or because it was killed. A child that is stuck in the kernel
+// may take longer than any timeout.
+const exitTimeout = 500 * time.Millisecond
 
-// Client asks a child process that keeps NVML open, so that an NVML that hangs or crashes takes the child with it and
-// nothing else. The child is started at the first question. One that does not answer in time is killed; one that died
-// is replaced at the next question. Replacements that fail again come at growing intervals, and none comes while the
-// one before it has not ended, so no more than one process is ever stuck in a driver.
+// Client asks a child process about the GPUs. The child keeps NVML open, so an NVML that hangs or
+// crashes takes only the child with it.
 //
-// The fields are set before the first call and left alone after it. Methods may be called from several goroutines;
-// questions are asked one by one.
+// The child is started at the first question. A child that does not answer in time is killed, and
+// a child that died is replaced at the next question. If replacements keep failing, they are
+// started at growing intervals. No child is started before the previous one has exited, so at
+// most one process is ever stuck in a driver.
+//
+// Set the fields before the first call and do not change them afterwards. The methods may be
+// called from several goroutines; questions are asked one after the other.
 type Client struct {
-	// Argv is the command that runs [ServeChild]: this program and its hidden subcommand, options included.
+	// Argv is the command that runs [ServeChild]: this program with its hidden subcommand and
+	// options.
 	Argv []string
-	// Env is the child's environment; nil is this process's.
+	// Env is the child's environment. If it is nil, the child has this process's environment.
 	Env []string
-	// Start starts the command, (*exec.Cmd).Start when nil. It is the place for SysProcAttr and for the thread that
-	// is to be the parent.
+	// Start starts the command. If it is nil, (*exec.Cmd).Start does. Set it to change
+	// SysProcAttr or to start the child on a certain thread.
 	Start func(*exec.Cmd) error
-	// Ended, if set, is called once for each started command, after it has been waited for.
+	// Ended, if set, is called once for each started command, after it was waited for.
 	Ended func(*exec.Cmd)
-	// Stderr receives what the child prints on its standard output and error; nil discards it.
+	// Stderr receives what the child prints on its standard output and standard error. If it is
+	// nil, the output is discarded.
 	Stderr io.Writer
-	// OnEvent, if set, is called for what happens to GPUs after the first question, one call at a time, in a goroutine
-	// of its own. It has to return before long: meanwhile events are only counted. A call that is under way when Close
-	// is called may end after it. A replaced child listens anew, and what happened between the two is lost.
-	OnEvent func(gpu.XIDEvent)
-	// OnNoEvents, if set, is called in the same way with one line that says why no events come, or not from all GPUs.
-	// The same reason is told once.
+	// OnEvent, if set, is called for events from the first question on. Events that happen
+	// between the death of a child and the start of the next one are lost.
+	//
+	// OnEvent and OnNoEvents run in a goroutine of the client, one call at a time. They should
+	// return soon, because events that happen in the meantime are only counted. Close does not
+	// wait for a call that is running.
+	OnEvent func(gpu.Event)
+	// OnNoEvents, if set, is called with one line that says why no events come, or why some GPUs
+	// send none. It is not called again while the reason stays the same.
 	OnNoEvents func(reason string)
 
 	once   sync.Once
-	turn   chan struct{}      // holds a token while a question is under way
-	closed context.Context    // done once Close was called
-	close  context.CancelFunc // makes it so
+	turn   chan struct{}      // holds a token while a question is being asked
+	closed context.Context    // ends when Close is called
+	close  context.CancelFunc // ends closed
 
-	// What the holder of the turn owns.
+	// The fields below belong to the goroutine that put the token into turn.
 	child   *child
 	backoff backoff
-	deaths  int // of children in a row that listened for events and did not live long
+	// listenerDeaths counts the children in a row that listened for events and died soon.
+	listenerDeaths int
 
 	listener listener
 }
 
-// NewClient returns a client that runs argv, which has to end up in [ServeChild], when it is first asked something.
+// NewClient returns a client whose child runs argv, which has to call [ServeChild]. The child is
+// started at the first question.
 func NewClient(argv []string) *Client { return &Client{Argv: argv} }
 
 var errClosed = errors.New("the GPU probe is closed")
@@ -70,40 +81,42 @@ func (c *Client) init() {
 	})
 }
 
-// Inventory asks the child for the machine's GPUs. The error says in one line why there is no answer; it wraps ctx's
-// when that ended first.
+// Inventory asks the child for the machine's GPUs. The error says in one line why there is no
+// answer. It wraps ctx's error if ctx ended first.
 func (c *Client) Inventory(ctx context.Context) (gpu.Inventory, error) {
 	answer, err := c.ask(ctx, askInventory)
 	if err != nil {
 		return gpu.Inventory{}, err
 	}
 	if answer.Inventory == nil {
-		return gpu.Inventory{}, errors.New("the GPU probe's answer holds no inventory")
+		return gpu.Inventory{}, errors.New("the GPU probe's answer has no inventory")
 	}
 	return *answer.Inventory, nil
 }
 
-// Sample asks the child for the figures of this moment. Errors are as for Inventory.
+// Sample asks the child for the GPUs' current figures. Its errors are like those of
+// [Client.Inventory].
 func (c *Client) Sample(ctx context.Context) (gpu.Sample, error) {
 	answer, err := c.ask(ctx, askSample)
 	if err != nil {
 		return gpu.Sample{}, err
 	}
 	if answer.Sample == nil {
-		return gpu.Sample{}, errors.New("the GPU probe's answer holds no sample")
+		return gpu.Sample{}, errors.New("the GPU probe's answer has no sample")
 	}
 	return *answer.Sample, nil
 }
 
-// Listen sees to it that there is a child that listens for events, for those who want no figures. Errors are as for
-// Inventory.
+// Listen makes sure that a child listens for events. Callers that ask for no samples use it. Its
+// errors are like those of [Client.Inventory].
 func (c *Client) Listen(ctx context.Context) error {
 	_, err := c.ask(ctx, askNothing)
 	return err
 }
 
-// Close ends the child: by closing its pipe or, if that does not end it soon, by a kill. It interrupts a question that
-// is under way and comes back within about a second, whatever state the child is in.
+// Close ends the child. It closes the child's pipe first, and kills a child that does not exit
+// soon after that. A question that is being asked is interrupted. Close returns within about a
+// second, whatever state the child is in.
 func (c *Client) Close() {
 	c.init()
 	c.close()
@@ -113,15 +126,15 @@ func (c *Client) Close() {
 	if c.child == nil {
 		return
 	}
-	c.child.hangUp()
-	if !c.child.endsWithin(context.Background(), endBound) {
+	c.child.closePipes()
+	if !c.child.exitsWithin(context.Background(), exitTimeout) {
 		c.child.kill()
-		c.child.endsWithin(context.Background(), endBound)
+		c.child.exitsWithin(context.Background(), exitTimeout)
 	}
 	c.child = nil
 }
 
-// ask waits for its turn, has a child, and asks it.
+// ask waits for its turn, starts a child if there is none, and asks it.
 func (c *Client) ask(ctx context.Context, what string) (reply, error) {
 	c.init()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -132,88 +145,92 @@ func (c *Client) ask(ctx context.Context, what string) (reply, error) {
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
 	}
-	if c.closed.Err() != nil { // ctx may not have heard of it yet
+	if c.closed.Err() != nil { // it may not have reached ctx yet
 		return reply{}, errClosed
 	}
 	if ctx.Err() != nil {
-		return reply{}, unanswered(ctx)
+		return reply{}, noAnswerError(ctx)
 	}
-	if err := c.ready(); err != nil {
+	if err := c.ensureChild(); err != nil {
 		return reply{}, err
 	}
-	c.child.watching = c.child.watching || c.wantsEvents()
-	message, err := c.child.roundTrip(ctx, request{Ask: what, Watch: c.child.watching})
+	c.child.listens = c.child.listens || c.wantsEvents()
+	message, err := c.child.roundTrip(ctx, request{Ask: what, Listen: c.child.listens})
 	if err != nil {
-		return reply{}, c.fail(ctx, err)
+		return reply{}, c.questionFailed(ctx, err)
 	}
 	var answer reply
 	if err := json.Unmarshal(message, &answer); err != nil {
-		return reply{}, c.fail(ctx, fmt.Errorf("which is not JSON: %w", err))
+		return reply{}, c.questionFailed(ctx, fmt.Errorf("it is not JSON: %w", err))
 	}
 	c.backoff.reset()
-	c.answered()
+	c.recordAnswer()
 	if answer.Error != "" {
-		return reply{}, fmt.Errorf("the GPU probe refused: %s", answer.Error)
+		return reply{}, fmt.Errorf("the GPU probe refused the question: %s", answer.Error)
 	}
 	return answer, nil
 }
 
-// ready sees to it that there is a child to ask.
-func (c *Client) ready() error {
-	if c.child != nil && c.child.useless() {
-		if !c.child.ended() {
-			return fmt.Errorf("the GPU probe (process %d) was killed and has not ended yet; it is probably stuck in the driver",
-				c.child.pid())
+// ensureChild starts a child unless there is one that can be asked.
+func (c *Client) ensureChild() error {
+	if c.child != nil && c.child.unusable() {
+		if !c.child.exited() {
+			return fmt.Errorf("the GPU probe (process %d) was killed and has not ended yet; "+
+				"it is probably stuck in the driver", c.child.pid())
 		}
-		c.buried()
+		c.discardEnded()
 	}
 	if c.child != nil {
 		return nil
 	}
 	if wait := c.backoff.remaining(); wait > 0 {
-		return fmt.Errorf("the GPU probe failed %d times in a row; it is tried again in %v", c.backoff.failures,
-			wait.Round(100*time.Millisecond))
+		return fmt.Errorf("the GPU probe failed %d times in a row; it is tried again in %v",
+			c.backoff.failures, wait.Round(100*time.Millisecond))
 	}
 	child, err := startChild(c.Argv, c.Env, c.Start, c.Ended, c.Stderr)
 	if err != nil {
 		c.backoff.failed()
-		return fmt.Errorf("the GPU probe cannot be started: %w", err)
+		return fmt.Errorf("cannot start the GPU probe: %w", err)
 	}
 	c.child = child
 	if c.OnEvent != nil {
-		go c.listener.listen(child.events, c.OnEvent, c.OnNoEvents)
+		go c.listener.receive(child.events, c.OnEvent, c.OnNoEvents)
 	}
 	return nil
 }
 
-// fail turns a question that went unanswered into an error, and makes sure that this child is asked no more.
-func (c *Client) fail(ctx context.Context, err error) error {
+// questionFailed returns the error of a question that got no valid answer, and kills the child so
+// that it is not asked again.
+func (c *Client) questionFailed(ctx context.Context, err error) error {
 	defer c.child.kill()
 	if errors.Is(ctx.Err(), context.Canceled) {
-		c.child.watching = false // a caller that gave up says nothing about the child
+		c.child.listens = false // the caller gave up, which must not count against the child
 	} else {
 		c.backoff.failed()
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) && !c.child.watching {
-		c.deaths = 0 // it was late without listening, so listening is not what makes them late
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && !c.child.listens {
+		// The child was late without listening for events, so listening is not the cause.
+		c.listenerDeaths = 0
 	}
 	if ctx.Err() != nil {
-		return unanswered(ctx)
+		return noAnswerError(ctx)
 	}
-	// Where the pipe broke the child's end is near, and tells more than the pipe's.
-	if !pipeBroke(err) || !c.child.endsWithin(ctx, endBound) {
-		return fmt.Errorf("the GPU probe gave a broken answer: %w", err)
+	// If the pipe broke, the child is about to exit, and how it exits says more than the pipe's
+	// error.
+	if !pipeBroke(err) || !c.child.exitsWithin(ctx, exitTimeout) {
+		return fmt.Errorf("the GPU probe gave an invalid answer: %w", err)
 	}
-	return fmt.Errorf("the GPU probe died: %s", c.child.lastWords())
+	return fmt.Errorf("the GPU probe died: %s", c.child.describeExit())
 }
 
 // pipeBroke reports whether an error means that the other end of a pipe was closed.
 func pipeBroke(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.EPIPE)
 }
 
-// unanswered is the error of a question whose time was up.
-func unanswered(ctx context.Context) error {
+// noAnswerError returns the error of a question whose context has ended.
+func noAnswerError(ctx context.Context) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errClosed) {
 		return cause
 	}

@@ -22,19 +22,21 @@ import (
 // long is a deadline that only a broken test reaches.
 const long = time.Minute
 
-// short is a deadline that a hanging child is bound to miss. Nothing waits for it to be long enough.
+// short is a deadline that a child that hangs always misses. No test needs it to be long enough.
 const short = 50 * time.Millisecond
 
-// newTestClient is a client whose child is this test binary in the given mode.
+// newTestClient returns a client whose child is this test binary in the given mode.
 func newTestClient(t testing.TB, mode string, env ...string) *Client {
 	t.Helper()
 	c := NewClient([]string{os.Args[0]})
-	// A child under the race detector would take a second to end.
-	c.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0", childMode+"="+mode), env...)
+	// Under the race detector a child would take a second to exit.
+	c.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", childMode+"="+mode)
+	c.Env = append(c.Env, env...)
 	t.Cleanup(c.Close)
 	return c
 }
 
+// within returns a context that ends after d, and with the test.
 func within(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -42,10 +44,18 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-func errorHas(t *testing.T, err error, part string) {
+// checkError fails the test unless err is one line that contains part.
+func checkError(t *testing.T, err error, part string) {
 	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("error %q, want one line with %q", fmt.Sprint(err), part)
+	if err == nil {
+		t.Errorf("no error, want one with %q", part)
+		return
+	}
+	if !strings.Contains(err.Error(), part) {
+		t.Errorf("the error %q does not contain %q", err, part)
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("the error %q is not one line", err)
 	}
 }
 
@@ -56,18 +66,21 @@ func TestClientAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(gputest.Inventory(2).Devices, first.Devices); diff != "" {
-		t.Error(diff)
+		t.Errorf("devices (-want +got):\n%s", diff)
 	}
 	sample, err := c.Sample(within(t, long))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(cannedProbe{}.Sample(), sample); diff != "" {
-		t.Error(diff)
+		t.Errorf("sample (-want +got):\n%s", diff)
 	}
 	second, err := c.Inventory(within(t, long))
-	if err != nil || second.Reason != first.Reason {
-		t.Errorf("the second answer came from another process: %q, %q, %v", first.Reason, second.Reason, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Reason != first.Reason {
+		t.Errorf("the answers came from %s and %s, want one process", first.Reason, second.Reason)
 	}
 }
 
@@ -96,36 +109,36 @@ func TestClientKeepsAnswersApartFromOutput(t *testing.T) {
 	c.Close()
 	for _, part := range []string{"noise on standard output", "noise on standard error"} {
 		if !strings.Contains(output.String(), part) {
-			t.Errorf("the output lacks %q", part)
+			t.Errorf("the output does not contain %q", part)
 		}
 	}
 }
 
-// TestClientDeadline also shows that the child really hangs: the same question with a longer deadline is still open
-// when the short one is long over.
+// TestClientDeadline has a control that shows that the child really hangs: without a deadline,
+// the same question is still open when the short deadline is over.
 func TestClientDeadline(t *testing.T) {
 	c, control := newTestClient(t, childHang), newTestClient(t, childHang)
 	patient, giveUp := context.WithCancel(context.Background())
-	open := make(chan error, 1)
+	answered := make(chan error, 1)
 	go func() {
 		_, err := control.Inventory(patient)
-		open <- err
+		answered <- err
 	}()
 	if _, err := c.Inventory(within(t, short)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
+		t.Errorf("the error is %v, want context.DeadlineExceeded", err)
 	}
 	select {
-	case err := <-open:
+	case err := <-answered:
 		t.Errorf("without a deadline the question was answered: %v", err)
 	default:
 	}
 	giveUp()
-	if err := <-open; !errors.Is(err, context.Canceled) {
-		t.Errorf("given up: %v", err)
+	if err := <-answered; !errors.Is(err, context.Canceled) {
+		t.Errorf("after giving up, the error is %v, want context.Canceled", err)
 	}
-	<-c.child.done // it was killed
+	<-c.child.done
 	if state := c.child.cmd.ProcessState.String(); state != "signal: killed" {
-		t.Errorf("the late child ended by %s", state)
+		t.Errorf("the late child ended by %q, want %q", state, "signal: killed")
 	}
 }
 
@@ -136,29 +149,36 @@ func TestClientReplacesLateChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Inventory(within(t, short)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("got %v", err)
+		t.Fatalf("the error is %v, want context.DeadlineExceeded", err)
 	}
 	<-c.child.done
 	second, err := c.Inventory(within(t, long))
-	if err != nil || first.Reason == second.Reason {
-		t.Errorf("%q, then %q, %v", first.Reason, second.Reason, err)
+	if err != nil {
+		t.Fatalf("the replacement gave no answer: %v", err)
+	}
+	if first.Reason == second.Reason {
+		t.Errorf("both answers came from %s, want two processes", first.Reason)
 	}
 }
 
-// TestClientHasOneStuckChild plays an unkillable child: one that was killed and whose end is not seen.
+// TestClientHasOneStuckChild has a child that was killed and does not exit, like one that is
+// stuck in the kernel.
 func TestClientHasOneStuckChild(t *testing.T) {
 	c := newTestClient(t, childCanned)
 	if _, err := c.Inventory(within(t, long)); err != nil {
 		t.Fatal(err)
 	}
 	real := c.child
-	stuck := &child{cmd: real.cmd, requests: real.requests, replies: real.replies, notes: real.notes, killed: true, done: make(chan struct{})}
-	c.child = stuck
+	c.child = &child{
+		cmd: real.cmd, requests: real.requests, replies: real.replies, notes: real.notes,
+		killed: true, done: make(chan struct{}), // never closed
+	}
 	for range 3 {
 		_, err := c.Inventory(within(t, long))
-		errorHas(t, err, fmt.Sprintf("(process %d) was killed and has not ended yet", real.pid()))
+		checkError(t, err,
+			fmt.Sprintf("(process %d) was killed and has not ended yet", real.pid()))
 	}
-	c.Close() // leaves it behind
+	c.Close() // gives up on the child
 	real.kill()
 	<-real.done
 }
@@ -166,16 +186,16 @@ func TestClientHasOneStuckChild(t *testing.T) {
 func TestClientCrash(t *testing.T) {
 	c := newTestClient(t, childCrash)
 	_, err := c.Inventory(within(t, long))
-	errorHas(t, err, "the GPU probe died: exit status 2 (panic: out of luck)")
+	checkError(t, err, "the GPU probe died: exit status 2 (panic: out of luck)")
 
-	bySignal := NewClient([]string{"/bin/sh", "-c", "kill -SEGV $$"})
-	defer bySignal.Close()
-	_, err = bySignal.Sample(within(t, long))
-	errorHas(t, err, "the GPU probe died: signal: segmentation fault")
+	killed := NewClient([]string{"/bin/sh", "-c", "kill -SEGV $$"})
+	defer killed.Close()
+	_, err = killed.Sample(within(t, long))
+	checkError(t, err, "the GPU probe died: signal: segmentation fault")
 }
 
-// TestClientCrashLeavesProcess has a child that dies and leaves something behind that holds its output. With the pipes
-// as well, its death would go unseen.
+// TestClientCrashLeavesProcess has a child that dies and leaves a process that holds its output
+// open. If that process also held the pipes, the death of the child would go unnoticed.
 func TestClientCrashLeavesProcess(t *testing.T) {
 	until := filepath.Join(t.TempDir(), "until")
 	writeFile(t, until, "")
@@ -183,27 +203,27 @@ func TestClientCrashLeavesProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close() // lets them go
+	defer lock.Close() // the processes exit then
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
 	c := newTestClient(t, childOrphan, childUntil+"="+until)
 	_, err = c.Inventory(within(t, long))
-	errorHas(t, err, "the GPU probe died: exit status 3")
+	checkError(t, err, "the GPU probe died: exit status 3")
 
 	leaky := newTestClient(t, childLeaky, childUntil+"="+until)
 	if _, err := leaky.Inventory(within(t, 10*short)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("with the pipes in other hands: %v", err)
+		t.Errorf("with inherited pipes the error is %v, want context.DeadlineExceeded", err)
 	}
 }
 
 func TestClientReplacesCrashedChild(t *testing.T) {
 	c := newTestClient(t, childCrash)
 	_, err := c.Inventory(within(t, long))
-	errorHas(t, err, "died")
+	checkError(t, err, "died")
 	c.Env = append(c.Env, childMode+"="+childCanned)
 	if _, err := c.Inventory(within(t, long)); err != nil {
-		t.Errorf("the replacement: %v", err)
+		t.Errorf("the replacement gave no answer: %v", err)
 	}
 }
 
@@ -216,24 +236,29 @@ func TestClientBacksOff(t *testing.T) {
 	}
 	for range 2 {
 		_, err := c.Inventory(within(t, long))
-		errorHas(t, err, "died")
+		checkError(t, err, "died")
 	}
 	_, err := c.Inventory(within(t, long))
-	errorHas(t, err, "failed 2 times in a row; it is tried again in")
+	checkError(t, err, "failed 2 times in a row; it is tried again in")
 	if starts != 2 {
-		t.Errorf("%d starts", starts)
+		t.Errorf("%d children were started, want 2", starts)
 	}
 	c.backoff.until = time.Now() // the pause is over
 	c.Env = append(c.Env, childMode+"="+childCanned)
-	if _, err := c.Inventory(within(t, long)); err != nil || c.backoff.failures != 0 {
-		t.Errorf("after the pause: %v, %d failures", err, c.backoff.failures)
+	if _, err := c.Inventory(within(t, long)); err != nil {
+		t.Errorf("after the pause: %v", err)
+	}
+	if n := c.backoff.failures; n != 0 {
+		t.Errorf("after an answer %d failures are counted, want 0", n)
 	}
 }
 
-func TestPauses(t *testing.T) {
-	for failures, want := range map[int]time.Duration{0: 0, 1: 0, 2: time.Second, 3: 2 * time.Second, 5: 8 * time.Second, 1000: time.Minute} {
+func TestPauseAfter(t *testing.T) {
+	for failures, want := range map[int]time.Duration{
+		0: 0, 1: 0, 2: time.Second, 3: 2 * time.Second, 5: 8 * time.Second, 1000: time.Minute,
+	} {
 		if got := pauseAfter(failures); got != want {
-			t.Errorf("%d failures: %v, want %v", failures, got, want)
+			t.Errorf("after %d failures the pause is %v, want %v", failures, got, want)
 		}
 	}
 }
@@ -241,27 +266,30 @@ func TestPauses(t *testing.T) {
 func TestClientBrokenAnswers(t *testing.T) {
 	c := newTestClient(t, childGarbage)
 	_, err := c.Inventory(within(t, long))
-	errorHas(t, err, "over the limit")
+	checkError(t, err, "over the limit")
 	c = newTestClient(t, childNotJSON)
 	_, err = c.Inventory(within(t, long))
-	errorHas(t, err, "not JSON")
-	c = NewClient([]string{"/bin/true"})
-	defer c.Close()
-	_, err = c.Inventory(within(t, long))
-	errorHas(t, err, "died: exit status 0")
-	c = NewClient([]string{"/nonexistent"})
-	defer c.Close()
-	_, err = c.Inventory(within(t, long))
-	errorHas(t, err, "cannot be started")
-	c = NewClient(nil)
-	defer c.Close()
-	_, err = c.Inventory(within(t, long))
-	errorHas(t, err, "no command")
+	checkError(t, err, "not JSON")
+	for _, test := range []struct {
+		argv []string
+		want string
+	}{
+		{[]string{"/bin/true"}, "died: exit status 0"},
+		{[]string{"/nonexistent"}, "cannot start the GPU probe"},
+		{nil, "no command"},
+	} {
+		c := NewClient(test.argv)
+		defer c.Close()
+		_, err := c.Inventory(within(t, long))
+		checkError(t, err, test.want)
+	}
 }
 
 func TestClientClose(t *testing.T) {
 	NewClient(nil).Close() // never used
-	for _, mode := range []string{childCanned, childStubborn} {
+	for mode, want := range map[string]string{
+		childCanned: "exit status 0", childStubborn: "signal: killed",
+	} {
 		c := newTestClient(t, mode)
 		if _, err := c.Inventory(within(t, long)); err != nil {
 			t.Fatal(err)
@@ -269,15 +297,11 @@ func TestClientClose(t *testing.T) {
 		last := c.child
 		c.Close()
 		<-last.done
-		want := "exit status 0"
-		if mode == childStubborn {
-			want = "signal: killed"
-		}
 		if state := last.cmd.ProcessState.String(); state != want {
-			t.Errorf("%s: the child ended by %s, want %s", mode, state, want)
+			t.Errorf("%s: the child ended by %q, want %q", mode, state, want)
 		}
 		if _, err := c.Inventory(within(t, long)); !errors.Is(err, errClosed) {
-			t.Errorf("%s: a closed client answers: %v", mode, err)
+			t.Errorf("%s: asking a closed client gives %v, want errClosed", mode, err)
 		}
 		c.Close()
 	}
@@ -291,7 +315,7 @@ func TestClientCloseInterrupts(t *testing.T) {
 		return cmd.Start()
 	}
 	result := make(chan error, 2)
-	for range 2 { // one asks, one waits for its turn
+	for range 2 { // one asks, the other one waits for its turn
 		go func() {
 			_, err := c.Inventory(context.Background())
 			result <- err
@@ -301,16 +325,19 @@ func TestClientCloseInterrupts(t *testing.T) {
 	c.Close()
 	for range 2 {
 		if err := <-result; !errors.Is(err, errClosed) {
-			t.Errorf("got %v", err)
+			t.Errorf("an interrupted question ended with %v, want errClosed", err)
 		}
 	}
 }
 
-func TestServeChildOutsideOfClient(t *testing.T) {
+func TestServeChildWithoutClient(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childMode+"="+childReal)
 	output, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(output), "file descriptor 3 is not a pipe") {
-		t.Errorf("%v: %s", err, output)
+	if err == nil {
+		t.Error("the child did not fail")
+	}
+	if want := "file descriptor 3 is not a pipe"; !strings.Contains(string(output), want) {
+		t.Errorf("the output %q does not contain %q", output, want)
 	}
 }

@@ -1,14 +1,13 @@
 package probe
 
-import (
-	"strconv"
-)
+import "strconv"
 
-// cpuList writes a set of CPUs, 64 to a word, in the kernel's list format: "0-15,64-79".
+// cpuList writes a set of CPUs in the kernel's list format, "0-15,64-79". Bit i of word w stands
+// for CPU 64*w+i.
 func cpuList(words []uint64) string {
 	var list []byte
-	first := -1
-	end := func(last int) {
+	first := -1 // of the current range, -1 outside of one
+	endRange := func(last int) {
 		if first < 0 {
 			return
 		}
@@ -27,9 +26,9 @@ func cpuList(words []uint64) string {
 			first = cpu
 		}
 		if !in {
-			end(cpu - 1)
+			endRange(cpu - 1)
 		}
 	}
-	end(len(words)*64 - 1)
+	endRange(len(words)*64 - 1)
 	return string(list)
 }

@@ -6,57 +6,62 @@ import (
 	"sync"
 )
 
-// crashLineLimit bounds the part of a child's output that goes into an error.
+// crashLineLimit is how many bytes of one line of the child's output go into an error.
 const crashLineLimit = 200
 
-// crashBeginnings are how a line begins that says why a Go program dies. A fault inside a C library does not end such a
-// program by its signal: the runtime catches it, reports it in one of these ways and exits with status 2.
-var crashBeginnings = [][]byte{[]byte("SIG"), []byte("fatal error: "), []byte("panic: "), []byte("runtime: "), []byte("Error: ")}
-
-// crashNotes passes a child's output on and keeps the first line that tells of a crash.
-type crashNotes struct {
-	to io.Writer // nil discards
-
-	mu      sync.Mutex
-	partial []byte // the line under way, as far as it fits
-	found   []byte
+// crashPrefixes begin the lines that say why a Go program died. A fault inside a C library does
+// not end such a program by the signal: the runtime catches it, reports it in one of these ways
+// and exits with status 2.
+var crashPrefixes = [][]byte{
+	[]byte("SIG"), []byte("fatal error: "), []byte("panic: "), []byte("runtime: "),
+	[]byte("Error: "),
 }
 
-// Write never fails: a reader that does not want the output must not end the child.
+// crashNotes passes a child's output on and keeps the first line that explains a crash.
+type crashNotes struct {
+	to io.Writer // nil discards the output
+
+	mu    sync.Mutex
+	line  []byte // the current line, as far as it fits
+	found []byte
+}
+
+// Write never fails. If it did, exec.Cmd would stop reading the child's output, and the child could
+// die of writing more.
 func (n *crashNotes) Write(p []byte) (int, error) {
-	n.note(p)
+	n.scan(p)
 	if n.to != nil {
 		n.to.Write(p)
 	}
 	return len(p), nil
 }
 
-func (n *crashNotes) note(p []byte) {
+func (n *crashNotes) scan(p []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for len(p) > 0 && n.found == nil {
-		line, rest, whole := bytes.Cut(p, []byte("\n"))
-		room := min(len(line), crashLineLimit-len(n.partial))
-		n.partial = append(n.partial, line[:room]...)
-		if whole {
-			n.judge()
+		line, rest, complete := bytes.Cut(p, []byte("\n"))
+		room := min(len(line), crashLineLimit-len(n.line))
+		n.line = append(n.line, line[:room]...)
+		if complete {
+			n.finishLine()
 		}
 		p = rest
 	}
 }
 
-// judge keeps the finished line if it tells of a crash.
-func (n *crashNotes) judge() {
-	for _, beginning := range crashBeginnings {
-		if bytes.HasPrefix(n.partial, beginning) {
-			n.found = bytes.Clone(n.partial)
+// finishLine keeps the complete line if it explains a crash, and begins a new one.
+func (n *crashNotes) finishLine() {
+	for _, prefix := range crashPrefixes {
+		if bytes.HasPrefix(n.line, prefix) {
+			n.found = bytes.Clone(n.line)
 		}
 	}
-	n.partial = n.partial[:0]
+	n.line = n.line[:0]
 }
 
-// line is what was found, fit to be part of a one-line error.
-func (n *crashNotes) line() string {
+// summary returns the line that explains the crash, in printable characters, or "".
+func (n *crashNotes) summary() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return printable(string(n.found))

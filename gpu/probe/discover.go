@@ -9,41 +9,51 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// reasonNoDriver is why a machine without any trace of a driver has no GPU.
-const reasonNoDriver = "no NVIDIA driver is loaded (none of /proc/driver/nvidia, /dev/nvidiactl and /dev/dxg exists)"
+// reasonNoDriver is the reason why a machine without an NVIDIA driver has no GPU.
+const reasonNoDriver = "no NVIDIA driver is loaded " +
+	"(none of /proc/driver/nvidia, /dev/nvidiactl and /dev/dxg exists)"
 
-// driverFilesBound is how long a supervisor waits for the driver's files. The kernel answers at once, but for a driver
-// that is stuck with its locks held.
-const driverFilesBound = 5 * time.Second
+// driverFilesTimeout is how long DiscoverWith waits for the driver's files. The kernel answers at
+// once, unless the driver is stuck and holds its locks.
+const driverFilesTimeout = 5 * time.Second
 
-// Discover finds the machine's GPUs within this process: by NVML, else from the driver's files, else there are none.
-// It never fails. It hangs or crashes if NVML does; [DiscoverWith] does not.
+// Discover returns the machine's GPUs. It asks NVML within this process and, if NVML gives no
+// answer, reads the driver's files. Source and Reason of the inventory say what happened.
+//
+// Discover never fails, but it hangs or crashes if NVML does. A program that must survive that uses
+// [DiscoverWith].
 func Discover(o Options) gpu.Inventory {
-	p := NewProbe(o)
+	p := newLocalProbe(o)
 	defer p.Close()
 	return p.Inventory()
 }
 
-// DiscoverWith finds the machine's GPUs through a child process, for no longer than ctx allows. Where the child gives no
-// answer, the driver's files do, and Reason says what happened. No child is started on a machine without a driver.
+// DiscoverWith returns the machine's GPUs. It asks NVML through the client's child for no longer
+// than ctx allows and, if that gives no answer, reads the driver's files. Source and Reason of the
+// inventory say what happened. On a machine without a driver no child is started.
+//
+// DiscoverWith never fails, and it returns even if NVML and the driver hang. The client's child
+// must use the same options.
 func DiscoverWith(ctx context.Context, c *Client, o Options) gpu.Inventory {
 	if o.Library == "" && !DriverPresent(o.Root) {
-		return none(reasonNoDriver)
+		return emptyInventory(reasonNoDriver)
 	}
 	begin := time.Now()
 	inv, err := c.Inventory(ctx)
 	if err == nil {
 		return inv
 	}
-	why := err.Error()
+	reason := err.Error()
 	if errors.Is(err, context.DeadlineExceeded) {
-		why = fmt.Sprintf("NVML did not answer within %v", allowed(ctx, begin))
+		reason = fmt.Sprintf("NVML did not answer within %v", grantedTime(ctx, begin))
 	}
-	return bounded(driverFilesBound, func() gpu.Inventory { return withoutNVML(o.Root, why) }, why)
+	return inventoryWithin(driverFilesTimeout, reason, func() gpu.Inventory {
+		return driverInventory(o.Root, reason)
+	})
 }
 
-// allowed is the time that ctx granted, rounded to what its owner probably wrote.
-func allowed(ctx context.Context, begin time.Time) time.Duration {
+// grantedTime returns the time that ctx granted, rounded to what the caller probably asked for.
+func grantedTime(ctx context.Context, begin time.Time) time.Duration {
 	end, ok := ctx.Deadline()
 	if !ok {
 		end = time.Now()
@@ -55,9 +65,10 @@ func allowed(ctx context.Context, begin time.Time) time.Duration {
 	return granted.Round(time.Millisecond)
 }
 
-// bounded is read's answer, or none at all if read takes longer than the limit. Then the goroutine stays behind until
-// the kernel lets go of it, which costs less than a supervisor that stays behind with it.
-func bounded(limit time.Duration, read func() gpu.Inventory, why string) gpu.Inventory {
+// inventoryWithin returns what read returns, or an empty inventory if read takes longer than the
+// limit. The goroutine that reads then stays until the kernel answers, which is better than a
+// caller that hangs.
+func inventoryWithin(limit time.Duration, reason string, read func() gpu.Inventory) gpu.Inventory {
 	answer := make(chan gpu.Inventory, 1)
 	go func() { answer <- read() }()
 	timer := time.NewTimer(limit)
@@ -66,25 +77,29 @@ func bounded(limit time.Duration, read func() gpu.Inventory, why string) gpu.Inv
 	case inv := <-answer:
 		return inv
 	case <-timer.C:
-		return none(fmt.Sprintf("%s; the driver's files in %s did not answer within %v either", why, driverFolder, limit))
+		return emptyInventory(fmt.Sprintf(
+			"%s; the driver's files in %s could not be read within %v either",
+			reason, driverFolder, limit))
 	}
 }
 
-// withoutNVML takes the inventory from the driver's files, having no NVML for the given reason.
-func withoutNVML(root, why string) gpu.Inventory {
-	if why == reasonNoDriver {
-		return none(why)
+// driverInventory returns the inventory that the driver's files give. The reason says why NVML
+// gave none.
+func driverInventory(root, reason string) gpu.Inventory {
+	if reason == reasonNoDriver {
+		return emptyInventory(reason)
 	}
 	devices, err := driverDevices(root)
 	if err != nil {
-		return none(fmt.Sprintf("%s; the driver's files are no help: %v", why, err))
+		return emptyInventory(fmt.Sprintf("%s; cannot read the driver's files: %v", reason, err))
 	}
 	if len(devices) == 0 {
-		return none(fmt.Sprintf("%s; the driver's files in %s list no GPU", why, driverFolder))
+		return emptyInventory(fmt.Sprintf("%s; the driver's files in %s list no GPU",
+			reason, driverFolder))
 	}
 	return gpu.Inventory{
 		Source:        gpu.SourceDriver,
-		Reason:        fmt.Sprintf("%s; using the driver's files in %s", why, driverFolder),
+		Reason:        fmt.Sprintf("%s; using the driver's files in %s", reason, driverFolder),
 		DriverVersion: driverVersion(root),
 		Devices:       devices,
 	}

@@ -13,33 +13,36 @@ import (
 // driverFolder is where the kernel driver describes itself and its GPUs.
 const driverFolder = "/proc/driver/nvidia"
 
-// driverFileLimit bounds what is read of one file of the driver. Real ones have a few hundred bytes.
+// driverFileLimit is how many bytes are read of one of the driver's files. Real ones have a few
+// hundred bytes.
 const driverFileLimit = 64 << 10
 
-// DriverPresent reports whether anything of an NVIDIA driver is there under root ("" is "/"). Where it is not, NVML can
-// only fail, so nobody needs to load it or start a child for it. /dev/dxg is the driver's stand-in under WSL.
+// DriverPresent reports whether there is a trace of an NVIDIA driver below root ("" is "/").
+// Without a driver NVML can only fail, so there is no need to load it or to start a child. Under
+// WSL the trace is /dev/dxg.
 func DriverPresent(root string) bool {
 	for _, path := range []string{driverFolder, "/dev/nvidiactl", "/dev/dxg"} {
-		if _, err := os.Stat(under(root, path)); err == nil {
+		if _, err := os.Stat(inRoot(root, path)); err == nil {
 			return true
 		}
 	}
 	return false
 }
 
-// under is an absolute path below another root folder.
-func under(root, path string) string {
+// inRoot returns where an absolute path lies below another root folder.
+func inRoot(root, path string) string {
 	if root == "" {
 		return path
 	}
 	return filepath.Join(root, path)
 }
 
-// driverDevices reads the GPUs that the kernel driver lists, in PCI order. An entry that cannot be read still counts:
-// its folder's name is its address. One that the driver was told to exclude (NVreg_ExcludedGpus) does not: NVML and
-// CUDA leave it out as well, and the indexes have to agree with theirs.
+// driverDevices returns the GPUs that the kernel driver lists, in PCI order. An entry that cannot
+// be read still counts, because its folder's name is its address. A GPU that the driver was told to
+// exclude (NVreg_ExcludedGpus) does not count: NVML and CUDA leave it out as well, and our indexes
+// have to agree with theirs.
 func driverDevices(root string) ([]gpu.Device, error) {
-	folder := under(root, driverFolder+"/gpus")
+	folder := inRoot(root, driverFolder+"/gpus")
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, err
@@ -51,11 +54,11 @@ func driverDevices(root string) ([]gpu.Device, error) {
 		if at, ok := parsePCI(entry.Name()); ok {
 			device.PCIBusID = at.String()
 		}
-		if excluded || device.PCIBusID == "" { // without an address in folder or file it is no GPU
+		if excluded || device.PCIBusID == "" { // an entry that nowhere has an address is not a GPU
 			continue
 		}
 		if err != nil {
-			device.Problem = fmt.Sprintf("the driver's file about it is unreadable: %v", err)
+			device.Problem = fmt.Sprintf("cannot read the driver's file about it: %v", err)
 		}
 		devices = append(devices, device)
 	}
@@ -63,9 +66,9 @@ func driverDevices(root string) ([]gpu.Device, error) {
 	return devices, nil
 }
 
-// driverVersion is the loaded kernel module's version, "" when unknown.
+// driverVersion returns the version of the loaded kernel module, or "" if it is unknown.
 func driverVersion(root string) string {
-	text, err := readDriverFile(under(root, driverFolder+"/version"))
+	text, err := readDriverFile(inRoot(root, driverFolder+"/version"))
 	if err != nil {
 		return ""
 	}
@@ -73,13 +76,13 @@ func driverVersion(root string) string {
 }
 
 func readDriverFile(path string) (string, error) {
-	b, err := readSome(path, driverFileLimit)
+	b, err := readAtMost(path, driverFileLimit)
 	return string(b), err
 }
 
-// parseInformation reads /proc/driver/nvidia/gpus/*/information: lines of "Key: value", padded with spaces or tabs.
-// What is missing or makes no sense stays empty. The driver writes question marks into the UUID of a GPU that nobody
-// has opened yet.
+// parseInformation reads /proc/driver/nvidia/gpus/*/information: lines of "Key: value", padded with
+// spaces or tabs. Values that are missing or malformed stay empty. For a GPU that no program has
+// opened yet, the driver writes question marks into the UUID.
 func parseInformation(text string) (d gpu.Device, excluded bool) {
 	for line := range strings.Lines(text) {
 		key, value, ok := strings.Cut(line, ":")
@@ -112,7 +115,7 @@ func parseInformation(text string) (d gpu.Device, excluded bool) {
 	return d, excluded
 }
 
-// isGPUUUID reports whether s is GPU- and a UUID in the usual 8-4-4-4-12 form.
+// isGPUUUID reports whether s is "GPU-" and a UUID in the usual form 8-4-4-4-12.
 func isGPUUUID(s string) bool {
 	digits, ok := strings.CutPrefix(s, "GPU-")
 	if !ok || len(digits) != 36 {
@@ -133,7 +136,8 @@ func isGPUUUID(s string) bool {
 	return true
 }
 
-// printable drops what would break a line or a terminal from a name that somebody else wrote.
+// printable removes invalid UTF-8 and everything that is not printable from a text that somebody
+// else wrote, and the blanks around it.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if !strconv.IsPrint(r) {
@@ -144,8 +148,9 @@ func printable(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// parseVersion finds the version number in /proc/driver/nvidia/version. The words around it differ between the
-// proprietary and the open kernel module, but it is the first word made of numbers and dots.
+// parseVersion returns the version number in /proc/driver/nvidia/version. The words around it
+// differ between the proprietary and the open kernel module, but it is always the first word that
+// consists of numbers and dots.
 func parseVersion(text string) string {
 	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, "NVRM version:") {
@@ -160,6 +165,7 @@ func parseVersion(text string) string {
 	return ""
 }
 
+// isVersion reports whether a word consists of at least two numbers with dots between them.
 func isVersion(word string) bool {
 	parts := strings.Split(word, ".")
 	for _, part := range parts {

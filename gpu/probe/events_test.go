@@ -3,7 +3,6 @@
 package probe
 
 import (
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -12,123 +11,125 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// heard is what a client was told of events. The channels hold what a test has not taken yet.
-type heard struct {
-	events  chan gpu.XIDEvent
+// received holds what a client's OnEvent and OnNoEvents were called with.
+type received struct {
+	events  chan gpu.Event
 	reasons chan string
 }
 
-// listening is a client of a real child that listens for events.
-func listening(t testing.TB, o Options) (*Client, heard) {
+// listeningClient returns a client of a real child that listens for events.
+func listeningClient(t testing.TB, o Options) (*Client, received) {
 	t.Helper()
 	c := realChild(t, o)
-	h := heard{make(chan gpu.XIDEvent, 10_000), make(chan string, 100)}
-	c.OnEvent = func(e gpu.XIDEvent) { h.events <- e }
-	c.OnNoEvents = func(reason string) { h.reasons <- reason }
-	return c, h
+	r := received{make(chan gpu.Event, 10_000), make(chan string, 100)}
+	c.OnEvent = func(e gpu.Event) { r.events <- e }
+	c.OnNoEvents = func(reason string) { r.reasons <- reason }
+	return c, r
 }
 
-// sampled asks for a sample, which has to come.
-func sampled(t *testing.T, c *Client) {
+// mustSample asks for a sample, which has to come.
+func mustSample(t *testing.T, c *Client) {
 	t.Helper()
-	if s, err := c.Sample(within(t, long)); err != nil || s.Error != "" {
-		t.Fatalf("sample: %v, %s", err, s.Error)
+	s, err := c.Sample(within(t, long))
+	if err != nil {
+		t.Fatalf("no sample: %v", err)
+	}
+	if s.Error != "" {
+		t.Fatalf("the sample has the error %q", s.Error)
 	}
 }
 
-// next is the next event, without its time.
-func (h heard) next(t *testing.T) gpu.XIDEvent {
+// nextEvent waits for an event and returns it without its time.
+func (r received) nextEvent(t *testing.T) gpu.Event {
 	t.Helper()
 	select {
-	case e := <-h.events:
+	case e := <-r.events:
 		if e.Time.IsZero() {
-			t.Errorf("no time: %+v", e)
+			t.Errorf("the event has no time: %+v", e)
 		}
-		e.Time = gpu.XIDEvent{}.Time
+		e.Time = gpu.Event{}.Time
 		return e
-	case r := <-h.reasons:
-		t.Fatalf("instead of an event: %s", r)
+	case reason := <-r.reasons:
+		t.Fatalf("instead of an event came the reason %q", reason)
 	case <-within(t, long).Done():
 		t.Fatal("no event came")
 	}
-	return gpu.XIDEvent{}
+	return gpu.Event{}
 }
 
-func (h heard) reason(t *testing.T) string {
+// nextReason waits for a reason why no events come.
+func (r received) nextReason(t *testing.T) string {
 	t.Helper()
 	select {
-	case r := <-h.reasons:
-		return r
+	case reason := <-r.reasons:
+		return reason
 	case <-within(t, long).Done():
 		t.Fatal("no reason came")
 	}
 	return ""
 }
 
-// called waits until the library has been asked to do something for the nth time.
-func called(t *testing.T, o Options, n int, function string) {
+// awaitCall waits until a function of the library has been called n times.
+func awaitCall(t *testing.T, o Options, n int, call string) {
 	t.Helper()
-	ctx := within(t, long)
-	for {
-		calls := nvmltest.Calls(t, o.Library)
-		if len(slices.DeleteFunc(calls, func(call string) bool { return !strings.HasPrefix(call+" ", function+" ") })) >= n {
-			return
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("%s was not called %d times", function, n)
-		}
-		runtime.Gosched()
+	if err := nvmltest.WaitForCall(within(t, long), o.Library, call, n); err != nil {
+		t.Fatal(err)
 	}
 }
 
 func TestEvents(t *testing.T) {
-	m := eight().MIG(2)
-	// NVML has an order of its own.
+	m := eightGPUs().MIG(2)
+	// NVML lists the GPUs in the reverse of the inventory's order.
 	slices.Reverse(m.Devices)
 	uuid := func(i int) string { return m.Devices[7-i].UUID }
-	of := func(gpu int, gi, ci uint32) nvmltest.Event {
-		e := nvmltest.XID(7-gpu, 31)
+	inInstance := func(index int, gi, ci uint32) nvmltest.Event {
+		e := nvmltest.XID(7-index, 31)
 		e.GPUInstance, e.ComputeInstance = gi, ci
 		return e
 	}
 	second := m.Devices[5].Instances[2].UUID
-	m = m.Happening(nvmltest.XID(0, 79), of(2, 9, 1), of(2, 9, nowhere), of(2, 3, 3),
-		nvmltest.Event{Device: 4, Type: nvmltest.EventDoubleBitECC, Data: 5, GPUInstance: nowhere, ComputeInstance: nowhere})
-	o := installed(t, m)
-	c, h := listening(t, o)
-	sampled(t, c)
-	sums, total := map[gpu.XIDEvent]uint64{}, uint64(0)
-	for total < 5 { // the two of one kind may come together
-		e := h.next(t)
+	m = m.WithEvents(nvmltest.XID(0, 79),
+		inInstance(2, 9, 1), inInstance(2, 9, noInstance), inInstance(2, 3, 3),
+		nvmltest.Event{
+			Device: 4, Type: nvmltest.EventDoubleBitECC, Data: 5,
+			GPUInstance: noInstance, ComputeInstance: noInstance,
+		})
+	o := install(t, m)
+	c, r := listeningClient(t, o)
+	mustSample(t, c)
+	sums, total := map[gpu.Event]uint64{}, uint64(0)
+	for total < 5 { // the two equal events may come together
+		e := r.nextEvent(t)
 		total += e.Count
 		count := e.Count
 		e.Count = 0
 		sums[e] += count
 	}
-	for want, count := range map[gpu.XIDEvent]uint64{
-		{UUID: uuid(7), Index: 7, Kind: gpu.KindXID, XID: 79}:              1,
-		{UUID: uuid(2), Index: 2, MIG: second, Kind: gpu.KindXID, XID: 31}: 2,
-		{UUID: uuid(2), Index: 2, Kind: gpu.KindXID, XID: 31}:              1,
-		{UUID: uuid(3), Index: 3, Kind: gpu.KindDoubleBitECC}:              1,
+	for want, count := range map[gpu.Event]uint64{
+		{UUID: uuid(7), Index: 7, Kind: gpu.EventXID, XID: 79}:              1,
+		{UUID: uuid(2), Index: 2, MIG: second, Kind: gpu.EventXID, XID: 31}: 2,
+		{UUID: uuid(2), Index: 2, Kind: gpu.EventXID, XID: 31}:              1,
+		{UUID: uuid(3), Index: 3, Kind: gpu.EventDoubleBitECC}:              1,
 	} {
 		if sums[want] != count {
-			t.Errorf("%d of %+v, want %d", sums[want], want, count)
+			t.Errorf("%+v came %d times, want %d", want, sums[want], count)
 		}
 	}
-	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(1, 48)))
-	if got, want := h.next(t), (gpu.XIDEvent{UUID: uuid(6), Index: 6, Kind: gpu.KindXID, XID: 48, Count: 1}); got != want {
-		t.Errorf("later: %+v", got)
+	nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(1, 48)))
+	want := gpu.Event{UUID: uuid(6), Index: 6, Kind: gpu.EventXID, XID: 48, Count: 1}
+	if got := r.nextEvent(t); got != want {
+		t.Errorf("later came %+v, want %+v", got, want)
 	}
 }
 
-// TestEventsNotWanted: without OnEvent nothing is registered.
+// TestEventsNotWanted checks that nothing is registered without OnEvent.
 func TestEventsNotWanted(t *testing.T) {
-	m := eight().Happening(nvmltest.XID(0, 79))
+	m := eightGPUs().WithEvents(nvmltest.XID(0, 79))
 	m.LogCalls = true
-	o := installed(t, m)
+	o := install(t, m)
 	c := realChild(t, o)
-	sampled(t, c)
-	sampled(t, c)
+	mustSample(t, c)
+	mustSample(t, c)
 	for _, call := range nvmltest.Calls(t, o.Library) {
 		if strings.Contains(call, "Event") {
 			t.Errorf("%s was called", call)
@@ -136,66 +137,71 @@ func TestEventsNotWanted(t *testing.T) {
 	}
 }
 
-// TestEventBurst has a burst far beyond what could be passed on one by one, to a listener that is stuck for all of it.
+// TestEventBurst has a burst that is far too large to be passed on event by event, and an OnEvent
+// that hangs all the while.
 func TestEventBurst(t *testing.T) {
 	const burst = 100_000
 	storm := nvmltest.XID(3, 94)
 	storm.Count = burst
-	m := eight().Happening(storm, nvmltest.XID(4, 79))
-	c, h := listening(t, installed(t, m))
-	stuck := make(chan struct{})
-	c.OnEvent = func(e gpu.XIDEvent) {
-		<-stuck
-		h.events <- e
+	m := eightGPUs().WithEvents(storm, nvmltest.XID(4, 79))
+	c, r := listeningClient(t, install(t, m))
+	hang := make(chan struct{})
+	c.OnEvent = func(e gpu.Event) {
+		<-hang
+		r.events <- e
 	}
 	for range 20 {
-		sampled(t, c)
+		mustSample(t, c)
 	}
-	close(stuck)
+	close(hang)
 	var total uint64
 	messages := 0
 	for {
-		e := h.next(t)
+		e := r.nextEvent(t)
 		if e.XID == 79 {
 			break
 		}
 		messages++
 		total += e.Count
 	}
-	if total != burst || messages > burst/100 {
-		t.Errorf("%d events in %d messages", total, messages)
+	if total != burst {
+		t.Errorf("%d events came, want %d", total, burst)
+	}
+	if messages > burst/100 {
+		t.Errorf("they came in %d messages, want at most %d", messages, burst/100)
 	}
 	t.Logf("%d events in %d messages", total, messages)
 }
 
-// TestEventsAfterRestart: the next child registers anew.
+// TestEventsAfterRestart checks that a new child registers again.
 func TestEventsAfterRestart(t *testing.T) {
-	o := installed(t, eight().Happening(nvmltest.XID(0, 79)))
-	c, h := listening(t, o)
-	sampled(t, c)
-	h.next(t)
+	o := install(t, eightGPUs().WithEvents(nvmltest.XID(0, 79)))
+	c, r := listeningClient(t, o)
+	mustSample(t, c)
+	r.nextEvent(t)
 	c.child.cmd.Process.Kill()
 	<-c.child.done
-	sampled(t, c)
-	if e := h.next(t); e.XID != 79 {
-		t.Errorf("after a restart: %+v", e)
+	mustSample(t, c)
+	if e := r.nextEvent(t); e.XID != 79 {
+		t.Errorf("after the restart came %+v, want XID 79", e)
 	}
 }
 
-// TestEventsKeepRegistration: an inventory of the same GPUs must not register anew, which would lose events.
+// TestEventsKeepRegistration checks that an inventory of the same GPUs does not register them
+// again, because that would lose events.
 func TestEventsKeepRegistration(t *testing.T) {
-	m := eight().MIG(1)
+	m := eightGPUs().MIG(1)
 	m.LogCalls = true
-	o := installed(t, m)
-	c, h := listening(t, o)
+	o := install(t, m)
+	c, r := listeningClient(t, o)
 	for range 10 {
 		if _, err := c.Inventory(within(t, long)); err != nil {
 			t.Fatal(err)
 		}
-		sampled(t, c)
+		mustSample(t, c)
 	}
-	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(0, 79)))
-	h.next(t)
+	nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(0, 79)))
+	r.nextEvent(t)
 	sets := 0
 	for _, call := range nvmltest.Calls(t, o.Library) {
 		if call == "nvmlEventSetCreate" {
@@ -203,101 +209,113 @@ func TestEventsKeepRegistration(t *testing.T) {
 		}
 	}
 	if sets != 1 {
-		t.Errorf("%d event sets for the same GPUs", sets)
+		t.Errorf("%d event sets were created for the same GPUs, want 1", sets)
 	}
 }
 
 func TestEventsAfterDeviceCountChanged(t *testing.T) {
-	m := eight()
-	whole := m
+	m := eightGPUs()
+	all := m
 	m.Devices = m.Devices[:3]
-	o := installed(t, m)
-	c, h := listening(t, o)
-	sampled(t, c)
-	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(2, 13)))
-	h.next(t)
-	// As the GPU is new, its event can only come after registering anew.
-	whole.Events, whole.LogCalls = m.Happening(nvmltest.XID(2, 13)).Events, true
-	nvmltest.Change(t, o.Library, whole)
-	sampled(t, c)
-	called(t, o, 1, "nvmlDeviceRegisterEvents 7")
-	nvmltest.Change(t, o.Library, whole.Happening(nvmltest.XID(7, 14)))
-	if e := h.next(t); e.Index != 7 || e.XID != 14 {
-		t.Errorf("got %+v", e)
+	o := install(t, m)
+	c, r := listeningClient(t, o)
+	mustSample(t, c)
+	nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(2, 13)))
+	r.nextEvent(t)
+	// GPU 7 is new, so its event can come only after it was registered.
+	all.Events, all.LogCalls = m.WithEvents(nvmltest.XID(2, 13)).Events, true
+	nvmltest.Change(t, o.Library, all)
+	mustSample(t, c)
+	awaitCall(t, o, 1, "nvmlDeviceRegisterEvents 7")
+	nvmltest.Change(t, o.Library, all.WithEvents(nvmltest.XID(7, 14)))
+	if e := r.nextEvent(t); e.Index != 7 || e.XID != 14 {
+		t.Errorf("got %+v, want XID 14 of GPU 7", e)
 	}
 }
 
-// TestNoEvents: the reason is stated, once, and samples come all the same.
+// TestNoEvents checks that the reason is reported once, and that samples come all the same.
 func TestNoEvents(t *testing.T) {
-	none := eight()
+	withoutEvents := func(d *nvmltest.Device) { d.EventTypes = 0 }
+	none := eightGPUs()
 	for i := range none.Devices {
-		none.Devices[i].EventTypes = 0
+		none = none.WithDevice(i, withoutEvents)
 	}
-	some := eight().WithDevice(3, func(d *nvmltest.Device) { d.EventTypes = 0 }).LostGPU(5)
+	failsFor := func(function string, code int) nvmltest.Machine {
+		return eightGPUs().With(nvmltest.Fail(code).In(function))
+	}
 	for name, test := range map[string]struct {
 		machine nvmltest.Machine
-		parts   []string
+		parts   []string // of the reason
 	}{
-		"not supported":     {none, []string{"no events come from GPU 0 (not supported (code 3)), GPU 1"}},
-		"some":              {some, []string{"no events come from GPU 3 (not supported (code 3)), GPU 5 (GPU is lost (code 15))"}},
-		"no function":       {eight().Without("nvmlEventSetCreate"), []string{"NVML has no events: ", "(code 13)"}},
-		"cannot register":   {eight().With(behave("nvmlDeviceRegisterEvents", nvmltest.Fail(999))), []string{"GPU 7 (unknown error (code 999))"}},
-		"cannot wait":       {eight().With(behave("nvmlEventSetWait*", nvmltest.Fail(999))), []string{"NVML cannot wait for events: unknown error (code 999)"}},
-		"waits for nothing": {eight().With(behave("nvmlEventSetWait*", nvmltest.Fail(0))), []string{"reports one without a type"}},
-		"does not start":    {eight().FailsToStart(), []string{"did not start"}},
+		"not supported": {none,
+			[]string{"no events come from GPU 0 (not supported (code 3)), GPU 1"}},
+		"not supported by some": {eightGPUs().WithDevice(3, withoutEvents).LostGPU(5),
+			[]string{"no events come from GPU 3 (not supported (code 3)), " +
+				"GPU 5 (GPU is lost (code 15))"}},
+		"no function": {eightGPUs().Without("nvmlEventSetCreate"),
+			[]string{"NVML has no events: ", "(code 13)"}},
+		"cannot register": {failsFor("nvmlDeviceRegisterEvents", 999),
+			[]string{"GPU 7 (unknown error (code 999))"}},
+		"cannot wait": {failsFor("nvmlEventSetWait*", 999),
+			[]string{"NVML cannot wait for events: unknown error (code 999)"}},
+		"events without a type": {failsFor("nvmlEventSetWait*", 0),
+			[]string{"reports one without a type"}},
+		"does not start": {eightGPUs().FailsToStart(), []string{"cannot start NVML"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, h := listening(t, installed(t, test.machine))
-			c.Sample(within(t, long)) // the one without NVML has an error in it
-			reason := h.reason(t)
+			c, r := listeningClient(t, install(t, test.machine))
+			// Not mustSample: an NVML that does not start gives a sample with an error.
+			c.Sample(within(t, long))
+			reason := r.nextReason(t)
 			for _, part := range test.parts {
-				if !strings.Contains(reason, part) || strings.Contains(reason, "\n") {
-					t.Errorf("%q, want it to have %q", reason, part)
+				if !strings.Contains(reason, part) {
+					t.Errorf("the reason %q does not contain %q", reason, part)
 				}
+			}
+			if strings.Contains(reason, "\n") {
+				t.Errorf("the reason %q is not one line", reason)
 			}
 			for range 20 {
 				if _, err := c.Sample(within(t, long)); err != nil {
 					t.Error(err)
 				}
 			}
-			// Another child has the same reason.
+			// The next child has the same reason.
 			c.child.cmd.Process.Kill()
 			<-c.child.done
 			c.Sample(within(t, long))
 			c.Close()
-			if len(h.reasons) > 0 {
-				t.Errorf("told again: %q", <-h.reasons)
+			if len(r.reasons) > 0 {
+				t.Errorf("another reason was reported: %q", <-r.reasons)
 			}
 		})
 	}
 }
 
-func behave(function string, action nvmltest.Action) nvmltest.Behavior {
-	return nvmltest.Behavior{Function: function, Device: nvmltest.AllDevices, Action: action}
-}
-
-// TestCloseWhileListening: neither a wait under way nor a listener that never comes back holds Close up.
+// TestCloseWhileListening checks that neither NVML's wait for an event nor an OnEvent that does
+// not return delays Close.
 func TestCloseWhileListening(t *testing.T) {
-	m := eight().Happening(nvmltest.XID(0, 79))
-	c, h := listening(t, installed(t, m))
-	entered, stuck := make(chan struct{}), make(chan struct{})
-	c.OnEvent = func(e gpu.XIDEvent) {
+	m := eightGPUs().WithEvents(nvmltest.XID(0, 79))
+	c, r := listeningClient(t, install(t, m))
+	entered, hang := make(chan struct{}), make(chan struct{})
+	c.OnEvent = func(e gpu.Event) {
 		close(entered)
-		<-stuck
+		<-hang
 	}
-	sampled(t, c)
+	mustSample(t, c)
 	<-entered
 	child := c.child
 	c.Close()
 	<-child.done
-	close(stuck)
-	if len(h.reasons) > 0 {
-		t.Errorf("told %q", <-h.reasons)
+	close(hang)
+	if len(r.reasons) > 0 {
+		t.Errorf("a reason was reported: %q", <-r.reasons)
 	}
 }
 
-// TestInstanceOfEvent: an event that could be of several instances is of none.
+// TestInstanceOfEvent checks that an event that could belong to several instances belongs to
+// none.
 func TestInstanceOfEvent(t *testing.T) {
 	d := gpu.Device{MIGInstances: []gpu.MIGInstance{
 		{UUID: "a", GPUInstance: new(1), ComputeInstance: new(0)},
@@ -308,9 +326,13 @@ func TestInstanceOfEvent(t *testing.T) {
 	for _, test := range []struct {
 		gpu, compute uint32
 		want         string
-	}{{1, 0, "a"}, {1, 1, "b"}, {1, nowhere, ""}, {2, nowhere, "c"}, {2, 1, ""}, {nowhere, nowhere, ""}, {nowhere, 0, ""}} {
-		if got := instanceOf(d, test.gpu, test.compute); got != test.want {
-			t.Errorf("%d/%d is %q, want %q", test.gpu, test.compute, got, test.want)
+	}{
+		{1, 0, "a"}, {1, 1, "b"}, {1, noInstance, ""},
+		{2, noInstance, "c"}, {2, 1, ""},
+		{noInstance, noInstance, ""}, {noInstance, 0, ""},
+	} {
+		if got := instanceUUID(d, test.gpu, test.compute); got != test.want {
+			t.Errorf("the instance %d/%d is %q, want %q", test.gpu, test.compute, got, test.want)
 		}
 	}
 }
@@ -321,8 +343,8 @@ func TestListenerIsSilentAfterClose(t *testing.T) {
 	l.call(func() { calls++ })
 	l.close()
 	l.call(func() { calls++ })
-	l.tell("why", func(string) { calls++ })
+	l.reportNoEvents("why", func(string) { calls++ })
 	if calls != 1 {
-		t.Errorf("%d calls", calls)
+		t.Errorf("%d calls were made, want only the one before close", calls)
 	}
 }

@@ -9,33 +9,39 @@ import (
 
 func TestFrames(t *testing.T) {
 	var stream bytes.Buffer
-	for _, message := range []string{"", "{}", "long enough"} {
+	messages := []string{"", "{}", "long enough"}
+	for _, message := range messages {
 		if err := writeFrame(&stream, []byte(message)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"", "{}", "long enough"} {
+	for _, want := range messages {
 		got, err := readFrame(&stream)
 		if err != nil || string(got) != want {
-			t.Errorf("%q, %v; want %q", got, err, want)
+			t.Errorf("read %q, %v; want %q", got, err, want)
 		}
 	}
 	if _, err := readFrame(&stream); err != io.EOF {
-		t.Errorf("at the end: %v", err)
+		t.Errorf("reading at the end gives %v, want io.EOF", err)
 	}
-	if err := writeFrame(&stream, make([]byte, frameLimit+1)); err == nil || stream.Len() != 0 {
-		t.Errorf("an oversized message was sent: %v", err)
+	if err := writeFrame(&stream, make([]byte, frameLimit+1)); err == nil {
+		t.Error("writing an oversized message gives no error")
+	}
+	if n := stream.Len(); n != 0 {
+		t.Errorf("%d bytes of an oversized message were written", n)
 	}
 }
 
 func TestBrokenFrames(t *testing.T) {
 	for _, stream := range []string{"\x00", "\x00\x00\x00\x05abc"} {
-		if _, err := readFrame(bytes.NewBufferString(stream)); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("%q: %v", stream, err)
+		_, err := readFrame(bytes.NewBufferString(stream))
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("reading %q gives %v, want io.ErrUnexpectedEOF", stream, err)
 		}
 	}
-	if _, err := readFrame(bytes.NewBufferString("\xff\xff\xff\xff")); err == nil || errors.Is(err, io.EOF) {
-		t.Errorf("oversized: %v", err)
+	_, err := readFrame(bytes.NewBufferString("\xff\xff\xff\xff"))
+	if err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("reading an oversized length gives %v, want another error than io.EOF", err)
 	}
 }
 
@@ -49,7 +55,10 @@ func FuzzReadFrame(f *testing.F) {
 			return
 		}
 		var again bytes.Buffer
-		if err := writeFrame(&again, message); err != nil || !bytes.HasPrefix(stream, again.Bytes()) {
+		if err := writeFrame(&again, message); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasPrefix(stream, again.Bytes()) {
 			t.Errorf("%q was read as %q", stream, message)
 		}
 	})

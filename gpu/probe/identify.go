@@ -16,31 +16,30 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// Bounds on what is read about a process: of its command line, and of its open files.
+// Limits for what is read about a process.
 const (
-	commandLimit   = 4096
-	commandName    = 64
-	openFilesLimit = 4096
+	commandLineLimit = 4096 // bytes of its command line
+	programNameLimit = 64   // bytes of its program's name
+	openFilesLimit   = 4096 // of its open files
 )
 
-// initialPIDNamespace is the number of the namespace that the kernel begins with (PROC_PID_INIT_INO of
-// include/linux/proc_ns.h).
+// initialPIDNamespace is what /proc/self/ns/pid links to in the kernel's first PID namespace
+// (PROC_PID_INIT_INO in include/linux/proc_ns.h).
 const initialPIDNamespace = "pid:[4026531836]"
 
-// identify fills in what /proc says of the process.
+// identify adds to p what /proc says about the process.
 //
-// NVML gives PIDs of the host. In another PID namespace the same number may be somebody else, so there it takes an open
-// GPU to believe that it is the one.
+// NVML reports the host's PIDs. In another PID namespace the same number may belong to a
+// different process, so there only a process that has a GPU open is taken for the one.
 func identify(p *gpu.Process, root string) {
-	folder := under(root, "/proc/"+strconv.Itoa(p.PID))
+	folder := inRoot(root, "/proc/"+strconv.Itoa(p.PID))
 	info, err := os.Stat(folder)
 	if err != nil || p.PID <= 0 {
 		return
 	}
-	if name, err := os.Readlink(under(root, "/proc/self/ns/pid")); err != nil || name != initialPIDNamespace {
-		if !hasGPUOpen(folder) {
-			return
-		}
+	namespace, err := os.Readlink(inRoot(root, "/proc/self/ns/pid"))
+	if (err != nil || namespace != initialPIDNamespace) && !hasGPUOpen(folder) {
+		return
 	}
 	p.Visible = true
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -51,6 +50,7 @@ func identify(p *gpu.Process, root string) {
 	}
 }
 
+// userName returns a user's name, or the number of a user without a name.
 func userName(uid uint32) string {
 	number := fmt.Sprint(uid)
 	if u, err := user.LookupId(number); err == nil && u.Username != "" {
@@ -59,29 +59,30 @@ func userName(uid uint32) string {
 	return number
 }
 
-// commandOf is the name of a process's program: what it was called by, else what the kernel calls its main thread.
+// commandOf returns the name of a process's program: the first word of its command line or, if
+// that is empty, the name that the kernel has for its main thread.
 func commandOf(folder string) string {
-	line, _ := readSome(filepath.Join(folder, "cmdline"), commandLimit)
+	line, _ := readAtMost(filepath.Join(folder, "cmdline"), commandLineLimit)
 	first, _, _ := bytes.Cut(line, []byte{0})
 	if name := programName(string(first)); name != "" {
 		return name
 	}
-	line, _ = readSome(filepath.Join(folder, "comm"), commandName)
+	line, _ = readAtMost(filepath.Join(folder, "comm"), programNameLimit)
 	return programName(string(line))
 }
 
-// programName is the last part of a path, which ends at the first space: a process that has given itself a title, and
-// the driver, write arguments behind it.
+// programName returns the last part of the path at the beginning of title. It stops at the first
+// space, because the driver and processes that set their own title append arguments.
 func programName(title string) string {
 	words := strings.Fields(title)
 	if len(words) == 0 {
 		return ""
 	}
 	name := printable(path.Base(words[0]))
-	return strings.ToValidUTF8(name[:min(len(name), commandName)], "")
+	return strings.ToValidUTF8(name[:min(len(name), programNameLimit)], "")
 }
 
-// hasGPUOpen reports whether a process is seen to have a GPU's device file open.
+// hasGPUOpen reports whether a process visibly has a GPU's device file open.
 func hasGPUOpen(folder string) bool {
 	dir, err := os.Open(filepath.Join(folder, "fd"))
 	if err != nil {
@@ -95,7 +96,8 @@ func hasGPUOpen(folder string) bool {
 	})
 }
 
-func readSome(file string, limit int64) ([]byte, error) {
+// readAtMost reads a file up to a limit in bytes.
+func readAtMost(file string, limit int64) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err

@@ -13,13 +13,13 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// procRoot is a root whose /proc has one process, 42, and a PID namespace.
+// procRoot returns a root folder whose /proc has process 42, with open files, and a PID
+// namespace.
 func procRoot(t *testing.T, namespace, cmdline, comm string, open ...string) string {
 	t.Helper()
 	root := t.TempDir()
-	for path, text := range map[string]string{"proc/42/cmdline": cmdline, "proc/42/comm": comm} {
-		writeFile(t, filepath.Join(root, path), text)
-	}
+	writeFile(t, filepath.Join(root, "proc/42/cmdline"), cmdline)
+	writeFile(t, filepath.Join(root, "proc/42/comm"), comm)
 	link(t, namespace, filepath.Join(root, "proc/self/ns/pid"))
 	for i, file := range open {
 		link(t, file, filepath.Join(root, "proc/42/fd", fmt.Sprint(i)))
@@ -27,6 +27,7 @@ func procRoot(t *testing.T, namespace, cmdline, comm string, open ...string) str
 	return root
 }
 
+// link makes a symbolic link and its folder.
 func link(t *testing.T, to, at string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
@@ -42,7 +43,8 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const elsewhere = "pid:[4026532000]"
+	const host, container = initialPIDNamespace, "pid:[4026532000]"
+	unknown := gpu.Process{PID: 42}
 	known := gpu.Process{PID: 42, User: me.Username, Command: "python3", Visible: true}
 	titled := known
 	titled.Command = "ray::train"
@@ -50,13 +52,20 @@ func TestIdentify(t *testing.T) {
 		root string
 		want gpu.Process
 	}{
-		"host":                     {procRoot(t, initialPIDNamespace, "/usr/bin/python3\x00--token\x00secret\x00", "pt_main_thread\n"), known},
-		"a title with arguments":   {procRoot(t, initialPIDNamespace, "ray::train --token=/secret", "x\n"), titled},
-		"no command line":          {procRoot(t, initialPIDNamespace, "", "python3\n"), known},
-		"container, GPU open":      {procRoot(t, elsewhere, "python3\x00", "", "/dev/null", "/dev/nvidiactl"), known},
-		"container, somebody else": {procRoot(t, elsewhere, "bash\x00", "", "/dev/null", "/home/nvidia"), gpu.Process{PID: 42}},
-		"container, not told":      {procRoot(t, elsewhere, "bash\x00", ""), gpu.Process{PID: 42}},
-		"no such process":          {t.TempDir(), gpu.Process{PID: 42}},
+		"host": {
+			procRoot(t, host, "/usr/bin/python3\x00--token\x00secret\x00", "pt_main_thread\n"),
+			known,
+		},
+		"title with arguments": {procRoot(t, host, "ray::train --token=/secret", "x\n"), titled},
+		"no command line":      {procRoot(t, host, "", "python3\n"), known},
+		"container, GPU open": {
+			procRoot(t, container, "python3\x00", "", "/dev/null", "/dev/nvidiactl"), known,
+		},
+		"container, another process": {
+			procRoot(t, container, "bash\x00", "", "/dev/null", "/home/nvidia"), unknown,
+		},
+		"container, files are hidden": {procRoot(t, container, "bash\x00", ""), unknown},
+		"no such process":             {t.TempDir(), unknown},
 	} {
 		p := gpu.Process{PID: 42}
 		identify(&p, test.root)
@@ -67,17 +76,17 @@ func TestIdentify(t *testing.T) {
 	for _, pid := range []int{0, -1} {
 		p := gpu.Process{PID: pid}
 		if identify(&p, ""); p.Visible || p.User != "" {
-			t.Errorf("got %+v", p)
+			t.Errorf("process %d was identified as %#v", pid, p)
 		}
 	}
 }
 
 func TestUserName(t *testing.T) {
 	if got := userName(0); got != "root" {
-		t.Errorf("user 0 is %q", got)
+		t.Errorf("user 0 is called %q, want root", got)
 	}
 	if got := userName(3_999_999_999); got != "3999999999" {
-		t.Errorf("a user without a name is %q", got)
+		t.Errorf("a user without a name is called %q, want 3999999999", got)
 	}
 }
 
@@ -87,11 +96,17 @@ func FuzzProgramName(f *testing.F) {
 	f.Add("/")
 	f.Fuzz(func(t *testing.T, title string) {
 		name := programName(title)
-		if len(name) > commandName || strings.ContainsAny(name, " \t\n\x00\x1b") || name != strings.ToValidUTF8(name, "") {
-			t.Errorf("%q", name)
+		if len(name) > programNameLimit {
+			t.Errorf("the name %q has %d bytes", name, len(name))
+		}
+		if strings.ContainsAny(name, " \t\n\x00\x1b") {
+			t.Errorf("the name %q has blanks or control characters", name)
+		}
+		if name != strings.ToValidUTF8(name, "") {
+			t.Errorf("the name %q is not UTF-8", name)
 		}
 		if words := strings.Fields(title); len(words) > 0 && programName(words[0]) != name {
-			t.Errorf("%q depends on what is behind the first word: %q", name, title)
+			t.Errorf("the name %q depends on what follows the first word of %q", name, title)
 		}
 	})
 }

@@ -8,10 +8,11 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml"
 )
 
-// library is an opened NVML. There are two: this module's own binding and, with the build tag gonvml, NVIDIA's. Errors
-// are of package nvml with both, and a function that the library lacks is [nvml.ErrFunctionNotFound].
+// library is an opened NVML. It is implemented with this module's own binding and, if built with
+// the tag gonvml, with NVIDIA's. With both, errors are those of package nvml, and the error for a
+// function that the library lacks is [nvml.ErrFunctionNotFound].
 type library interface {
-	// Path is the file that it was loaded from.
+	// Path is the file that the library was loaded from.
 	Path() string
 	Init() error
 	Shutdown() error
@@ -24,11 +25,12 @@ type library interface {
 	NewEventSet() (eventSet, error)
 }
 
-// handle is a GPU or a MIG instance. The same one compares equal. Its methods are explained at [nvml.Device].
+// handle is a GPU or a MIG instance. Two handles of the same device are equal. The methods are
+// documented at [nvml.Device].
 type handle interface {
 	Name() (string, error)
 	UUID() (string, error)
-	// PCIBusID is the address, however it is written.
+	// PCIBusID is the address in any spelling that parsePCI reads.
 	PCIBusID() (string, error)
 	MinorNumber() (int, error)
 	Memory() (nvml.MemoryInfo, error)
@@ -59,14 +61,14 @@ type handle interface {
 	SupportedEvents() (nvml.EventTypes, error)
 }
 
-// eventSet receives events, as [nvml.EventSet] does.
+// eventSet receives events, like [nvml.EventSet].
 type eventSet interface {
 	Register(handle, nvml.EventTypes) error
 	Wait(limit time.Duration) (event, error)
 	Free() error
 }
 
-// event is an [nvml.Event] with the GPU of whichever library it is.
+// event is an [nvml.Event] with the GPU as a handle.
 type event struct {
 	nvml.Event
 	gpu handle

@@ -15,10 +15,11 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml"
 )
 
-// openLibrary loads NVML with NVIDIA's binding. Which file that is our own binding says: it knows where to look, and
-// what it has mapped stays mapped, although go-nvml closes the library at its Shutdown.
+// openLibrary loads NVML with NVIDIA's binding. Our own binding finds the file, because it knows
+// where to look. It also keeps the library mapped, although go-nvml closes it in Shutdown.
 //
-// One process can use one NVML: go-nvml resolves each function once, in whichever library has it first.
+// One process can use only one NVML: go-nvml resolves each function once, in whichever library has
+// it first.
 func openLibrary(path string) (library, error) {
 	mapped, err := nvml.Open(path)
 	if err != nil {
@@ -28,7 +29,8 @@ func openLibrary(path string) (library, error) {
 	if err := symbols.Open(); err != nil {
 		return nil, fmt.Errorf("cannot open the NVML library: %w", err)
 	}
-	return &goLibrary{gonvml.New(gonvml.WithLibraryPath(mapped.Path())), mapped.Path(), symbols}, nil
+	lib := gonvml.New(gonvml.WithLibraryPath(mapped.Path()))
+	return &goLibrary{lib, mapped.Path(), symbols}, nil
 }
 
 type goLibrary struct {
@@ -37,10 +39,11 @@ type goLibrary struct {
 	symbols *dl.DynamicLibrary
 }
 
-// has looks for a function before go-nvml calls it: a missing one would end the process there.
+// has reports whether the library has a function. It is asked before each call, because go-nvml
+// ends the process when it calls a missing function.
 func (l *goLibrary) has(function string) bool { return l.symbols.Lookup(function) == nil }
 
-// outcome is the error that stands for a return code, whose numbers are the same.
+// outcome returns the error for a return code. The numbers are the same in both bindings.
 func outcome(r gonvml.Return) error {
 	if r == gonvml.SUCCESS {
 		return nil
@@ -48,19 +51,23 @@ func outcome(r gonvml.Return) error {
 	return nvml.Return(r)
 }
 
-// goAsk calls a function if the library has it, or one of its other versions that go-nvml chooses from.
-func goAsk[T any](l *goLibrary, function string, call func() (T, gonvml.Return), versions ...string) (T, error) {
+// goAsk calls a function if the library has it, or has one of the other versions among which
+// go-nvml chooses.
+func goAsk[T any](
+	l *goLibrary, function string, call func() (T, gonvml.Return), versions ...string,
+) (T, error) {
 	if !l.has(function) && !slices.ContainsFunc(versions, l.has) {
-		var none T
-		return none, nvml.ErrFunctionNotFound
+		var zero T
+		return zero, nvml.ErrFunctionNotFound
 	}
 	value, r := call()
 	return value, outcome(r)
 }
 
-// tooOld says that another version of a function is worth a try.
+// tooOld reports whether err means that an older version of the function may work.
 func tooOld(err error) bool {
-	return errors.Is(err, nvml.ErrFunctionNotFound) || errors.Is(err, nvml.ErrArgumentVersionMismatch)
+	return errors.Is(err, nvml.ErrFunctionNotFound) ||
+		errors.Is(err, nvml.ErrArgumentVersionMismatch)
 }
 
 func (l *goLibrary) Path() string { return l.path }
@@ -69,12 +76,15 @@ func (l *goLibrary) Init() error {
 	if l.has("nvmlInitWithFlags") {
 		return outcome(l.lib.InitWithFlags(gonvml.INIT_FLAG_NO_ATTACH))
 	}
-	_, err := goAsk(l, "nvmlInit_v2", func() (any, gonvml.Return) { return nil, l.lib.Init() }, "nvmlInit")
+	init := func() (any, gonvml.Return) { return nil, l.lib.Init() }
+	_, err := goAsk(l, "nvmlInit_v2", init, "nvmlInit")
 	return err
 }
 
 func (l *goLibrary) Shutdown() error {
-	_, err := goAsk(l, "nvmlShutdown", func() (any, gonvml.Return) { return nil, l.lib.Shutdown() })
+	_, err := goAsk(l, "nvmlShutdown", func() (any, gonvml.Return) {
+		return nil, l.lib.Shutdown()
+	})
 	return err
 }
 
@@ -108,7 +118,9 @@ func (l *goLibrary) Device(index int) (handle, error) {
 }
 
 func (l *goLibrary) ProcessName(pid uint32) (string, error) {
-	s, err := goAsk(l, "nvmlSystemGetProcessName", func() (string, gonvml.Return) { return l.lib.SystemGetProcessName(int(pid)) })
+	s, err := goAsk(l, "nvmlSystemGetProcessName", func() (string, gonvml.Return) {
+		return l.lib.SystemGetProcessName(int(pid))
+	})
 	return printableASCII(s), err
 }
 
@@ -117,7 +129,7 @@ func (l *goLibrary) NewEventSet() (eventSet, error) {
 	return goEventSet{l, s}, err
 }
 
-// printableASCII puts "?" for other bytes, as our own binding does.
+// printableASCII replaces all other bytes with "?", as our own binding does.
 func printableASCII(s string) string {
 	clean := []byte(s)
 	for i, c := range clean {
@@ -151,7 +163,7 @@ func (s goEventSet) Wait(limit time.Duration) (event, error) {
 	}
 	ours := nvml.Event{Type: nvml.EventTypes(e.EventType), XID: e.EventData,
 		GPUInstance: e.GpuInstanceId, ComputeInstance: e.ComputeInstanceId}
-	if !v2 { // which does not say, and go-nvml has zeros
+	if !v2 { // version 1 does not fill in the ids, and go-nvml leaves them 0
 		ours.GPUInstance, ours.ComputeInstance = nvml.NoInstance, nvml.NoInstance
 	}
 	return event{ours, goDevice{s.lib, e.Device}}, nil
@@ -164,12 +176,14 @@ func (s goEventSet) Free() error {
 	return outcome(s.set.Free())
 }
 
-// fieldUint32 is a field's value, if it is an int.
+// fieldUint32 returns a field's value, which has to be an int.
 func fieldUint32(v gonvml.FieldValue) (uint32, error) {
 	if r := gonvml.Return(v.NvmlReturn); r != gonvml.SUCCESS {
 		return 0, outcome(r)
 	}
-	if kind := gonvml.ValueType(v.ValueType); kind != gonvml.VALUE_TYPE_UNSIGNED_INT && kind != gonvml.VALUE_TYPE_SIGNED_INT {
+	switch gonvml.ValueType(v.ValueType) {
+	case gonvml.VALUE_TYPE_UNSIGNED_INT, gonvml.VALUE_TYPE_SIGNED_INT:
+	default:
 		return 0, nvml.ErrUnknown
 	}
 	return binary.NativeEndian.Uint32(v.Value[:]), nil

@@ -14,13 +14,15 @@ type goDevice struct {
 	d   gonvml.Device
 }
 
-// text and number ask for what most functions give.
+// text asks for a string, and enabled for a setting.
 func (h goDevice) text(function string, call func() (string, gonvml.Return)) (string, error) {
 	s, err := goAsk(h.lib, function, call)
 	return printableASCII(s), err
 }
 
-func (h goDevice) enabled(function string, call func() (gonvml.EnableState, gonvml.Return)) (bool, error) {
+func (h goDevice) enabled(
+	function string, call func() (gonvml.EnableState, gonvml.Return),
+) (bool, error) {
 	state, err := goAsk(h.lib, function, call)
 	return state == gonvml.FEATURE_ENABLED, err
 }
@@ -30,7 +32,8 @@ func (h goDevice) Name() (string, error) { return h.text("nvmlDeviceGetName", h.
 func (h goDevice) UUID() (string, error) { return h.text("nvmlDeviceGetUUID", h.d.GetUUID) }
 
 func (h goDevice) PCIBusID() (string, error) {
-	pci, err := goAsk(h.lib, "nvmlDeviceGetPciInfo_v3", h.d.GetPciInfo, "nvmlDeviceGetPciInfo_v2", "nvmlDeviceGetPciInfo")
+	const function = "nvmlDeviceGetPciInfo"
+	pci, err := goAsk(h.lib, function+"_v3", h.d.GetPciInfo, function+"_v2", function)
 	if err != nil {
 		return "", err
 	}
@@ -56,7 +59,9 @@ func (h goDevice) MinorNumber() (int, error) {
 func (h goDevice) Memory() (nvml.MemoryInfo, error) {
 	v2, err := goAsk(h.lib, "nvmlDeviceGetMemoryInfo_v2", h.d.GetMemoryInfo_v2)
 	if !tooOld(err) {
-		return nvml.MemoryInfo{Total: v2.Total, Free: v2.Free, Used: v2.Used, Reserved: v2.Reserved}, err
+		return nvml.MemoryInfo{
+			Total: v2.Total, Free: v2.Free, Used: v2.Used, Reserved: v2.Reserved,
+		}, err
 	}
 	v1, err := goAsk(h.lib, "nvmlDeviceGetMemoryInfo", h.d.GetMemoryInfo)
 	return nvml.MemoryInfo{Total: v1.Total, Free: v1.Free, Used: v1.Used}, err
@@ -87,7 +92,9 @@ func (h goDevice) PowerLimit() (milliwatts uint32, err error) {
 }
 
 func (h goDevice) Clock(domain nvml.ClockType) (megahertz uint32, err error) {
-	return goAsk(h.lib, "nvmlDeviceGetClockInfo", func() (uint32, gonvml.Return) { return h.d.GetClockInfo(gonvml.ClockType(domain)) })
+	return goAsk(h.lib, "nvmlDeviceGetClockInfo", func() (uint32, gonvml.Return) {
+		return h.d.GetClockInfo(gonvml.ClockType(domain))
+	})
 }
 
 func (h goDevice) ComputeMode() (nvml.ComputeMode, error) {
@@ -95,17 +102,21 @@ func (h goDevice) ComputeMode() (nvml.ComputeMode, error) {
 	return nvml.ComputeMode(mode), err
 }
 
-// ComputeProcesses asks with the newest version that the library has, as go-nvml chose it. go-nvml believes that to write
-// the records it should, so the 535 drivers that write longer ones are not for it.
+// ComputeProcesses asks with the newest version of the function that the library has; go-nvml
+// chooses it. go-nvml expects that version to write records of the documented size, so this does
+// not work with the drivers of the 535 series that write longer ones.
 func (h goDevice) ComputeProcesses() ([]nvml.Process, error) {
 	const function = "nvmlDeviceGetComputeRunningProcesses"
-	list, err := goAsk(h.lib, function+"_v3", h.d.GetComputeRunningProcesses, function+"_v2", function)
+	read := h.d.GetComputeRunningProcesses
+	list, err := goAsk(h.lib, function+"_v3", read, function+"_v2", function)
 	if err != nil {
 		return nil, err
 	}
 	var processes []nvml.Process
 	for _, p := range list {
-		ours := nvml.Process{PID: p.Pid, GPUInstance: p.GpuInstanceId, ComputeInstance: p.ComputeInstanceId}
+		ours := nvml.Process{
+			PID: p.Pid, GPUInstance: p.GpuInstanceId, ComputeInstance: p.ComputeInstanceId,
+		}
 		if p.UsedGpuMemory != 1<<64-1 { // NVML_VALUE_NOT_AVAILABLE
 			ours.UsedBytes, ours.UsedKnown = p.UsedGpuMemory, true
 		}
@@ -114,15 +125,17 @@ func (h goDevice) ComputeProcesses() ([]nvml.Process, error) {
 	return processes, nil
 }
 
-// mostCPUs is what Linux can be built for.
-const mostCPUs = 8192
+// maxCPUs is the largest number of CPUs that Linux can be built for.
+const maxCPUs = 8192
 
 func (h goDevice) CPUAffinityWithinNUMA() ([]uint64, error) {
-	words, err := goAsk(h.lib, "nvmlDeviceGetCpuAffinityWithinScope", func() ([]uint, gonvml.Return) {
-		return h.d.GetCpuAffinityWithinScope(mostCPUs, gonvml.AFFINITY_SCOPE_NODE)
-	})
+	withinScope := func() ([]uint, gonvml.Return) {
+		return h.d.GetCpuAffinityWithinScope(maxCPUs, gonvml.AFFINITY_SCOPE_NODE)
+	}
+	plain := func() ([]uint, gonvml.Return) { return h.d.GetCpuAffinity(maxCPUs) }
+	words, err := goAsk(h.lib, "nvmlDeviceGetCpuAffinityWithinScope", withinScope)
 	if tooOld(err) {
-		words, err = goAsk(h.lib, "nvmlDeviceGetCpuAffinity", func() ([]uint, gonvml.Return) { return h.d.GetCpuAffinity(mostCPUs) })
+		words, err = goAsk(h.lib, "nvmlDeviceGetCpuAffinity", plain)
 	}
 	var mask []uint64
 	for _, word := range words {
@@ -145,9 +158,8 @@ func (h goDevice) MaxMIGDevices() (int, error) {
 }
 
 func (h goDevice) MIGDevice(place int) (handle, error) {
-	d, err := goAsk(h.lib, "nvmlDeviceGetMigDeviceHandleByIndex", func() (gonvml.Device, gonvml.Return) {
-		return h.d.GetMigDeviceHandleByIndex(place)
-	})
+	read := func() (gonvml.Device, gonvml.Return) { return h.d.GetMigDeviceHandleByIndex(place) }
+	d, err := goAsk(h.lib, "nvmlDeviceGetMigDeviceHandleByIndex", read)
 	return goDevice{h.lib, d}, err
 }
 
@@ -163,8 +175,10 @@ func (h goDevice) ComputeInstanceID() (uint32, error) {
 
 func (h goDevice) Attributes() (nvml.Attributes, error) {
 	a, err := goAsk(h.lib, "nvmlDeviceGetAttributes_v2", h.d.GetAttributes)
-	return nvml.Attributes{Multiprocessors: a.MultiprocessorCount, GPUSlices: a.GpuInstanceSliceCount,
-		ComputeSlices: a.ComputeInstanceSliceCount, MemoryMegabytes: a.MemorySizeMB}, err
+	return nvml.Attributes{
+		Multiprocessors: a.MultiprocessorCount, GPUSlices: a.GpuInstanceSliceCount,
+		ComputeSlices: a.ComputeInstanceSliceCount, MemoryMegabytes: a.MemorySizeMB,
+	}, err
 }
 
 func (h goDevice) PersistenceMode() (bool, error) {
@@ -173,10 +187,11 @@ func (h goDevice) PersistenceMode() (bool, error) {
 
 func (h goDevice) ECCMode() (current, pending bool, err error) {
 	var next gonvml.EnableState
-	current, err = h.enabled("nvmlDeviceGetEccMode", func() (now gonvml.EnableState, r gonvml.Return) {
+	read := func() (now gonvml.EnableState, r gonvml.Return) {
 		now, next, r = h.d.GetEccMode()
 		return now, r
-	})
+	}
+	current, err = h.enabled("nvmlDeviceGetEccMode", read)
 	return current, next == gonvml.FEATURE_ENABLED, err
 }
 
@@ -188,14 +203,18 @@ func (h goDevice) UncorrectedECCErrors() (uint64, error) {
 
 func (h goDevice) UncorrectedSRAMErrors() (uint64, error) {
 	return goAsk(h.lib, "nvmlDeviceGetMemoryErrorCounter", func() (uint64, gonvml.Return) {
-		return h.d.GetMemoryErrorCounter(gonvml.MEMORY_ERROR_TYPE_UNCORRECTED, gonvml.VOLATILE_ECC, gonvml.MEMORY_LOCATION_SRAM)
+		return h.d.GetMemoryErrorCounter(gonvml.MEMORY_ERROR_TYPE_UNCORRECTED,
+			gonvml.VOLATILE_ECC, gonvml.MEMORY_LOCATION_SRAM)
 	})
 }
 
 func (h goDevice) RemappedRows() (nvml.RemappedRows, error) {
 	return goAsk(h.lib, "nvmlDeviceGetRemappedRows", func() (nvml.RemappedRows, gonvml.Return) {
 		corrected, uncorrected, pending, failed, r := h.d.GetRemappedRows()
-		return nvml.RemappedRows{Corrected: uint32(corrected), Uncorrected: uint32(uncorrected), Pending: pending, Failed: failed}, r
+		return nvml.RemappedRows{
+			Corrected: uint32(corrected), Uncorrected: uint32(uncorrected),
+			Pending: pending, Failed: failed,
+		}, r
 	})
 }
 
@@ -206,20 +225,28 @@ func (h goDevice) RetiredPagesPending() (bool, error) {
 func (h goDevice) Fabric() (nvml.FabricInfo, error) {
 	v3, err := goAsk(h.lib, "nvmlDeviceGetGpuFabricInfoV", h.d.GetGpuFabricInfoV().V3)
 	if !tooOld(err) {
-		return nvml.FabricInfo{State: nvml.FabricState(v3.State), Status: nvml.Return(v3.Status),
-			Health: nvml.FabricHealth(v3.HealthSummary)}, err
+		return nvml.FabricInfo{
+			State: nvml.FabricState(v3.State), Status: nvml.Return(v3.Status),
+			Health: nvml.FabricHealth(v3.HealthSummary),
+		}, err
 	}
 	v2, err := goAsk(h.lib, "nvmlDeviceGetGpuFabricInfoV", h.d.GetGpuFabricInfoV().V2)
 	if !tooOld(err) {
-		return nvml.FabricInfo{State: nvml.FabricState(v2.State), Status: nvml.Return(v2.Status)}, err
+		return nvml.FabricInfo{
+			State: nvml.FabricState(v2.State), Status: nvml.Return(v2.Status),
+		}, err
 	}
 	v1, err := goAsk(h.lib, "nvmlDeviceGetGpuFabricInfo", h.d.GetGpuFabricInfo)
-	return nvml.FabricInfo{State: nvml.FabricState(v1.State), Status: nvml.Return(v1.Status)}, err
+	return nvml.FabricInfo{
+		State: nvml.FabricState(v1.State), Status: nvml.Return(v1.Status),
+	}, err
 }
 
 func (h goDevice) RecoveryAction() (nvml.RecoveryAction, error) {
 	values := []gonvml.FieldValue{{FieldId: gonvml.FI_DEV_GET_GPU_RECOVERY_ACTION}}
-	_, err := goAsk(h.lib, "nvmlDeviceGetFieldValues", func() (any, gonvml.Return) { return nil, h.d.GetFieldValues(values) })
+	_, err := goAsk(h.lib, "nvmlDeviceGetFieldValues", func() (any, gonvml.Return) {
+		return nil, h.d.GetFieldValues(values)
+	})
 	if err != nil {
 		return 0, err
 	}

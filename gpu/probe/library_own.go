@@ -17,7 +17,7 @@ func openLibrary(path string) (library, error) {
 	return ownLibrary{lib}, nil
 }
 
-// ownLibrary, ownDevice and ownEventSet only see to it that the binding's types fit the interfaces.
+// ownLibrary, ownDevice and ownEventSet adapt the binding's types to the interfaces.
 type ownLibrary struct{ *nvml.Library }
 
 func (l ownLibrary) Device(index int) (handle, error) {

@@ -11,51 +11,62 @@ import (
 )
 
 const (
-	// deathsTolerated is how many children in a row may end within suspectLife while they listen for events. The next one
-	// does not listen: if that is what ended them, at least the figures come, and if it is late as well it was not.
-	deathsTolerated = 3
-	suspectLife     = time.Minute
-	// answersBeforeRetry is how many questions a child that does not listen has to answer before it is tried again.
-	answersBeforeRetry = 20
+	// listenerDeathsLimit is how many children in a row may die within shortLife of their start
+	// while they listen for events. The next child does not listen. If listening is what killed
+	// the others, samples still come. If the next child is late as well, listening was not the
+	// cause.
+	listenerDeathsLimit = 3
+	shortLife           = time.Minute
+	// answersBeforeListening is how many questions a child that does not listen has to answer
+	// before it may listen after all.
+	answersBeforeListening = 20
 )
 
-// wantsEvents reports whether the child is to be asked for events.
-func (c *Client) wantsEvents() bool { return c.OnEvent != nil && c.deaths < deathsTolerated }
+// wantsEvents reports whether the child should be asked to listen for events.
+func (c *Client) wantsEvents() bool {
+	return c.OnEvent != nil && c.listenerDeaths < listenerDeathsLimit
+}
 
-// answered notes an answer. A child that has given many without listening may try to.
-func (c *Client) answered() {
+// recordAnswer counts an answer of the child. After many answers a child that does not listen for
+// events may try to.
+func (c *Client) recordAnswer() {
 	c.child.answers++
-	if c.deaths >= deathsTolerated && c.child.answers >= answersBeforeRetry {
-		c.deaths = deathsTolerated - 1
+	if c.listenerDeaths >= listenerDeathsLimit && c.child.answers >= answersBeforeListening {
+		c.listenerDeaths = listenerDeathsLimit - 1
 	}
 }
 
-// buried forgets a child that has ended.
-func (c *Client) buried() {
-	c.child.hangUp()
-	if c.child.watching {
-		if time.Since(c.child.started) > suspectLife {
-			c.deaths = 0
+// discardEnded forgets a child that has exited.
+func (c *Client) discardEnded() {
+	c.child.closePipes()
+	if c.child.listens {
+		if time.Since(c.child.started) > shortLife {
+			c.listenerDeaths = 0
 		}
-		c.deaths++
-		if c.deaths == deathsTolerated {
-			const why = "%d GPU probes in a row ended while they listened for events; the next one does not listen"
-			go c.listener.tell(fmt.Sprintf(why, c.deaths), c.OnNoEvents) // not held up by a call under way
+		c.listenerDeaths++
+		if c.listenerDeaths == listenerDeathsLimit {
+			reason := fmt.Sprintf("%d GPU probes in a row ended while they listened for events; "+
+				"the next one does not listen", c.listenerDeaths)
+			// In a goroutine because a call of OnEvent that is under way may take long.
+			go c.listener.reportNoEvents(reason, c.OnNoEvents)
 		}
 	}
 	c.child = nil
 }
 
-// listener receives what children send unasked. It takes it from one at a time.
+// listener passes on what children send without being asked, one call at a time.
 type listener struct {
-	mu     sync.Mutex // held while the user's functions are called
-	state  sync.Mutex
-	closed bool
-	why    string // what was told last
+	calling sync.Mutex // held while one of the user's functions runs
+
+	mu         sync.Mutex
+	closed     bool
+	lastReason string // the last one that was passed on
 }
 
-// listen passes a child's messages on until the pipe ends or something else than a message comes.
-func (l *listener) listen(from io.Reader, onEvent func(gpu.XIDEvent), onNoEvents func(string)) {
+// receive passes a child's messages on until the pipe is closed or a message is malformed.
+func (l *listener) receive(
+	from io.Reader, onEvent func(gpu.Event), onNoEvents func(reason string),
+) {
 	for {
 		message, err := readFrame(from)
 		if err != nil {
@@ -69,36 +80,37 @@ func (l *listener) listen(from io.Reader, onEvent func(gpu.XIDEvent), onNoEvents
 			l.call(func() { onEvent(*m.Event) })
 		}
 		if m.NoEvents != "" {
-			l.tell(m.NoEvents, onNoEvents)
+			l.reportNoEvents(m.NoEvents, onNoEvents)
 		}
 	}
 }
 
-// tell passes a reason on, if it is news.
-func (l *listener) tell(why string, onNoEvents func(string)) {
-	l.state.Lock()
-	news := why != l.why
-	l.why = why
-	l.state.Unlock()
-	if news && onNoEvents != nil {
-		l.call(func() { onNoEvents(why) })
+// reportNoEvents passes on the reason why no events come, unless it is the same as before.
+func (l *listener) reportNoEvents(reason string, onNoEvents func(reason string)) {
+	l.mu.Lock()
+	isNew := reason != l.lastReason
+	l.lastReason = reason
+	l.mu.Unlock()
+	if isNew && onNoEvents != nil {
+		l.call(func() { onNoEvents(reason) })
 	}
 }
 
-// call makes one call at a time, and none after close.
+// call runs f once no other call is running. After close it does nothing.
 func (l *listener) call(f func()) {
+	l.calling.Lock()
+	defer l.calling.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state.Lock()
 	closed := l.closed
-	l.state.Unlock()
+	l.mu.Unlock()
 	if !closed {
 		f()
 	}
 }
 
+// close prevents further calls. It does not wait for one that is running.
 func (l *listener) close() {
-	l.state.Lock()
-	defer l.state.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.closed = true
 }

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// childMode is the variable that turns the test binary into a child of a Client.
+// childMode is the variable that turns the test binary into the child of a Client.
 const childMode = "GPU_TEST_CHILD"
 
 func TestMain(m *testing.M) {

@@ -6,29 +6,30 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// fillFrom gives devices what the driver's own list knows of them and they lack: for a device with an address by that
-// address, and for those without one in the lists' common order, provided that it is plain which ones are meant.
-func fillFrom(listed, devices []gpu.Device) {
-	var unclaimed []gpu.Device
-	for _, l := range listed {
+// fillFrom adds to devices what they lack and the driver's own list knows. Devices are matched by
+// their addresses. Those without an address are matched by their order, but only if as many
+// entries of the driver's list are left.
+func fillFrom(driverList, devices []gpu.Device) {
+	var unmatched []gpu.Device
+	for _, l := range driverList {
 		i := slices.IndexFunc(devices, func(d gpu.Device) bool { return d.PCIBusID == l.PCIBusID })
 		if i < 0 {
-			unclaimed = append(unclaimed, l)
+			unmatched = append(unmatched, l)
 			continue
 		}
 		fill(&devices[i], l)
 	}
-	var nameless []int
+	var withoutAddress []int
 	for i, d := range devices {
 		if d.PCIBusID == "" {
-			nameless = append(nameless, i)
+			withoutAddress = append(withoutAddress, i)
 		}
 	}
-	if len(nameless) != len(unclaimed) {
-		return // a GPU that one of the two does not list: any match would be a guess
+	if len(withoutAddress) != len(unmatched) {
+		return // one of the two lists lacks a GPU, so any match would be a guess
 	}
-	for i, l := range unclaimed {
-		fill(&devices[nameless[i]], l)
+	for i, l := range unmatched {
+		fill(&devices[withoutAddress[i]], l)
 	}
 }
 

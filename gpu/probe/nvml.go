@@ -13,39 +13,40 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml"
 )
 
-// nvmlSource is a started NVML and the handles of its last inventory.
+// nvmlSource is an initialized NVML and the GPUs of its last inventory.
 type nvmlSource struct {
-	lib    library
-	root   string              // where /proc is
-	listed func() []gpu.Device // the driver's own list
-	count  int
-	gpus   []nvmlGPU // in PCI order
-	events *nvmlEvents
+	lib        library
+	root       string              // see Options.Root
+	driverList func() []gpu.Device // reads the driver's own list
+	count      int                 // what NVML said at the last inventory
+	gpus       []nvmlGPU           // in PCI order
+	events     *nvmlEvents
 }
 
-// nvmlGPU is a GPU with what it takes to ask for its figures.
+// nvmlGPU is a GPU of the last inventory and what is needed to read its figures.
 type nvmlGPU struct {
 	device    gpu.Device
 	handle    handle
-	attached  bool     // whether handle is one
+	attached  bool     // handle is valid
 	instances []handle // one for each of device.MIGInstances
 	mode      nvml.ComputeMode
-	lost      error // the answer that means that the GPU is gone
+	goneError error // the first error that means that the GPU is gone
 }
 
-// openNVML loads and starts the library.
-func openNVML(o Options, listed func() []gpu.Device) (source, error) {
+// openNVML loads and initializes the library. driverList reads the driver's own list of GPUs.
+func openNVML(o Options, driverList func() []gpu.Device) (source, error) {
 	lib, err := openLibrary(o.Library)
 	if err != nil {
 		return nil, err
 	}
 	if err := lib.Init(); err != nil {
-		return nil, fmt.Errorf("NVML from %s did not start: %s%s", lib.Path(), nvmlText(err), startHint(err))
+		return nil, fmt.Errorf("cannot start NVML from %s: %s%s",
+			lib.Path(), errorText(err), startHint(err))
 	}
-	return &nvmlSource{lib: lib, root: o.Root, listed: listed}, nil
+	return &nvmlSource{lib: lib, root: o.Root, driverList: driverList}, nil
 }
 
-// startHint says what to do about a start that failed.
+// startHint says what to do about an NVML that does not start, or returns "".
 func startHint(err error) string {
 	switch {
 	case errors.Is(err, nvml.ErrLibRMVersionMismatch):
@@ -56,8 +57,9 @@ func startHint(err error) string {
 	return ""
 }
 
-// nvmlText is an error's text without the binding's name in front, since the sentences around it have that already.
-func nvmlText(err error) string {
+// errorText returns an error's text without the binding's name at its beginning, for sentences that
+// already contain it.
+func errorText(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "nvml: "), "NVML: ")
 }
 
@@ -65,7 +67,7 @@ func (s *nvmlSource) close() { s.lib.Shutdown() }
 
 func (s *nvmlSource) inventory() (gpu.Inventory, error) {
 	inv := gpu.Inventory{Source: gpu.SourceNVML, Library: s.lib.Path(), Devices: []gpu.Device{}}
-	// Versions are for people: without them the inventory is as good.
+	// Errors are ignored because the versions are only shown to people.
 	inv.DriverVersion, _ = s.lib.DriverVersion()
 	inv.NVMLVersion, _ = s.lib.NVMLVersion()
 	if v, err := s.lib.CUDADriverVersion(); err == nil {
@@ -73,21 +75,23 @@ func (s *nvmlSource) inventory() (gpu.Inventory, error) {
 	}
 	inv.Reason = strings.Join(strings.Fields("NVML "+inv.NVMLVersion+" from "+inv.Library), " ")
 	if err := s.refresh(); err != nil {
-		return gpu.Inventory{}, fmt.Errorf("NVML from %s could not count the GPUs: %s", inv.Library, nvmlText(err))
+		return gpu.Inventory{}, fmt.Errorf("cannot count the GPUs with NVML from %s: %s",
+			inv.Library, errorText(err))
 	}
 	for _, g := range s.gpus {
 		inv.Devices = append(inv.Devices, g.device)
 	}
-	s.complete(inv.Devices)
+	s.addDriverList(inv.Devices)
 	for i := range s.gpus {
-		s.gpus[i].examine()
+		s.gpus[i].checkHealth()
 		inv.Devices[i] = s.gpus[i].device
 	}
 	s.followEvents()
 	return inv, nil
 }
 
-// refresh lists the GPUs anew, each on its own: what one of them answers does not matter to the others.
+// refresh lists the GPUs again. Each is opened by itself, so that a broken GPU does not affect the
+// others.
 func (s *nvmlSource) refresh() error {
 	n, err := s.lib.DeviceCount()
 	if err != nil {
@@ -96,15 +100,15 @@ func (s *nvmlSource) refresh() error {
 	s.count = n
 	s.gpus = s.gpus[:0]
 	for i := range n {
-		s.gpus = append(s.gpus, s.open(i))
+		s.gpus = append(s.gpus, s.openGPU(i))
 	}
 	return nil
 }
 
-// complete fills in what NVML could not say from the driver's list, puts the devices in order and the handles behind
-// them.
-func (s *nvmlSource) complete(devices []gpu.Device) {
-	fillFrom(s.listed(), devices)
+// addDriverList adds to devices what NVML could not say and the driver's own list does, sorts them
+// into PCI order, and sorts s.gpus in the same way.
+func (s *nvmlSource) addDriverList(devices []gpu.Device) {
+	fillFrom(s.driverList(), devices)
 	gpus := slices.Clone(s.gpus)
 	for i, from := range arrange(devices) {
 		s.gpus[i] = gpus[from]
@@ -112,12 +116,12 @@ func (s *nvmlSource) complete(devices []gpu.Device) {
 	}
 }
 
-// open attaches to the GPU with an NVML index and describes it.
-func (s *nvmlSource) open(i int) nvmlGPU {
+// openGPU attaches to the GPU with an NVML index and describes it.
+func (s *nvmlSource) openGPU(i int) nvmlGPU {
 	handle, err := s.lib.Device(i)
 	if err != nil {
-		g := nvmlGPU{device: gpu.Device{Problem: nvmlText(err)}}
-		g.noted(err)
+		g := nvmlGPU{device: gpu.Device{Problem: errorText(err)}}
+		g.answered(err)
 		return g
 	}
 	g := nvmlGPU{handle: handle, attached: true}
@@ -126,12 +130,13 @@ func (s *nvmlSource) open(i int) nvmlGPU {
 	return g
 }
 
-// sample asks every GPU for its figures. When their number has changed, they are listed anew first.
+// sample reads the figures of every GPU. If the number of GPUs has changed, they are listed again
+// first.
 func (s *nvmlSource) sample() gpu.Sample {
 	result := gpu.Sample{Time: time.Now(), Devices: make([]gpu.DeviceSample, 0, len(s.gpus))}
 	n, err := s.lib.DeviceCount()
 	if err != nil {
-		result.Error = "NVML could not count the GPUs: " + nvmlText(err)
+		result.Error = "cannot count the GPUs: " + errorText(err)
 		return result
 	}
 	if n != s.count || s.gpus == nil {

@@ -16,18 +16,18 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// realChild is a client whose child loads the library of o.
+// realChild returns a client whose child loads the library of o.
 func realChild(t testing.TB, o Options) *Client {
 	t.Helper()
 	return newTestClient(t, childReal, childLibrary+"="+o.Library, childRoot+"="+o.Root)
 }
 
 func TestDiscoverWithRealChild(t *testing.T) {
-	o := installed(t, eight().MIG(1).LostGPU(6))
+	o := install(t, eightGPUs().MIG(1).LostGPU(6))
 	c := realChild(t, o)
 	inv := DiscoverWith(within(t, long), c, o)
 	if diff := cmp.Diff(discover(t, o), inv); diff != "" {
-		t.Errorf("in this process (-) and in the child (+):\n%s", diff)
+		t.Errorf("inventory in this process (-) and in the child (+):\n%s", diff)
 	}
 	sample, err := c.Sample(within(t, long))
 	if err != nil {
@@ -36,25 +36,26 @@ func TestDiscoverWithRealChild(t *testing.T) {
 	here := openProbe(t, o).Sample()
 	here.Time = sample.Time
 	if diff := cmp.Diff(here, sample); diff != "" {
-		t.Errorf("in this process (-) and in the child (+):\n%s", diff)
+		t.Errorf("sample in this process (-) and in the child (+):\n%s", diff)
 	}
 }
 
-// functionsCalled are the library's functions that an inventory calls, and those that only a sample calls.
+// functionsCalled returns the library's functions that an inventory calls, and those that only a
+// sample calls.
 func functionsCalled(t *testing.T, m nvmltest.Machine) (inventory, onlySample []string) {
 	t.Helper()
 	m.LogCalls = true
-	o := installed(t, m)
+	o := install(t, m)
 	p := openProbe(t, o)
 	p.Inventory()
 	inventory = functionsIn(nvmltest.Calls(t, o.Library))
 	p.Sample()
-	onlySample = slices.DeleteFunc(functionsIn(nvmltest.Calls(t, o.Library)), func(f string) bool {
-		return slices.Contains(inventory, f)
-	})
+	onlySample = slices.DeleteFunc(functionsIn(nvmltest.Calls(t, o.Library)),
+		func(f string) bool { return slices.Contains(inventory, f) })
 	return inventory, onlySample
 }
 
+// functionsIn returns the functions among the calls, each once.
 func functionsIn(calls []string) []string {
 	var functions []string
 	for _, call := range calls {
@@ -64,33 +65,36 @@ func functionsIn(calls []string) []string {
 	return slices.Compact(functions)
 }
 
-// TestTroubleInEachFunction makes each function hang, end by a fault, or abort. The question about the inventory or
-// the one about a sample then fails within its time; discovery has the driver's files; and once the library works
-// again, so does the client.
+// TestTroubleInEachFunction makes each function hang, crash or abort. The question that calls it
+// then fails in time, and discovery uses the driver's files. Once the library works again, the
+// client works again.
 func TestTroubleInEachFunction(t *testing.T) {
-	m := eight().MIG(1)
+	m := eightGPUs().MIG(1)
 	inventory, onlySample := functionsCalled(t, m)
 	if len(inventory) < 15 || len(onlySample) < 5 {
-		t.Fatalf("only %v and %v", inventory, onlySample)
+		t.Fatalf("only the functions %v and %v are called", inventory, onlySample)
+	}
+	diedBy := func(signal string) func(error) bool {
+		return func(err error) bool {
+			return strings.Contains(err.Error(), "died: ") && strings.Contains(err.Error(), signal)
+		}
 	}
 	for _, trouble := range []struct {
-		about  string
-		action nvmltest.Action
-		limit  time.Duration
-		check  func(error) bool
+		name      string
+		action    nvmltest.Action
+		limit     time.Duration
+		wantError func(error) bool
 	}{
-		{"hang", nvmltest.Hang, 100 * time.Millisecond, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
-		{"segfault", nvmltest.Segfault, long, func(err error) bool {
-			return strings.Contains(err.Error(), "died: ") && strings.Contains(err.Error(), "SIGSEGV")
+		{"hang", nvmltest.Hang, 100 * time.Millisecond, func(err error) bool {
+			return errors.Is(err, context.DeadlineExceeded)
 		}},
-		{"abort", nvmltest.Abort, long, func(err error) bool {
-			return strings.Contains(err.Error(), "died: ") && strings.Contains(err.Error(), "SIGABRT")
-		}},
+		{"segfault", nvmltest.Segfault, long, diedBy("SIGSEGV")},
+		{"abort", nvmltest.Abort, long, diedBy("SIGABRT")},
 	} {
 		for _, function := range slices.Concat(inventory, onlySample) {
-			t.Run(trouble.about+" "+function, func(t *testing.T) {
+			t.Run(trouble.name+" "+function, func(t *testing.T) {
 				t.Parallel()
-				o := installed(t, m.With(nvmltest.Behavior{Function: function, Device: nvmltest.AllDevices, Action: trouble.action}))
+				o := install(t, m.With(trouble.action.In(function)))
 				c := realChild(t, o)
 				ask := func(limit time.Duration) error {
 					_, err := c.Inventory(within(t, limit))
@@ -98,20 +102,24 @@ func TestTroubleInEachFunction(t *testing.T) {
 				}
 				if slices.Contains(onlySample, function) {
 					if err := ask(long); err != nil {
-						t.Fatalf("an inventory does not call it, and yet: %v", err)
+						t.Fatalf("an inventory fails although it does not call it: %v", err)
 					}
 					ask = func(limit time.Duration) error {
 						_, err := c.Sample(within(t, limit))
 						return err
 					}
 				} else {
-					reasonHas(t, DiscoverWith(within(t, trouble.limit), c, o), gpu.SourceDriver, "; using the driver's files")
+					inv := DiscoverWith(within(t, trouble.limit), c, o)
+					checkReason(t, inv, gpu.SourceDriver, "; using the driver's files")
 					<-c.child.done
 					c.backoff.reset()
 				}
 				err := ask(trouble.limit)
-				if err == nil || !trouble.check(err) {
-					t.Fatalf("got %v", err)
+				if err == nil {
+					t.Fatal("the question was answered")
+				}
+				if !trouble.wantError(err) {
+					t.Fatalf("the question failed with %v", err)
 				}
 				<-c.child.done
 				c.backoff.reset()

@@ -11,41 +11,41 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml"
 )
 
-// describe asks the GPU what it is. What it does not say stays empty; only an answer that means that nothing will run
-// on it becomes its Problem.
+// describe asks the GPU what it is. What it does not say stays empty. Only an error that means that
+// the GPU is gone becomes its Problem.
 func (g *nvmlGPU) describe() {
 	d := &g.device
-	if uuid, err := g.handle.UUID(); g.noted(err) {
+	if uuid, err := g.handle.UUID(); g.answered(err) {
 		d.UUID = identity(uuid, "GPU-")
 	}
-	if name, err := g.handle.Name(); g.noted(err) {
+	if name, err := g.handle.Name(); g.answered(err) {
 		d.Name = name
 	}
-	if address, err := g.handle.PCIBusID(); g.noted(err) {
+	if address, err := g.handle.PCIBusID(); g.answered(err) {
 		if at, ok := parsePCI(address); ok {
 			d.PCIBusID = at.String()
 		}
 	}
-	if minor, err := g.handle.MinorNumber(); g.noted(err) {
+	if minor, err := g.handle.MinorNumber(); g.answered(err) {
 		d.Minor = &minor
 	}
-	if memory, err := g.handle.Memory(); g.noted(err) {
+	if memory, err := g.handle.Memory(); g.answered(err) {
 		d.MemoryTotalBytes = memory.Total
 	}
-	if words, err := g.handle.CPUAffinityWithinNUMA(); g.noted(err) {
+	if words, err := g.handle.CPUAffinityWithinNUMA(); g.answered(err) {
 		d.CPUAffinity = cpuList(words)
 	}
-	if mode, err := g.handle.ComputeMode(); g.noted(err) {
+	if mode, err := g.handle.ComputeMode(); g.answered(err) {
 		g.mode = mode
 		d.ComputeMode = mode.String()
 	}
-	if mode, err := g.handle.PersistenceMode(); g.noted(err) {
+	if mode, err := g.handle.PersistenceMode(); g.answered(err) {
 		d.Persistence = &mode
 	}
-	if current, _, err := g.handle.ECCMode(); g.noted(err) {
+	if current, _, err := g.handle.ECCMode(); g.answered(err) {
 		d.ECC = &current
 	}
-	if current, _, err := g.handle.MIGMode(); g.noted(err) {
+	if current, _, err := g.handle.MIGMode(); g.answered(err) {
 		d.MIG = current
 	}
 	if d.MIG {
@@ -53,27 +53,30 @@ func (g *nvmlGPU) describe() {
 	}
 }
 
-// noted reports whether a question was answered, and notes an answer that means the GPU is gone.
-func (g *nvmlGPU) noted(err error) bool {
-	if g.lost == nil && gone(err) {
-		g.lost = err
-		g.device.Problem = nvmlText(err)
+// answered reports whether a question was answered. It records an error that means that the GPU is
+// gone.
+func (g *nvmlGPU) answered(err error) bool {
+	if g.goneError == nil && meansGone(err) {
+		g.goneError = err
+		g.device.Problem = errorText(err)
 	}
 	return err == nil
 }
 
-// gone reports whether an error means that the GPU works for nobody, as opposed to a question it cannot answer.
-func gone(err error) bool {
+// meansGone reports whether an error means that the GPU no longer works. Other errors only mean
+// that it cannot answer the question.
+func meansGone(err error) bool {
 	return errors.Is(err, nvml.ErrGPUIsLost) || errors.Is(err, nvml.ErrResetRequired)
 }
 
-// describeInstances lists the parts of a GPU in MIG mode. Places without an instance are common and no error.
+// describeInstances lists the instances of a GPU in MIG mode. Many places for instances are usually
+// empty, which is not an error.
 func (g *nvmlGPU) describeInstances() {
 	places, err := g.handle.MaxMIGDevices()
-	g.noted(err)
+	g.answered(err)
 	for i := range places {
 		handle, err := g.handle.MIGDevice(i)
-		if !g.noted(err) {
+		if !g.answered(err) {
 			continue
 		}
 		if m, ok := describeInstance(handle); ok {
@@ -86,7 +89,7 @@ func (g *nvmlGPU) describeInstances() {
 	}
 }
 
-// describeInstance fails for an instance without a UUID, since nothing could be run on it.
+// describeInstance returns false for an instance without a UUID, because nothing can be run on it.
 func describeInstance(handle handle) (gpu.MIGInstance, bool) {
 	uuid, err := handle.UUID()
 	m := gpu.MIGInstance{UUID: identity(uuid, "MIG-")}
@@ -102,15 +105,16 @@ func describeInstance(handle handle) (gpu.MIGInstance, bool) {
 		m.MemoryTotalBytes = memory.Total
 	}
 	if id, err := handle.GPUInstanceID(); err == nil {
-		m.GPUInstance = pointer(int(id))
+		m.GPUInstance = new(int(id))
 	}
 	if id, err := handle.ComputeInstanceID(); err == nil {
-		m.ComputeInstance = pointer(int(id))
+		m.ComputeInstance = new(int(id))
 	}
 	return m, true
 }
 
-// profile is what the name ends in, as in "NVIDIA H100 80GB HBM3 MIG 3g.40gb", or is put together as NVIDIA does it.
+// profile returns the end of the name, as in "NVIDIA H100 80GB HBM3 MIG 3g.40gb". If the name has
+// no such end, the profile is composed in NVIDIA's way.
 func profile(name string, a nvml.Attributes, known bool) string {
 	if _, profile, ok := strings.Cut(name, " MIG "); ok {
 		return profile
@@ -125,7 +129,8 @@ func profile(name string, a nvml.Attributes, known bool) string {
 	return whole
 }
 
-// listProcesses asks who computes on the GPU. One in MIG mode tells only the privileged; its instances tell everybody.
+// listProcesses asks which processes compute on the GPU. In MIG mode only privileged users may ask
+// the GPU itself, but everybody may ask its instances.
 func (g *nvmlGPU) listProcesses(lib library, root string) {
 	if !g.device.MIG {
 		g.addProcesses(g.handle, "", lib, root)
@@ -137,24 +142,24 @@ func (g *nvmlGPU) listProcesses(lib library, root string) {
 
 func (g *nvmlGPU) addProcesses(h handle, mig string, lib library, root string) {
 	processes, err := h.ComputeProcesses()
-	g.noted(err)
+	g.answered(err)
 	for _, p := range processes {
-		q := gpu.Process{PID: int(p.PID), MIG: mig, MemoryBytes: p.UsedBytes, MemoryKnown: p.UsedKnown}
+		q := gpu.Process{
+			PID: int(p.PID), MIG: mig, MemoryBytes: p.UsedBytes, MemoryKnown: p.UsedKnown,
+		}
 		identify(&q, root)
 		if q.Command == "" {
-			name, _ := lib.ProcessName(p.PID) // "" where it does not say
+			name, _ := lib.ProcessName(p.PID) // "" on error
 			q.Command = programName(name)
 		}
 		g.device.Processes = append(g.device.Processes, q)
 	}
 }
 
-// identity is s if it can stand in CUDA_VISIBLE_DEVICES, and "" if it cannot.
+// identity returns s if it can stand in CUDA_VISIBLE_DEVICES, and "" if it cannot.
 func identity(s, prefix string) string {
 	if !strings.HasPrefix(s, prefix) || strings.ContainsAny(s, "?, ") {
 		return ""
 	}
 	return s
 }
-
-func pointer[T any](v T) *T { return &v }

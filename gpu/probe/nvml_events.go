@@ -13,33 +13,36 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml"
 )
 
-// eventKinds are the events that are listened to, and what they are called.
+// eventKinds are the events that are listened to, with their names.
 var eventKinds = []struct {
 	nvml nvml.EventTypes
-	kind string
+	kind gpu.EventKind
 }{
-	{nvml.EventXID, gpu.KindXID},
-	{nvml.EventDoubleBitECC, gpu.KindDoubleBitECC},
-	{nvml.EventRetirement, gpu.KindRetirement},
-	{nvml.EventRetirementFailed, gpu.KindRetirementFailed},
-	{nvml.EventNonFatalPoison, gpu.KindNonFatalPoison},
-	{nvml.EventFatalPoison, gpu.KindFatalPoison},
-	{nvml.EventGPUUnavailable, gpu.KindGPUUnavailable},
-	{nvml.EventRecoveryAction, gpu.KindRecoveryAction},
+	{nvml.EventXID, gpu.EventXID},
+	{nvml.EventDoubleBitECC, gpu.EventDoubleBitECC},
+	{nvml.EventRetirement, gpu.EventRetirement},
+	{nvml.EventRetirementFailed, gpu.EventRetirementFailed},
+	{nvml.EventNonFatalPoison, gpu.EventNonFatalPoison},
+	{nvml.EventFatalPoison, gpu.EventFatalPoison},
+	{nvml.EventGPUUnavailable, gpu.EventGPUUnavailable},
+	{nvml.EventRecoveryAction, gpu.EventRecoveryAction},
 }
 
-// nvmlEvents is the events of the GPUs of one inventory. It does not change, so it needs no lock.
+// nvmlEvents is the source of events for the GPUs of one inventory. It is never changed, so it
+// needs no lock.
 type nvmlEvents struct {
 	lib  library
 	gpus []nvmlGPU
 }
 
-// followEvents makes the present GPUs those whose events are listened to. As long as they stay the same nothing changes,
-// since registering anew would lose what happens meanwhile.
+// followEvents makes the current GPUs those whose events are listened to. If they are the same as
+// before, the source stays the same, because events that happen while GPUs are registered again
+// would be lost.
 func (s *nvmlSource) followEvents() {
 	same := func(a, b nvmlGPU) bool {
-		return a.attached == b.attached && a.handle == b.handle && a.device.UUID == b.device.UUID &&
-			a.device.Index == b.device.Index && slices.EqualFunc(a.device.MIGInstances, b.device.MIGInstances, sameInstance)
+		return a.attached == b.attached && a.handle == b.handle &&
+			a.device.UUID == b.device.UUID && a.device.Index == b.device.Index &&
+			slices.EqualFunc(a.device.MIGInstances, b.device.MIGInstances, sameInstance)
 	}
 	if s.events == nil || !slices.EqualFunc(s.events.gpus, s.gpus, same) {
 		s.events = &nvmlEvents{lib: s.lib, gpus: slices.Clone(s.gpus)}
@@ -55,30 +58,30 @@ func (s *nvmlSource) eventSource() eventSource {
 	return s.events
 }
 
-// register starts the recording on each GPU, whatever the others answer.
+// register starts recording on each GPU. A GPU that fails does not affect the others.
 func (e *nvmlEvents) register() (eventWaiter, string, error) {
 	set, err := e.lib.NewEventSet()
 	if err != nil {
-		return nil, "", fmt.Errorf("NVML has no events: %s", nvmlText(err))
+		return nil, "", fmt.Errorf("NVML has no events: %s", errorText(err))
 	}
-	var silent []string
+	var without []string
 	registered := 0
 	for _, g := range e.gpus {
 		if err := g.register(set); err != nil {
-			silent = append(silent, fmt.Sprintf("GPU %d (%s)", g.device.Index, nvmlText(err)))
+			without = append(without, fmt.Sprintf("GPU %d (%s)", g.device.Index, errorText(err)))
 		} else {
 			registered++
 		}
 	}
-	why := ""
-	if len(silent) > 0 {
-		why = "no events come from " + strings.Join(silent, ", ")
+	reason := ""
+	if len(without) > 0 {
+		reason = "no events come from " + strings.Join(without, ", ")
 	}
 	if registered == 0 {
 		set.Free()
-		return nil, why, nil
+		return nil, reason, nil
 	}
-	return &nvmlEventSet{eventSet: set, of: e}, why, nil
+	return &nvmlEventSet{eventSet: set, source: e}, reason, nil
 }
 
 func (g *nvmlGPU) register(set eventSet) error {
@@ -99,56 +102,65 @@ func (g *nvmlGPU) register(set eventSet) error {
 	return set.Register(g.handle, wanted)
 }
 
-// nvmlEventSet is events on their way.
+// nvmlEventSet receives the events of the GPUs that were registered.
 type nvmlEventSet struct {
 	eventSet
-	of *nvmlEvents
+	source *nvmlEvents
 }
 
 func (s *nvmlEventSet) free() { s.Free() }
 
-func (s *nvmlEventSet) wait(limit time.Duration) (gpu.XIDEvent, bool, error) {
+func (s *nvmlEventSet) wait(limit time.Duration) (gpu.Event, bool, error) {
 	e, err := s.Wait(limit)
 	if errors.Is(err, nvml.ErrTimeout) {
-		return gpu.XIDEvent{}, false, nil
+		return gpu.Event{}, false, nil
 	}
 	if err != nil {
-		return gpu.XIDEvent{}, false, fmt.Errorf("NVML cannot wait for events: %s", nvmlText(err))
+		return gpu.Event{}, false, fmt.Errorf("NVML cannot wait for events: %s", errorText(err))
 	}
 	if e.Type == 0 {
-		return gpu.XIDEvent{}, false, errors.New("NVML cannot wait for events: it reports one without a type")
+		return gpu.Event{}, false, errors.New(
+			"NVML cannot wait for events: it reports one without a type")
 	}
-	return s.of.translate(e), true, nil
+	return s.source.translate(e), true, nil
 }
 
-// translate says whose event it is. One of a GPU that is not in the inventory has no UUID and the index -1.
-func (e *nvmlEvents) translate(ev event) gpu.XIDEvent {
-	x := gpu.XIDEvent{Time: time.Now(), Index: -1, Kind: kindOf(ev.Type), Count: 1}
-	if x.Kind == gpu.KindXID {
+// translate adds the names of the GPU and the MIG instance. A GPU that is not in the inventory gets
+// no UUID and the index -1.
+func (e *nvmlEvents) translate(ev event) gpu.Event {
+	x := gpu.Event{Time: time.Now(), Index: -1, Kind: eventKindOf(ev.Type), Count: 1}
+	if x.Kind == gpu.EventXID {
 		x.XID = ev.XID
 	}
-	i := slices.IndexFunc(e.gpus, func(g nvmlGPU) bool { return g.attached && g.handle == ev.gpu })
+	i := slices.IndexFunc(e.gpus, func(g nvmlGPU) bool {
+		return g.attached && g.handle == ev.gpu
+	})
 	if i >= 0 {
 		d := e.gpus[i].device
-		x.Index, x.UUID, x.MIG = d.Index, d.UUID, instanceOf(d, ev.GPUInstance, ev.ComputeInstance)
+		x.Index, x.UUID = d.Index, d.UUID
+		x.MIG = instanceUUID(d, ev.GPUInstance, ev.ComputeInstance)
 	}
 	return x
 }
 
-func kindOf(t nvml.EventTypes) string {
+func eventKindOf(t nvml.EventTypes) gpu.EventKind {
 	for _, k := range eventKinds {
 		if t&k.nvml != 0 {
 			return k.kind
 		}
 	}
-	return fmt.Sprintf("type %#x", uint64(t))
+	return gpu.EventKind(fmt.Sprintf("type %#x", uint64(t)))
 }
 
-// instance is the UUID of the MIG instance with these ids, or "" if there is none, or if it could be several.
-func instanceOf(d gpu.Device, gpuInstance, computeInstance uint32) string {
+// instanceUUID returns the UUID of the MIG instance with these ids, or "" if no instance or more
+// than one matches.
+func instanceUUID(d gpu.Device, gpuInstance, computeInstance uint32) string {
 	found := ""
 	for _, m := range d.MIGInstances {
-		if !hasID(m.GPUInstance, gpuInstance) || computeInstance != nvml.NoInstance && !hasID(m.ComputeInstance, computeInstance) {
+		if !hasID(m.GPUInstance, gpuInstance) {
+			continue
+		}
+		if computeInstance != nvml.NoInstance && !hasID(m.ComputeInstance, computeInstance) {
 			continue
 		}
 		if found != "" {

@@ -8,24 +8,25 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// openProbe is a Probe in a process of its own, since go-nvml can use one library per process, and each test has its own.
+// openProbe returns a probe in a process of its own. go-nvml can use only one library per process,
+// and each test has its own library.
 func openProbe(t testing.TB, o Options) prober {
 	t.Helper()
-	return distantProbe{t, realChild(t, o)}
+	return remoteProbe{t, realChild(t, o)}
 }
 
-// discover is Discover in such a process.
+// discover is like Discover, in a process of its own.
 func discover(t testing.TB, o Options) gpu.Inventory {
 	t.Helper()
 	return openProbe(t, o).Inventory()
 }
 
-type distantProbe struct {
+type remoteProbe struct {
 	testing.TB
 	c *Client
 }
 
-func (p distantProbe) Inventory() gpu.Inventory {
+func (p remoteProbe) Inventory() gpu.Inventory {
 	p.Helper()
 	inv, err := p.c.Inventory(within(p.TB, long))
 	if err != nil {
@@ -34,7 +35,7 @@ func (p distantProbe) Inventory() gpu.Inventory {
 	return inv
 }
 
-func (p distantProbe) Sample() gpu.Sample {
+func (p remoteProbe) Sample() gpu.Sample {
 	p.Helper()
 	sample, err := p.c.Sample(within(p.TB, long))
 	if err != nil {
@@ -43,7 +44,7 @@ func (p distantProbe) Sample() gpu.Sample {
 	return sample
 }
 
-func (p distantProbe) Listen() {
+func (p remoteProbe) Listen() {
 	p.Helper()
 	if err := p.c.Listen(within(p.TB, long)); err != nil {
 		p.Fatal(err)

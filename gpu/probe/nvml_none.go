@@ -8,7 +8,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// openNVML has nothing to open: this build leaves NVML out.
+// openNVML always fails, because this build does not contain the binding.
 func openNVML(Options, func() []gpu.Device) (source, error) {
 	return nil, errors.New("this build has no NVML (it was made with -tags nonvml)")
 }

@@ -9,32 +9,33 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// openProbe is a Probe that is closed with the test.
-func openProbe(t testing.TB, o Options) *Probe {
+// openProbe returns a localProbe that is closed when the test ends.
+func openProbe(t testing.TB, o Options) *localProbe {
 	t.Helper()
-	p := NewProbe(o)
+	p := newLocalProbe(o)
 	t.Cleanup(p.Close)
 	return p
 }
 
-// discover is Discover.
+// discover is Discover. With the tag gonvml it is another function.
 func discover(t testing.TB, o Options) gpu.Inventory {
 	t.Helper()
 	return Discover(o)
 }
 
-// TestSampleDoesNotGrow counts what is left of many rounds, and compares what early and late ones allocate. The race
-// detector has purego's pool forget at random, hence the tolerance.
+// TestSampleDoesNotGrow counts the objects that many rounds leave behind, and compares what early
+// and late rounds allocate. The tolerance is for the race detector, under which purego's pool
+// drops objects at random.
 func TestSampleDoesNotGrow(t *testing.T) {
-	p := openProbe(t, installed(t, eight().MIG(1)))
+	p := openProbe(t, install(t, eightGPUs().MIG(1)))
 	const rounds = 2000
 	round := func() { p.Sample() }
 	early := testing.AllocsPerRun(20, round)
-	before := objects()
+	before := liveObjects()
 	for range rounds {
 		round()
 	}
-	if after := objects(); after > before+rounds/2 {
+	if after := liveObjects(); after > before+rounds/2 {
 		t.Errorf("%d objects before %d rounds, %d after", before, rounds, after)
 	}
 	if late := testing.AllocsPerRun(20, round); late > early*1.1 {
@@ -42,8 +43,8 @@ func TestSampleDoesNotGrow(t *testing.T) {
 	}
 }
 
-// objects are those in use after a garbage collection.
-func objects() uint64 {
+// liveObjects returns the number of objects on the heap after a garbage collection.
+func liveObjects() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -51,11 +52,11 @@ func objects() uint64 {
 }
 
 func TestClosedProbe(t *testing.T) {
-	p := NewProbe(installed(t, eight()))
+	p := newLocalProbe(install(t, eightGPUs()))
 	p.Close()
 	p.Close()
-	if s := p.Sample(); s.Error != "the probe is closed" {
-		t.Errorf("got %+v", s)
+	if got, want := p.Sample().Error, "the probe is closed"; got != want {
+		t.Errorf("the sample has the error %q, want %q", got, want)
 	}
-	reasonHas(t, p.Inventory(), gpu.SourceDriver, "the probe is closed")
+	checkReason(t, p.Inventory(), gpu.SourceDriver, "the probe is closed")
 }

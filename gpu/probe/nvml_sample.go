@@ -3,22 +3,22 @@
 package probe
 
 import (
-	"github.com/gpulaunch/gpulaunch/gpu/nvml"
-
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/nvml"
 )
 
-// figures fills in the sample of one device.
-type figures struct{ *gpu.DeviceSample }
+// sampleReader fills in the sample of one device. Its methods leave out what the device does not
+// say.
+type sampleReader struct{ *gpu.DeviceSample }
 
-// sample appends the GPU's figures, and those of its MIG instances.
+// sample appends the sample of the GPU and those of its MIG instances.
 func (g *nvmlGPU) sample(to []gpu.DeviceSample) []gpu.DeviceSample {
-	d := figures{&gpu.DeviceSample{Index: g.device.Index, UUID: g.device.UUID}}
+	d := sampleReader{&gpu.DeviceSample{Index: g.device.Index, UUID: g.device.UUID}}
 	if !g.attached {
 		d.Problem = g.device.Problem
 		return append(to, *d.DeviceSample)
 	}
-	err := firstGone(
+	err := firstGoneError(
 		d.readMemory(g.handle),
 		d.readUtilization(g.handle),
 		d.readTemperature(g.handle),
@@ -27,7 +27,7 @@ func (g *nvmlGPU) sample(to []gpu.DeviceSample) []gpu.DeviceSample {
 		d.readProcesses(g.handle),
 	)
 	if err != nil {
-		d.Problem = nvmlText(err)
+		d.Problem = errorText(err)
 	}
 	to = append(to, *d.DeviceSample)
 	for i, handle := range g.instances {
@@ -36,26 +36,30 @@ func (g *nvmlGPU) sample(to []gpu.DeviceSample) []gpu.DeviceSample {
 	return to
 }
 
-// sampleInstance reads what NVML tells of a MIG instance: its memory and processes. The rest belongs to the whole GPU.
+// sampleInstance reads what NVML says about a MIG instance, which is its memory and its processes.
+// The other figures exist only for the whole GPU.
 func (g *nvmlGPU) sampleInstance(i int, handle handle) gpu.DeviceSample {
-	d := figures{&gpu.DeviceSample{Index: g.device.Index, UUID: g.device.MIGInstances[i].UUID, ParentUUID: g.device.UUID}}
-	if err := firstGone(d.readMemory(handle), d.readProcesses(handle)); err != nil {
-		d.Problem = nvmlText(err)
+	d := sampleReader{&gpu.DeviceSample{
+		Index: g.device.Index, UUID: g.device.MIGInstances[i].UUID, ParentUUID: g.device.UUID,
+	}}
+	if err := firstGoneError(d.readMemory(handle), d.readProcesses(handle)); err != nil {
+		d.Problem = errorText(err)
 	}
 	return *d.DeviceSample
 }
 
-// firstGone is the first error that means that the GPU is gone. The others just leave a figure out.
-func firstGone(errs ...error) error {
+// firstGoneError returns the first error that means that the GPU is gone, or nil. Other errors only
+// leave a figure out.
+func firstGoneError(errs ...error) error {
 	for _, err := range errs {
-		if gone(err) {
+		if meansGone(err) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d figures) readMemory(h handle) error {
+func (d sampleReader) readMemory(h handle) error {
 	m, err := h.Memory()
 	if err != nil {
 		return err
@@ -64,7 +68,7 @@ func (d figures) readMemory(h handle) error {
 	return nil
 }
 
-func (d figures) readUtilization(h handle) error {
+func (d sampleReader) readUtilization(h handle) error {
 	gpu, memory, err := h.Utilization()
 	if err != nil {
 		return err
@@ -73,48 +77,48 @@ func (d figures) readUtilization(h handle) error {
 	return nil
 }
 
-// ratio is a share of 0 to 1, nil for what cannot be a percentage.
+// ratio converts a percentage into a share from 0 to 1. It returns nil for more than 100 percent.
 func ratio(percent uint32) *float64 {
 	if percent > 100 {
 		return nil
 	}
-	return pointer(float64(percent) / 100)
+	return new(float64(percent) / 100)
 }
 
-func (d figures) readTemperature(h handle) error {
+func (d sampleReader) readTemperature(h handle) error {
 	celsius, err := h.Temperature()
 	if err != nil {
 		return err
 	}
-	d.TemperatureCelsius = pointer(float64(celsius))
+	d.TemperatureCelsius = new(float64(celsius))
 	return nil
 }
 
-func (d figures) readPower(h handle) error {
+func (d sampleReader) readPower(h handle) error {
 	used, usedErr := h.PowerUsage()
 	if usedErr == nil {
-		d.PowerWatts = pointer(float64(used) / 1000)
+		d.PowerWatts = new(float64(used) / 1000)
 	}
 	limit, limitErr := h.PowerLimit()
 	if limitErr == nil {
-		d.PowerLimitWatts = pointer(float64(limit) / 1000)
+		d.PowerLimitWatts = new(float64(limit) / 1000)
 	}
-	return firstGone(usedErr, limitErr)
+	return firstGoneError(usedErr, limitErr)
 }
 
-func (d figures) readClocks(h handle) error {
+func (d sampleReader) readClocks(h handle) error {
 	sm, smErr := h.Clock(nvml.ClockSM)
 	if smErr == nil {
-		d.SMClockHertz = pointer(float64(sm) * 1e6)
+		d.SMClockHertz = new(float64(sm) * 1e6)
 	}
 	memory, memoryErr := h.Clock(nvml.ClockMemory)
 	if memoryErr == nil {
-		d.MemoryClockHertz = pointer(float64(memory) * 1e6)
+		d.MemoryClockHertz = new(float64(memory) * 1e6)
 	}
-	return firstGone(smErr, memoryErr)
+	return firstGoneError(smErr, memoryErr)
 }
 
-func (d figures) readProcesses(h handle) error {
+func (d sampleReader) readProcesses(h handle) error {
 	processes, err := h.ComputeProcesses()
 	if err != nil {
 		return err
@@ -122,7 +126,7 @@ func (d figures) readProcesses(h handle) error {
 	for _, p := range processes {
 		sample := gpu.ProcessSample{PID: int(p.PID)}
 		if p.UsedKnown {
-			sample.UsedBytes = pointer(p.UsedBytes)
+			sample.UsedBytes = new(p.UsedBytes)
 		}
 		d.Processes = append(d.Processes, sample)
 	}

@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// pciAddress is a device's place on the PCI bus. It orders as CUDA_DEVICE_ORDER=PCI_BUS_ID does.
+// pciAddress is the place of a device on the PCI bus. Addresses have the order that CUDA uses with
+// CUDA_DEVICE_ORDER=PCI_BUS_ID.
 type pciAddress struct {
 	domain, bus, device, function uint64
 }
 
-// parsePCI reads domain:bus:device.function in hexadecimal. NVML writes eight digits of domain in upper case, sysfs
-// four or more in lower case; the file system of the driver writes as sysfs does.
+// parsePCI reads domain:bus:device.function in hexadecimal. NVML writes the domain with eight
+// digits in upper case, sysfs and the driver's files with four or more in lower case.
 func parsePCI(s string) (pciAddress, bool) {
 	parts := strings.Split(s, ":")
 	if len(parts) != 3 {
@@ -28,7 +29,10 @@ func parsePCI(s string) (pciAddress, bool) {
 		text string
 		bits int
 		into *uint64
-	}{{parts[0], 32, &a.domain}, {parts[1], 8, &a.bus}, {device, 5, &a.device}, {function, 3, &a.function}} {
+	}{
+		{parts[0], 32, &a.domain}, {parts[1], 8, &a.bus},
+		{device, 5, &a.device}, {function, 3, &a.function},
+	} {
 		n, err := strconv.ParseUint(field.text, 16, field.bits)
 		if err != nil {
 			return pciAddress{}, false
@@ -38,7 +42,7 @@ func parsePCI(s string) (pciAddress, bool) {
 	return a, true
 }
 
-// String is the form of /sys/bus/pci/devices.
+// String returns the address as it appears in /sys/bus/pci/devices.
 func (a pciAddress) String() string {
 	return fmt.Sprintf("%04x:%02x:%02x.%x", a.domain, a.bus, a.device, a.function)
 }

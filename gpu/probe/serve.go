@@ -14,8 +14,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// The child's descriptors. Standard output stays free for what a library may print, since that must not end up among
-// the answers.
+// The child's descriptors. Standard output is not among them because a library may print there,
+// and that must not get mixed with the answers.
 const (
 	requestFD = 3
 	replyFD   = 4
@@ -26,97 +26,104 @@ const (
 const (
 	askInventory = "inventory"
 	askSample    = "sample"
-	// askNothing is for a child that is only to listen: it looks at the GPUs once.
+	// askNothing only makes sure that the child can listen for events.
 	askNothing = "nothing"
 )
 
 // request is a question to the child.
 type request struct {
 	Ask string `json:"ask"`
-	// Watch asks besides for events to be sent from now on.
-	Watch bool `json:"watch,omitempty"`
+	// Listen also asks the child to send events from now on.
+	Listen bool `json:"watch,omitempty"`
 }
 
-// reply is its answer.
+// reply is the child's answer.
 type reply struct {
 	Inventory *gpu.Inventory `json:"inventory,omitempty"`
 	Sample    *gpu.Sample    `json:"sample,omitempty"`
 	Error     string         `json:"error,omitempty"`
 }
 
-// ServeChild is what a child that a [Client] started has to do, and all of it. It returns when the client closes, and
-// the process has to end then: a thread that waits for events may still be inside NVML, so NVML is left as it is.
+// ServeChild answers the questions of the [Client] that started this process. It does all of the
+// child's work, and returns when the client closes. The process has to exit then, without closing
+// NVML, because a goroutine that waits for events may still be inside it.
 func ServeChild(o Options) error {
 	in, out, events, err := childPipes()
 	if err != nil {
 		return err
 	}
-	p := NewProbe(o)
+	p := newLocalProbe(o)
 	var once sync.Once
-	return serve(in, out, p, func() { once.Do(func() { go p.watchInto(events) }) })
+	return serve(in, out, p, func() { once.Do(func() { go p.sendEvents(events) }) })
 }
 
-// watchInto sends events until nobody reads them.
-func (p *Probe) watchInto(events io.Writer) {
+// sendEvents sends events until the reader has closed its end of the pipe.
+func (p *localProbe) sendEvents(events io.Writer) {
 	ctx, stop := context.WithCancel(context.Background())
-	t := newTally()
-	go watch(ctx, &p.feed, t)
-	t.deliver(ctx, events)
+	counter := newEventCounter()
+	go runEventLoop(ctx, &p.feed, counter)
+	counter.deliver(ctx, events)
 	stop()
 }
 
-// childPipes are the child's ends of the pipes. What the child starts in turn does not get them: NVML may start
-// nvidia-modprobe, and as long as anybody holds the pipe for replies, its reader does not see that the child died.
+// childPipes returns the child's ends of the pipes. Processes that the child starts do not
+// inherit them: NVML may start nvidia-modprobe, and the client would not notice the death of the
+// child while another process holds the pipe for replies.
 func childPipes() (in, out, events *os.File, err error) {
 	for _, fd := range []int{requestFD, replyFD, eventFD} {
 		if !isPipe(fd) {
-			return nil, nil, nil, fmt.Errorf("file descriptor %d is not a pipe: this command is for gpulaunch's own use", fd)
+			return nil, nil, nil, fmt.Errorf(
+				"file descriptor %d is not a pipe: this command is for gpulaunch's own use", fd)
 		}
 		unix.CloseOnExec(fd)
 	}
-	return os.NewFile(requestFD, "requests"), os.NewFile(replyFD, "replies"), os.NewFile(eventFD, "events"), nil
+	in = os.NewFile(requestFD, "requests")
+	out = os.NewFile(replyFD, "replies")
+	events = os.NewFile(eventFD, "events")
+	return in, out, events, nil
 }
 
-// isPipe tells a pipe from a descriptor that is not open, or that the Go runtime has opened for itself.
+// isPipe reports whether fd is an open pipe. Without a client, the descriptor may be closed, or
+// the Go runtime may have opened it for itself.
 func isPipe(fd int) bool {
 	var stat unix.Stat_t
 	return unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-// prober is what questions are passed on to.
+// prober is what serve asks: a localProbe, or something simpler in tests.
 type prober interface {
 	Inventory() gpu.Inventory
 	Sample() gpu.Sample
 	Listen()
 }
 
-// serve calls watch for each request that wants events.
-func serve(in io.Reader, out io.Writer, p prober, watch func()) error {
+// serve answers requests until in ends. It calls listen for each request that asks for events.
+func serve(in io.Reader, out io.Writer, p prober, listen func()) error {
 	for {
 		message, err := readFrame(in)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("the request cannot be read: %w", err)
+			return fmt.Errorf("cannot read the request: %w", err)
 		}
-		answer, err := json.Marshal(answerTo(message, p, watch))
+		answer, err := json.Marshal(answerTo(message, p, listen))
 		if err != nil {
-			return fmt.Errorf("the answer cannot be encoded: %w", err)
+			return fmt.Errorf("cannot encode the answer: %w", err)
 		}
 		if err := writeFrame(out, answer); err != nil {
-			return fmt.Errorf("the answer cannot be sent: %w", err)
+			return fmt.Errorf("cannot send the answer: %w", err)
 		}
 	}
 }
 
-func answerTo(message []byte, p prober, watch func()) reply {
+func answerTo(message []byte, p prober, listen func()) reply {
 	var r request
 	if err := json.Unmarshal(message, &r); err != nil {
 		return reply{Error: fmt.Sprintf("the request is not JSON: %v", err)}
 	}
-	if r.Watch {
-		watch()
+	if r.Listen {
+		listen()
 	}
 	switch r.Ask {
 	case askInventory:

@@ -12,129 +12,134 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// functionsForEvents are the library's functions that are called only to listen for events, the end of one set and the
-// beginning of another included.
-func functionsForEvents(t *testing.T, m nvmltest.Machine, others []string) []string {
+// eventFunctions returns the library's functions that are called only to listen for events. They
+// include those that end one event set and begin another.
+func eventFunctions(t *testing.T, m nvmltest.Machine, others []string) []string {
 	t.Helper()
 	m.LogCalls = true
-	o := installed(t, m)
-	c, _ := listening(t, o)
-	sampled(t, c)
-	called(t, o, 1, "nvmlEventSetWait_v2")
-	fewer := m
-	fewer.Devices = m.Devices[:5]
-	nvmltest.Change(t, o.Library, fewer)
-	sampled(t, c)
-	called(t, o, 2, "nvmlEventSetCreate")
+	o := install(t, m)
+	c, _ := listeningClient(t, o)
+	mustSample(t, c)
+	awaitCall(t, o, 1, "nvmlEventSetWait_v2")
+	changeDeviceCount(t, o, m, 5)
+	mustSample(t, c)
+	awaitCall(t, o, 2, "nvmlEventSetCreate")
 	functions := functionsIn(nvmltest.Calls(t, o.Library))
 	return slices.DeleteFunc(functions, func(f string) bool { return slices.Contains(others, f) })
 }
 
-// TestTroubleInEachEventFunction makes each of those hang, end by a fault, or abort. Samples come, if not always from the
-// first child; and once the library works again, so do events.
+// TestTroubleInEachEventFunction makes each function hang, crash or abort. Samples still come,
+// though not always from the first child. Once the library works again, events come again.
 func TestTroubleInEachEventFunction(t *testing.T) {
-	m := eight().MIG(1)
+	m := eightGPUs().MIG(1)
 	inventory, onlySample := functionsCalled(t, m)
-	functions := functionsForEvents(t, m, slices.Concat(inventory, onlySample))
+	functions := eventFunctions(t, m, slices.Concat(inventory, onlySample))
 	if len(functions) < 5 {
-		t.Fatalf("only %v", functions)
+		t.Fatalf("only %d functions are about events: %v", len(functions), functions)
 	}
-	for about, action := range map[string]nvmltest.Action{"hang": nvmltest.Hang, "segfault": nvmltest.Segfault, "abort": nvmltest.Abort} {
+	for trouble, action := range map[string]nvmltest.Action{
+		"hang": nvmltest.Hang, "segfault": nvmltest.Segfault, "abort": nvmltest.Abort,
+	} {
 		for _, function := range functions {
-			t.Run(about+" "+function, func(t *testing.T) {
+			t.Run(trouble+" "+function, func(t *testing.T) {
 				t.Parallel()
-				troubled := m.With(behave(function, action))
+				troubled := m.With(action.In(function))
 				troubled.LogCalls = true
-				o := installed(t, troubled)
-				c, h := listening(t, o)
-				if about == "hang" {
-					hangsInEvents(t, c, o, troubled, function)
+				o := install(t, troubled)
+				c, r := listeningClient(t, o)
+				if trouble == "hang" {
+					hangInEvents(t, c, o, troubled, function)
 				} else {
-					diesInEvents(t, c, o, troubled)
-					if r := h.reason(t); !strings.Contains(r, "3 GPU probes in a row ended while they listened") {
-						t.Errorf("told %q", r)
+					dieInEvents(t, c, o, troubled)
+					const want = "3 GPU probes in a row ended while they listened"
+					if reason := r.nextReason(t); !strings.Contains(reason, want) {
+						t.Errorf("the reason %q does not contain %q", reason, want)
 					}
 				}
-				nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(3, 79)))
-				// A child that hangs has to be replaced for events to come again; one that does not listen tries again.
-				if about == "hang" {
+				nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(3, 79)))
+				// Events come again after a child that hangs was replaced, or after a child that
+				// does not listen tries to.
+				if trouble == "hang" {
 					c.child.cmd.Process.Kill()
 					<-c.child.done
 				}
-				for range answersBeforeRetry + 1 {
-					sampled(t, c)
+				for range answersBeforeListening + 1 {
+					mustSample(t, c)
 				}
-				if e := h.next(t); e.XID != 79 {
-					t.Errorf("after the repair: %+v", e)
+				if e := r.nextEvent(t); e.XID != 79 {
+					t.Errorf("after the repair came %+v, want XID 79", e)
 				}
 			})
 		}
 	}
 }
 
-// withOtherGPUs changes which GPUs there are, so that the present event set is given back.
-func withOtherGPUs(t *testing.T, o Options, m nvmltest.Machine, n int) {
+// changeDeviceCount changes how many GPUs there are. The current event set is then freed.
+func changeDeviceCount(t *testing.T, o Options, m nvmltest.Machine, n int) {
 	t.Helper()
 	m.Devices = m.Devices[:n]
 	nvmltest.Change(t, o.Library, m)
 }
 
-// hangsInEvents has one child answer on and on while it hangs in a function.
-func hangsInEvents(t *testing.T, c *Client, o Options, m nvmltest.Machine, function string) {
+// hangInEvents checks that one child gives every answer while it hangs in a function.
+func hangInEvents(t *testing.T, c *Client, o Options, m nvmltest.Machine, function string) {
 	t.Helper()
-	sampled(t, c)
+	mustSample(t, c)
 	if function == "nvmlEventSetFree" { // called when the GPUs change
-		called(t, o, 1, "nvmlEventSetWait_v2")
+		awaitCall(t, o, 1, "nvmlEventSetWait_v2")
 	}
-	withOtherGPUs(t, o, m, 5)
-	sampled(t, c)
-	called(t, o, 1, function)
+	changeDeviceCount(t, o, m, 5)
+	mustSample(t, c)
+	awaitCall(t, o, 1, function)
 	pid := c.child.pid()
 	for range 10 {
-		sampled(t, c)
+		mustSample(t, c)
 	}
 	if c.child.pid() != pid {
-		t.Error("a hang while listening cost a child")
+		t.Error("the child was replaced although it hangs only while it listens")
 	}
 }
 
-// diesInEvents asks until no child listens any more. Each question is answered or fails by the child's death.
-func diesInEvents(t *testing.T, c *Client, o Options, m nvmltest.Machine) {
+// dieInEvents asks until the children no longer listen. Each question is answered, or fails
+// because the child died.
+func dieInEvents(t *testing.T, c *Client, o Options, m nvmltest.Machine) {
 	t.Helper()
-	for n := 5; c.deaths < deathsTolerated; n = 13 - n {
-		if _, err := c.Sample(within(t, long)); err != nil && !strings.Contains(err.Error(), "died: ") {
-			t.Fatal(err)
+	for n := 5; c.listenerDeaths < listenerDeathsLimit; n = 13 - n {
+		_, err := c.Sample(within(t, long))
+		if err != nil && !strings.Contains(err.Error(), "died: ") {
+			t.Fatalf("the sample failed with %v, want the death of the child", err)
 		}
 		c.backoff.reset()
-		withOtherGPUs(t, o, m, n)
+		changeDeviceCount(t, o, m, n)
 	}
 	for range 3 {
-		sampled(t, c)
+		mustSample(t, c)
 	}
 }
 
-// TestLateSamplesAreNotTheListenersFault: when children are late whether they listen or not, they go on listening; and
-// those who want no figures are not held up by what hangs in sampling.
-func TestLateSamplesAreNotTheListenersFault(t *testing.T) {
-	m := eight().With(behave("nvmlDeviceGetUtilizationRates", nvmltest.Hang))
-	o := installed(t, m)
-	c, h := listening(t, o)
-	for range deathsTolerated + 1 { // the last one does not listen
+// TestLateSamplesDoNotStopListening checks two things. If children are late whether they listen
+// or not, they go on listening. And a caller that wants no samples is not delayed by a library
+// that hangs in sampling.
+func TestLateSamplesDoNotStopListening(t *testing.T) {
+	m := eightGPUs().With(nvmltest.Hang.In("nvmlDeviceGetUtilizationRates"))
+	o := install(t, m)
+	c, r := listeningClient(t, o)
+	for range listenerDeathsLimit + 1 { // the last child does not listen
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := c.Sample(ctx)
 		cancel()
 		if err == nil {
-			t.Fatal("a sample came")
+			t.Fatal("a sample came although the library hangs")
 		}
 		c.backoff.reset()
 		<-c.child.done
 	}
-	h.reason(t)
-	nvmltest.Change(t, o.Library, m.Happening(nvmltest.XID(3, 79)))
+	r.nextReason(t)
+	nvmltest.Change(t, o.Library, m.WithEvents(nvmltest.XID(3, 79)))
 	if err := c.Listen(within(t, long)); err != nil {
 		t.Fatal(err)
 	}
-	if e := h.next(t); e.XID != 79 {
-		t.Errorf("%+v", e)
+	if e := r.nextEvent(t); e.XID != 79 {
+		t.Errorf("got %+v, want XID 79", e)
 	}
 }

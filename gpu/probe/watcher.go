@@ -16,9 +16,9 @@ type Watcher struct {
 	*Client
 
 	mu      sync.Mutex
-	onEvent func(gpu.XIDEvent) // nil before Subscribe
+	onEvent func(gpu.Event) // nil before Subscribe
 	silence func(string)
-	backlog []gpu.XIDEvent
+	backlog []gpu.Event
 	reason  string // why no events come
 }
 
@@ -32,7 +32,7 @@ func NewWatcher(argv []string) *Watcher {
 // Subscribe has onEvent called for what happens to GPUs, first of all for what has happened
 // since the first question, and onSilence with the reason why no events come, or not from
 // all GPUs. Calls come one at a time, and none may block. It is called once at most.
-func (w *Watcher) Subscribe(onEvent func(gpu.XIDEvent), onSilence func(reason string)) {
+func (w *Watcher) Subscribe(onEvent func(gpu.Event), onSilence func(reason string)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.onEvent, w.silence = onEvent, onSilence
@@ -45,7 +45,7 @@ func (w *Watcher) Subscribe(onEvent func(gpu.XIDEvent), onSilence func(reason st
 	w.backlog = nil
 }
 
-func (w *Watcher) event(e gpu.XIDEvent) {
+func (w *Watcher) event(e gpu.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {

@@ -1,8 +1,9 @@
-"""Reads {"uuids": [...], "values": [...]} and tells what PyTorch makes of each value of CUDA_VISIBLE_DEVICES.
+"""Reads {"uuids": [...], "values": [...]} and writes PyTorch's reading of each value.
 
-PyTorch 1.x knows only indexes and returns them as a set, with -1 for what is none: {"set": [...]}.
-From 2.0 on it returns a list of indexes or of UUIDs, and can turn the latter into indexes: {"list": [...]}.
-An exception is {"error": "..."}. The exit status is 77 where there is no PyTorch.
+The values are values of CUDA_VISIBLE_DEVICES. PyTorch 1.x knows only indexes and returns them as a
+set, with -1 for an entry that is not an index: {"set": [...]}. From 2.0 on it returns a list of
+indexes or of UUIDs, and can turn the latter into indexes: {"list": [...]}. An exception is written
+as {"error": "..."}. The exit status is 77 if there is no PyTorch.
 """
 
 import json

@@ -1,59 +1,71 @@
 package doctor
 
 import (
-	"fmt"
 	"strconv"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 func topology(f Facts) []Result {
 	t := f.Topology
 	if f.TopologyErr != nil || t == nil {
-		return one(bad(Fail, "mount /sys (a container's is read-only, and enough), or run with --affinity=none", "the CPUs cannot be read: %v", f.TopologyErr))
+		return problem(Fail,
+			"mount /sys (read-only, as in a container, is enough), or run with --affinity=none",
+			"cannot read the CPUs: %v", f.TopologyErr)
 	}
-	return one(good("%s, %s, %s", text.Plural(len(t.Nodes), "%d NUMA node", "%d NUMA nodes"),
-		text.Plural(len(t.Cores), "%d core", "%d cores"), text.Plural(t.Online.Len(), "%d CPU", "%d CPUs")))
+	return ok("%s, %s, %s", plural.Of(len(t.Nodes), "%d NUMA node", "%d NUMA nodes"),
+		plural.Of(len(t.Cores), "%d core", "%d cores"),
+		plural.Of(t.Online.Len(), "%d CPU", "%d CPUs"))
 }
 
 func allowedCPUs(f Facts) []Result {
 	t := f.Topology
 	switch {
 	case t == nil || t.Allowed.IsEmpty():
-		return one(untold("which CPUs may be used is not known"))
+		return unknown("which CPUs may be used is not known")
 	case t.Allowed.Len() < t.Online.Len():
-		return one(bad(Warn, "if the job is meant to have more: start it without taskset, with a larger cpuset (docker --cpuset-cpus, Slurm's --cpus-per-task)",
-			"only %s of %d may be used: %s", text.Plural(t.Allowed.Len(), "%d CPU", "%d CPUs"), t.Online.Len(), t.Allowed))
+		return problem(Warn,
+			"if the job should have more, start it without taskset or with a larger cpuset "+
+				"(docker --cpuset-cpus, Slurm's --cpus-per-task)",
+			"only %s of %d may be used: %s",
+			plural.Of(t.Allowed.Len(), "%d CPU", "%d CPUs"), t.Online.Len(), t.Allowed)
 	}
-	return one(good("all %d CPUs may be used: %s", t.Online.Len(), t.Allowed))
+	return ok("all %d CPUs may be used: %s", t.Online.Len(), t.Allowed)
 }
 
-// quota judges a limit on CPU time, with which more threads only wait for each other.
+// quota checks the limit on CPU time. If it allows less time than there are CPUs, more threads only
+// wait for each other.
 func quota(f Facts) []Result {
+	limit := strconv.FormatFloat(f.Quota, 'g', 4, 64)
+	allowed := 0
+	if f.Topology != nil {
+		allowed = f.Topology.Allowed.Len()
+	}
 	switch {
 	case f.QuotaErr != nil:
-		return one(untold("%v", f.QuotaErr))
+		return unknown("%v", f.QuotaErr)
 	case f.Quota == 0:
-		return one(good("CPU time is not limited"))
+		return ok("CPU time is not limited")
 	case f.Topology == nil:
-		return one(untold("CPU time is limited to that of %s CPUs; how many there are is not known", decimal(f.Quota)))
-	case f.Quota < float64(f.Topology.Allowed.Len()):
-		return one(bad(Warn, "raise it (cpu.max of the control group, docker --cpus, the pod's CPU limit), or allow only as many CPUs",
-			"CPU time is limited to that of %s CPUs, though %d may be used", decimal(f.Quota), f.Topology.Allowed.Len()))
+		return unknown("CPU time is limited to that of %s CPUs; the number of CPUs is not known",
+			limit)
+	case f.Quota < float64(allowed):
+		return problem(Warn,
+			"raise it (cpu.max of the control group, docker --cpus, the pod's CPU limit), "+
+				"or allow only as many CPUs",
+			"CPU time is limited to that of %s CPUs, though %d may be used", limit, allowed)
 	}
-	return one(good("CPU time is limited to that of %s CPUs, and %d may be used", decimal(f.Quota), f.Topology.Allowed.Len()))
+	return ok("CPU time is limited to that of %s CPUs, and %d may be used", limit, allowed)
 }
 
-func decimal(n float64) string { return strconv.FormatFloat(n, 'g', 4, 64) }
-
-// locality judges whether workers can be put near their GPUs.
+// locality checks whether workers can be placed near their GPUs.
 func locality(f Facts) []Result {
 	if len(f.Visible.Units) == 0 || f.Topology == nil {
-		return nil // nothing to place, or topology has told
+		return nil // there is nothing to place, or the topology check has failed already
 	}
 	if nodesWithCPUs(f.Topology) < 2 {
-		return one(good("one NUMA node: all CPUs are near all GPUs"))
+		return ok("one NUMA node: all CPUs are near all GPUs")
 	}
 	var results []Result
 	for _, d := range f.Inventory.Devices {
@@ -63,15 +75,19 @@ func locality(f Facts) []Result {
 		near := nearCPUs(f.Topology, f.Localities[d.Index])
 		switch {
 		case near.IsEmpty():
-			results = append(results, bad(Warn, "switch NUMA on in the firmware, or let the hypervisor pass it on; --affinity=map=… places workers by hand",
-				"which CPUs are near %s is not known: its NUMA node is not told", named(d)))
+			results = append(results, problem(Warn,
+				"turn on NUMA in the firmware, or let the hypervisor pass it on, "+
+					"or place workers by hand with --affinity=map=…",
+				"which CPUs are near %s is not known: nothing reports its NUMA node", nameOf(d))...)
 		case near.Intersect(f.Topology.Allowed).IsEmpty():
-			results = append(results, bad(Warn, "allow some of them, or take another GPU: its worker will run on a far node",
-				"%s: none of its CPUs %s may be used (only %s)", named(d), near, f.Topology.Allowed))
+			results = append(results, problem(Warn,
+				"allow some of them, or use another GPU: otherwise its worker runs on a far node",
+				"%s: none of its CPUs %s may be used (only %s)",
+				nameOf(d), near, f.Topology.Allowed)...)
 		}
 	}
 	if results == nil {
-		return one(good("the CPUs near each GPU are known, and some of them may be used"))
+		return ok("the CPUs near each GPU are known, and some of them may be used")
 	}
 	return results
 }
@@ -86,8 +102,9 @@ func nodesWithCPUs(t *affinity.Topology) int {
 	return n
 }
 
-// nearCPUs are those of the device's NUMA node, else those that its library tells; empty when neither is known. With a
-// node without CPUs all that can be said is that it is known.
+// nearCPUs returns the CPUs of the GPU's NUMA node, else those that NVML reports for it. The set is
+// empty if neither is known. For a node without CPUs it returns all allowed CPUs: the node is
+// known, and no CPU is nearer than the others.
 func nearCPUs(t *affinity.Topology, loc affinity.Locality) affinity.CPUSet {
 	for _, node := range t.Nodes {
 		if loc.NUMANode == node.ID {
@@ -98,15 +115,4 @@ func nearCPUs(t *affinity.Topology, loc affinity.Locality) affinity.CPUSet {
 		}
 	}
 	return loc.Reported.Intersect(t.Online)
-}
-
-// size is a number of bytes for people.
-func size(n uint64) string {
-	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	unit, value := 0, float64(n)
-	for value >= 1024 && unit < len(units)-1 {
-		value /= 1024
-		unit++
-	}
-	return fmt.Sprintf("%s %s", strconv.FormatFloat(float64(int(value*10))/10, 'f', -1, 64), units[unit])
 }

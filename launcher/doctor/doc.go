@@ -1,8 +1,11 @@
-// Package doctor checks whether a job would start well on this machine, and says what to do where it would not.
+// Package doctor checks whether a job would start well on this machine, and says what to do if it
+// would not.
 //
-// [Gather] reads the facts and judges nothing; [Examine] judges them and reads nothing. So a test can describe any
-// machine, and a fact that could not be read is told from a good one: it gives [Unknown], never [OK].
+// Call [Gather] to read the facts and [Examine] to judge them, then print each [Result], or call
+// [Ready] if a yes or no is enough. Gather makes no judgements and Examine reads nothing, so a test
+// can describe any machine. A fact that could not be read gives [Unknown], never [OK].
 //
-// Only [Fail] means that a job would not start, or would start on a GPU that cannot be relied on. [Warn] is what would
-// make it slow, fragile, or other than expected.
+// [Fail] means that a job would not start, or that it would start on a GPU that is not reliable.
+// [Warn] means that a job would start, but that it could be slow, fragile, or not what the user
+// expects.
 package doctor

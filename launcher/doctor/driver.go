@@ -8,42 +8,53 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
-// discovery judges how the GPUs were found, or why none were.
+// discovery checks how the GPUs were found, or why none were found.
 func discovery(f Facts) []Result {
-	reload := "look for NVRM and Xid in the kernel's log (dmesg), end what uses the GPUs, and reload the driver's modules or reboot"
-	n := text.Plural(len(f.Inventory.Devices), "%d GPU", "%d GPUs")
+	gpus := plural.Of(len(f.Inventory.Devices), "%d GPU", "%d GPUs")
 	switch {
 	case f.Hung:
-		return one(bad(Fail, reload+"; --gpu-timeout waits longer", "the driver hangs: %s", f.Inventory.Reason))
+		return problem(Fail,
+			"look for NVRM and Xid in the kernel log (dmesg), end what uses the GPUs, then "+
+				"reload the driver's modules or reboot; to wait longer, set --gpu-timeout",
+			"the driver hangs: %s", f.Inventory.Reason)
 	case f.gpuless():
-		return one(withoutDriver(f))
-	case f.Inventory.Source == gpu.SourceNVML, f.NoNVML && f.Inventory.Source == gpu.SourceDriver:
-		return one(good("%s: %s", n, f.Inventory.Reason))
+		return withoutDriver(f)
+	case f.Inventory.Source == gpu.SourceNVML,
+		f.NoNVML && f.Inventory.Source == gpu.SourceDriver:
+		return ok("%s: %s", gpus, f.Inventory.Reason)
 	case f.NoNVML:
-		return one(bad(Fail, "see that nvidia-smi lists the GPUs, or use a build with NVML", "a driver is there, but no GPU was found: %s", f.Inventory.Reason))
+		return problem(Fail,
+			"check that nvidia-smi lists the GPUs, or use a build with NVML",
+			"there is a driver, but no GPU was found: %s", f.Inventory.Reason)
 	}
-	remedy := "see that nvidia-smi lists the GPUs: reboot after an update of the driver; in a container allow NVML with NVIDIA_DRIVER_CAPABILITIES=compute,utility; " +
-		"name the library with --nvml-library if it is in an odd place"
-	return one(bad(Fail, remedy, "NVML does not tell of the GPUs: %s", f.Inventory.Reason))
+	return problem(Fail,
+		"check that nvidia-smi lists the GPUs: after an update of the driver, reboot; "+
+			"in a container, allow NVML with NVIDIA_DRIVER_CAPABILITIES=compute,utility; "+
+			"if the library is in an unusual place, name it with --nvml-library",
+		"NVML does not report the GPUs: %s", f.Inventory.Reason)
 }
 
-// withoutDriver tells a machine without GPUs from one whose GPUs lie idle.
-func withoutDriver(f Facts) Result {
+// withoutDriver tells a machine without GPUs from one that has GPUs but no driver for them.
+func withoutDriver(f Facts) []Result {
 	switch {
 	case f.OnBusErr != nil:
-		return untold("%s; whether there are GPUs without a driver could not be told: %v", f.Inventory.Reason, f.OnBusErr)
+		return unknown("%s; cannot tell whether there are GPUs without a driver: %v",
+			f.Inventory.Reason, f.OnBusErr)
 	case len(f.OnBus) > 0:
-		return bad(Fail, "install NVIDIA's driver and load it (modprobe nvidia); in a container, start it with the GPUs (docker --gpus all)",
-			"%s at %s, but %s", text.Plural(len(f.OnBus), "there is an NVIDIA GPU", "there are %d NVIDIA GPUs"), strings.Join(f.OnBus, ", "), f.Inventory.Reason)
+		gpus := plural.Of(len(f.OnBus), "there is an NVIDIA GPU", "there are %d NVIDIA GPUs")
+		return problem(Fail,
+			"install NVIDIA's driver and load it (modprobe nvidia); if this is a container, "+
+				"start it with the GPUs (docker --gpus all)",
+			"%s at %s, but %s", gpus, strings.Join(f.OnBus, ", "), f.Inventory.Reason)
 	}
-	return good("%s; jobs run on CPUs", f.Inventory.Reason)
+	return ok("%s; jobs run on CPUs", f.Inventory.Reason)
 }
 
-// versions compares the library with the loaded kernel module. NVML's version is that of the CUDA it came with, a dot,
-// and the driver's, as in 12.550.54.15.
+// versions compares the library with the loaded kernel module. NVML's version consists of that of
+// the CUDA it came with, a dot, and the driver's version, as in 12.550.54.15.
 func versions(f Facts) []Result {
 	if f.gpuless() {
 		return nil
@@ -53,22 +64,25 @@ func versions(f Facts) []Result {
 		module = f.Inventory.DriverVersion
 	}
 	_, library, _ := strings.Cut(f.Inventory.NVMLVersion, ".")
-	known := fmt.Sprintf("driver %s, NVML %s, CUDA up to %s", orUnknown(module), orUnknown(f.Inventory.NVMLVersion), orUnknown(f.Inventory.CUDAVersion))
-	if f.ModuleErr != nil && !errors.Is(f.ModuleErr, fs.ErrNotExist) {
-		known += fmt.Sprintf("; the module's own word could not be read: %v", f.ModuleErr)
+	found := fmt.Sprintf("driver %s, NVML %s, CUDA up to %s", orUnknown(module),
+		orUnknown(f.Inventory.NVMLVersion), orUnknown(f.Inventory.CUDAVersion))
+	unreadable := f.ModuleErr != nil && !errors.Is(f.ModuleErr, fs.ErrNotExist)
+	if unreadable {
+		found += fmt.Sprintf("; cannot read the version of the kernel module: %v", f.ModuleErr)
 	}
 	switch {
-	case f.WSL, f.NoNVML && module != "": // under WSL the driver is the one of Windows, with numbers of its own
-		return one(good("%s", known))
+	case f.WSL, f.NoNVML && module != "": // WSL uses the driver of Windows, with its own versions
+		return ok("%s", found)
 	case module == "" || library == "":
-		return one(untold("%s", known))
+		return unknown("%s", found)
 	case module != library:
-		return one(bad(Fail, "reboot, or unload and load the driver's modules: after an update the old one stays loaded",
-			"the kernel has driver %s, but the library is from %s", module, library))
-	case f.ModuleErr != nil && !errors.Is(f.ModuleErr, fs.ErrNotExist):
-		return one(untold("%s", known))
+		return problem(Fail,
+			"reboot, or reload the driver's modules: after an update the old ones stay loaded",
+			"the kernel has driver %s, but the library is from %s", module, library)
+	case unreadable:
+		return unknown("%s", found)
 	}
-	return one(good("%s", known))
+	return ok("%s", found)
 }
 
 func orUnknown(s string) string {
@@ -78,8 +92,8 @@ func orUnknown(s string) string {
 	return s
 }
 
-// moduleVersion matches the version in /proc/driver/nvidia/version, whose words differ between the proprietary and the
-// open module: it is the first number with dots.
+// moduleVersion matches the version in /proc/driver/nvidia/version. The words around it differ
+// between the proprietary and the open module, but the version is the first number with dots.
 var moduleVersion = regexp.MustCompile(`(?m)^NVRM version:.*?[ \t](\d+(?:\.\d+)+)(?:[ \t]|$)`)
 
 func parseModule(file string) (string, error) {
@@ -90,45 +104,54 @@ func parseModule(file string) (string, error) {
 	return m[1], nil
 }
 
-// deviceFiles judges the files that CUDA opens.
+// deviceFiles checks the access to the files that CUDA opens.
 func deviceFiles(f Facts) []Result {
 	if f.gpuless() {
 		return nil
 	}
 	var results []Result
-	var fine, missing []string
+	var accessible, missing []string
 	for _, file := range f.Files {
 		switch {
 		case file.Access == nil:
-			fine = append(fine, file.Path)
+			accessible = append(accessible, file.Path)
 		case errors.Is(file.Access, fs.ErrNotExist):
 			missing = append(missing, file.Path)
 		case errors.Is(file.Access, fs.ErrPermission):
-			results = append(results, bad(Fail, file.remedy(), "%s cannot be read and written by this user: mode %04o, group %s", file.Path, file.Mode.Perm(), orUnknown(file.Group)))
+			results = append(results, problem(Fail, file.remedy(),
+				"%s cannot be read and written by this user: mode %04o, group %s",
+				file.Path, file.Mode.Perm(), orUnknown(file.Group))...)
 		default:
-			results = append(results, untold("%s: %v", file.Path, file.Access))
+			results = append(results, unknown("%s: %v", file.Path, file.Access)...)
 		}
 	}
 	if len(missing) > 0 {
-		results = append(results, bad(Warn, "nvidia-modprobe -c 0 -u makes them, and CUDA does so itself where that program is setuid root; a container needs them from outside",
-			"%s: not there", strings.Join(missing, ", ")))
+		results = append(results, problem(Warn,
+			"run nvidia-modprobe -c 0 -u to create them (CUDA does so itself if that program is "+
+				"setuid root); a container has to get them from its host",
+			"%s: not there", strings.Join(missing, ", "))...)
 	}
-	if nameless := f.withoutMinor(); nameless > 0 {
-		results = append(results, untold("%s", text.Plural(nameless, "which device file belongs to %d GPU is not known", "which device files belong to %d GPUs is not known")))
+	if n := f.withoutMinor(); n > 0 {
+		results = append(results, unknown("%s", plural.Of(n,
+			"which device file belongs to %d GPU is not known",
+			"which device files belong to %d GPUs is not known"))...)
 	}
-	if len(fine) > 0 {
-		results = append(results, good("readable and writable: %s", strings.Join(fine, ", ")))
+	if len(accessible) > 0 {
+		found := ok("readable and writable: %s", strings.Join(accessible, ", "))
+		results = append(results, found...)
 	}
 	return results
 }
 
 func (d DeviceFile) remedy() string {
 	if d.Mode.Perm()&0o060 == 0o060 && d.Group != "" && d.Group != "root" {
-		return fmt.Sprintf("add the user to the group %s and log in anew", d.Group)
+		return fmt.Sprintf("add the user to the group %s and log in again", d.Group)
 	}
-	return "chmod 0666 it, and set NVreg_DeviceFileMode=0666 for the nvidia module so that it stays"
+	return "chmod 0666 it; to make that permanent, " +
+		"set NVreg_DeviceFileMode=0666 for the nvidia module"
 }
 
+// withoutMinor returns the number of GPUs whose device file is not known.
 func (f Facts) withoutMinor() int {
 	n := 0
 	for _, d := range f.Inventory.Devices {

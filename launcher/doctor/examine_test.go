@@ -13,10 +13,10 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// errOdd is an error that says nothing about the fact.
+// errOdd is an error that does not say anything about a fact.
 var errOdd = errors.New("input/output error")
 
-// healthy is a machine with two GPUs on two NUMA nodes about which nothing is to be said.
+// healthy returns a machine with two GPUs on two NUMA nodes and without any problem.
 func healthy() Facts {
 	zero, one, on := 0, 1, true
 	gpus := []gpu.Device{
@@ -27,6 +27,7 @@ func healthy() Facts {
 		Given: Given{
 			Inventory: gpu.Inventory{Source: gpu.SourceNVML, Reason: "NVML 12.550.54.15", NVMLVersion: "12.550.54.15", DriverVersion: "550.54.15", CUDAVersion: "12.4", Devices: gpus},
 			Metrics:   Metrics{Address: "127.0.0.1:9750"},
+			Python:    "/usr/bin/python3",
 			Plan:      plan.Plan{Mode: plan.ModeGPU, Reason: "because", Workers: make([]plan.Worker, 2)},
 		},
 		DriverPresent: true, Module: "550.54.15",
@@ -37,7 +38,7 @@ func healthy() Facts {
 		},
 		Localities: map[int]affinity.Locality{0: {NUMANode: 0}, 1: {NUMANode: 1}},
 		Kernel:     "6.1.0-18-amd64", Cgroup: plan.CgroupPlace{Parent: "/sys/fs/cgroup/x"},
-		Python: "/usr/bin/python3", Temporary: Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40, Unused: 1 << 40}},
+		Temporary:    Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40, Unused: 1 << 40}},
 		LockedMemory: Limit{Soft: Unlimited, Hard: Unlimited}, OpenFiles: Limit{Soft: 65536, Hard: 65536}, Processes: Limit{Soft: Unlimited, Hard: Unlimited},
 		SharedMemory: Filesystem{Memory: true, SizeBytes: 1 << 34, Unused: 1 << 34},
 	}
@@ -45,7 +46,7 @@ func healthy() Facts {
 	return f
 }
 
-// gpuless is a machine without anything of a GPU.
+// gpuless returns a machine without a trace of a GPU.
 func gpuless() Facts {
 	f := healthy()
 	f.Inventory = gpu.Inventory{Source: gpu.SourceNone, Reason: "no NVIDIA driver is loaded", Devices: []gpu.Device{}}
@@ -53,7 +54,7 @@ func gpuless() Facts {
 	return f
 }
 
-// visible applies a CUDA_VISIBLE_DEVICES to changed GPUs.
+// see applies a value of CUDA_VISIBLE_DEVICES to the GPUs.
 func (f *Facts) see(value string, set bool) { f.Visible = f.Inventory.Visible(value, set) }
 
 func TestHealthyMachines(t *testing.T) {
@@ -68,18 +69,19 @@ func TestHealthyMachines(t *testing.T) {
 			t.Errorf("%s: not ready", name)
 		}
 	}
-	told := map[string]bool{}
+	answered := map[string]bool{}
 	for _, r := range Examine(healthy()) {
-		told[r.Check] = true
+		answered[r.Check] = true
 	}
 	for _, c := range checks {
-		if !told[c.name] {
-			t.Errorf("%s says nothing of a healthy machine", c.name)
+		if !answered[c.name] {
+			t.Errorf("%s has no result for a healthy machine", c.name)
 		}
 	}
 }
 
-// TestEach changes one thing at a time. Nothing but the check that is about it may say otherwise than before.
+// TestEach changes one fact at a time. Only the check that is about this fact may have another
+// status than before.
 func TestEach(t *testing.T) {
 	gone := &fs.PathError{Op: "access", Path: "x", Err: syscall.ENOENT}
 	environ := func(entries ...string) func(*Facts) { return func(f *Facts) { f.Environ = entries } }
@@ -262,11 +264,11 @@ func TestEach(t *testing.T) {
 	}
 }
 
-// gpuChecks have nothing to say without GPUs.
+// gpuChecks are the checks that have no result without GPUs.
 var gpuChecks = []string{"versions", "device-files", "health", "mig", "busy", "persistence", "compute-mode", "locality"}
 
 func TestNothingKnownIsNeverOK(t *testing.T) {
-	// The negative control of all: facts that nobody has filled in. What such a machine has is not known.
+	// This is the negative control of all checks: facts that nobody has filled in.
 	unread := Facts{Given: Given{Library: "/x", Inventory: gpu.Inventory{Source: gpu.SourceNone}}}
 	unread.LockedMemory.Err, unread.OpenFiles.Err, unread.Processes.Err = errOdd, errOdd, errOdd
 	unread.SharedMemory.Err, unread.Temporary.Disk.Err, unread.QuotaErr = errOdd, errOdd, errOdd
@@ -275,14 +277,6 @@ func TestNothingKnownIsNeverOK(t *testing.T) {
 		fine := slices.Contains([]string{"metrics", "visible-devices", "variables"}, r.Check)
 		if r.Status == OK && !fine {
 			t.Errorf("ok: %+v", r)
-		}
-	}
-}
-
-func TestSize(t *testing.T) {
-	for n, want := range map[uint64]string{0: "0 bytes", 1023: "1023 bytes", 1 << 10: "1 KiB", 3 << 29: "1.5 GiB", 1<<30 - 1: "1023.9 MiB"} {
-		if got := size(n); got != want {
-			t.Errorf("size(%d) is %s, want %s", n, got, want)
 		}
 	}
 }
@@ -298,7 +292,8 @@ func FuzzParseModule(f *testing.F) {
 		if (err == nil) == (version == "") {
 			t.Fatalf("%q, %v", version, err)
 		}
-		if strings.Trim(version, "0123456789.") != "" || err == nil && !strings.Contains(text, version) {
+		if strings.Trim(version, "0123456789.") != "" || err == nil &&
+			!strings.Contains(text, version) {
 			t.Fatalf("%q is no version of %q", version, text)
 		}
 	})

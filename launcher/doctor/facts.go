@@ -8,9 +8,9 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// Given is what only the caller knows.
+// Given holds the facts that the caller passes to [Gather].
 type Given struct {
-	// Root is the folder that holds proc, dev and sys; "" is the live machine.
+	// Root is the folder that holds proc, dev and sys. It is "" for the live machine.
 	Root string
 	// Environ is the environment that a job would inherit.
 	Environ []string
@@ -18,37 +18,42 @@ type Given struct {
 	Inventory gpu.Inventory
 	// Visible is the inventory as CUDA_VISIBLE_DEVICES restricts it.
 	Visible gpu.Visible
-	// Library is the NVML file that the user named, "" if it was looked for.
+	// Library is the NVML file that the user named, or "" if it was searched for.
 	Library string
-	// NoNVML is set by a build that leaves NVML out.
+	// NoNVML is true in a build without NVML.
 	NoNVML bool
-	// Hung says that NVML was waited for in vain. Otherwise it answered, or failed at once.
+	// Hung is true if NVML did not answer in time. Otherwise it answered, or failed at once.
 	Hung bool
 
-	// Metrics says where Prometheus would be told.
+	// Metrics is the address at which a job would serve metrics.
 	Metrics Metrics
-	// Plan is what would be started, unless PlanErr says why nothing would be.
+	// Plan is what a job would start, unless PlanErr says why it would not start.
 	Plan    plan.Plan
 	PlanErr error
+	// Python is the path of the interpreter that a job would use, unless PythonErr says why
+	// there is none.
+	Python    string
+	PythonErr error
 }
 
-// Metrics is an address that was tried out.
+// Metrics is an address on which the caller has tried to listen.
 type Metrics struct {
-	// Address is a host and a port; "" means that metrics are off.
+	// Address is a host and a port, or "" if metrics are off.
 	Address string
-	// Chosen says that the user has named the address. Then a job does not start without it.
+	// Chosen is true if the user named the address. Then a job does not start without it.
 	Chosen bool
-	// Err is why it cannot be listened on.
+	// Err says why the address cannot be listened on.
 	Err error
 }
 
-// Facts is all that is judged. An error beside a fact says that the fact is not known.
+// Facts holds all that [Examine] judges. An error beside a fact means that the fact is not known.
 type Facts struct {
 	Given
 
-	// DriverPresent reports whether there is any trace of a driver, WSL whether it is the stand-in of WSL.
+	// DriverPresent is true if there is any trace of a driver, WSL if it is the one of the Windows
+	// Subsystem for Linux.
 	DriverPresent, WSL bool
-	// OnBus are the PCI addresses of NVIDIA's GPUs, driver or not.
+	// OnBus lists the PCI addresses of NVIDIA's GPUs, with or without a driver.
 	OnBus    []string
 	OnBusErr error
 	// Module is the version of the loaded kernel module.
@@ -58,9 +63,9 @@ type Facts struct {
 
 	Topology    *affinity.Topology
 	TopologyErr error
-	// Localities are by the GPUs' Index.
+	// Localities has the Index of a GPU as its key.
 	Localities map[int]affinity.Locality
-	// Quota is in CPUs; 0 is no limit.
+	// Quota is a number of CPUs, or 0 if there is no limit.
 	Quota    float64
 	QuotaErr error
 	NICs     []affinity.NIC
@@ -71,8 +76,6 @@ type Facts struct {
 	PidfdErr  error
 	Cgroup    plan.CgroupPlace
 
-	Python    string // the interpreter's path
-	PythonErr error
 	Temporary Temporary
 
 	LockedMemory, OpenFiles, Processes Limit
@@ -82,39 +85,40 @@ type Facts struct {
 // DeviceFile is a file that CUDA has to open.
 type DeviceFile struct {
 	Path string
-	// Access is why this user cannot read and write it.
+	// Access says why this user cannot read and write the file.
 	Access error
-	// Mode and Group help to say what to do about it.
+	// Mode and Group are needed to say what to do about that.
 	Mode  fs.FileMode
 	Group string
 }
 
-// Limit is a resource limit (setrlimit(2)), in bytes or in pieces.
+// Limit is a resource limit (setrlimit(2)), a number of bytes, files or processes.
 type Limit struct {
 	Soft, Hard uint64
 	Err        error
 }
 
-// Unlimited is a Limit's value for none (RLIM_INFINITY).
+// Unlimited is the value in a Limit that stands for no limit (RLIM_INFINITY).
 const Unlimited = ^uint64(0)
 
-// Filesystem is what statfs(2) says.
+// Filesystem is what statfs(2) reports.
 type Filesystem struct {
 	// Memory is true for a tmpfs.
-	Memory            bool
-	SizeBytes, Unused uint64 // Unused counts what users without privileges may take
+	Memory bool
+	// Unused counts the bytes that users without privileges may use.
+	SizeBytes, Unused uint64
 	Err               error
 }
 
 // Temporary is the folder for temporary files.
 type Temporary struct {
 	Folder string
-	// Err is why no private folder can be made in it.
+	// Err says why no private folder can be created in it.
 	Err  error
 	Disk Filesystem
 }
 
-// admitted reports whether CUDA_VISIBLE_DEVICES admits a GPU, broken or not.
+// admitted reports whether CUDA_VISIBLE_DEVICES admits a GPU, whether or not it is usable.
 func (f Facts) admitted(d gpu.Device) bool {
 	for _, u := range f.Visible.Units {
 		if u.Device.Index == d.Index {
@@ -129,19 +133,19 @@ func (f Facts) admitted(d gpu.Device) bool {
 	return false
 }
 
-// byNVML reports whether there are GPUs and NVML has told of them. Otherwise results say why there is nothing to check:
-// what is about GPUs that nobody can ask is not known, and of no GPUs there is nothing to say.
-func (f Facts) byNVML(what string) (ok bool, otherwise []Result) {
+// askedNVML reports whether NVML was asked about GPUs. Otherwise it also returns the results of a
+// check for which that is necessary: unknown if there may be GPUs, and none if there are no GPUs.
+func (f Facts) askedNVML(what string) (answer []Result, asked bool) {
 	if f.Inventory.Source == gpu.SourceNVML && len(f.Inventory.Devices) > 0 {
-		return true, nil
+		return nil, true
 	}
 	if f.gpuless() {
-		return false, nil
+		return nil, false
 	}
-	return false, one(untold("%s: only NVML tells, and it is not in use", what))
+	return unknown("%s: only NVML reports that, and it is not in use", what), false
 }
 
-// gpuless is a machine for which nothing speaks of a GPU.
+// gpuless reports whether there is no trace of a GPU on the machine.
 func (f Facts) gpuless() bool {
 	return f.Inventory.Source == gpu.SourceNone && !f.DriverPresent && f.Library == ""
 }

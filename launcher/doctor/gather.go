@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,22 +21,24 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
-	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 )
 
-// patience bounds what may hang: a file of a stuck driver, a shell.
-const patience = 5 * time.Second
+// readTimeout limits what may hang: reading a file of a hung driver, running a shell.
+const readTimeout = 5 * time.Second
 
-// Gather reads the facts. It opens no device: that would initialize a GPU, or hang with it.
+// Gather reads the facts. It opens no device, since that would initialize a GPU or hang with it.
 func Gather(g Given) Facts {
-	f := Facts{Given: g, DriverPresent: probe.DriverPresent(g.Root), WSL: exists(g.Root + "/dev/dxg"), Localities: map[int]affinity.Locality{}}
+	f := Facts{
+		Given: g, DriverPresent: probe.DriverPresent(g.Root), WSL: exists(g.Root + "/dev/dxg"),
+		Localities: map[int]affinity.Locality{},
+	}
 	f.OnBus, f.OnBusErr = onBus(g.Root)
-	f.Module, f.ModuleErr = module(g.Root)
-	f.Files = files(f)
+	f.Module, f.ModuleErr = readModule(g.Root)
+	f.Files = findFiles(f)
 	f.Topology, f.TopologyErr = affinity.ReadTopology(g.Root)
 	for _, d := range g.Inventory.Devices {
-		f.Localities[d.Index] = place(g.Root, d)
+		f.Localities[d.Index] = localityOf(g.Root, d)
 	}
 	f.Quota, _, f.QuotaErr = affinity.ReadQuota(g.Root)
 	f.NICs, f.NICsErr = affinity.ReadNICs(g.Root)
@@ -46,11 +47,10 @@ func Gather(g Given) Facts {
 	f.KernelErr = unix.Uname(&name)
 	f.Kernel = unix.ByteSliceToString(name.Release[:])
 	f.PidfdErr = tryPidfd()
-	f.Python, f.PythonErr = findPython(f.variable("PYTHON_EXEC"))
-	f.Temporary = temporary(f.variable("TMPDIR"))
-	f.LockedMemory, f.Processes = limit(unix.RLIMIT_MEMLOCK), limit(unix.RLIMIT_NPROC)
-	f.OpenFiles = openFilesLimit()
-	f.SharedMemory = filesystem(g.Root + "/dev/shm")
+	f.Temporary = tryTemporary(f.variable("TMPDIR"))
+	f.LockedMemory, f.Processes = readLimit(unix.RLIMIT_MEMLOCK), readLimit(unix.RLIMIT_NPROC)
+	f.OpenFiles = readOpenFiles()
+	f.SharedMemory = readFilesystem(g.Root + "/dev/shm")
 	return f
 }
 
@@ -59,7 +59,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// onBus lists NVIDIA's (0x10de) display controllers: classes 0x0300 (VGA) and 0x0302 (3D), as in pci.ids.
+// onBus returns the addresses of NVIDIA's (0x10de) display controllers: classes 0x0300 (VGA) and
+// 0x0302 (3D), as in pci.ids.
 func onBus(root string) ([]string, error) {
 	dir := root + "/sys/bus/pci/devices"
 	entries, err := os.ReadDir(dir)
@@ -72,23 +73,24 @@ func onBus(root string) ([]string, error) {
 		if err != nil || strings.TrimSpace(string(vendor)) != "0x10de" {
 			continue
 		}
-		if class, err := os.ReadFile(filepath.Join(dir, e.Name(), "class")); err == nil && strings.HasPrefix(string(class), "0x03") {
+		class, err := os.ReadFile(filepath.Join(dir, e.Name(), "class"))
+		if err == nil && strings.HasPrefix(string(class), "0x03") {
 			found = append(found, e.Name())
 		}
 	}
 	return found, err
 }
 
-// module reads the kernel module's version.
-func module(root string) (string, error) {
+// readModule returns the version of the loaded kernel module.
+func readModule(root string) (string, error) {
 	type answer struct {
 		text string
 		err  error
 	}
 	file := root + "/proc/driver/nvidia/version"
 	read := make(chan answer, 1)
-	go func() { // it stays behind if the driver holds its locks for good
-		text, err := head(file)
+	go func() { // it never ends if the driver never releases its locks
+		text, err := readStart(file)
 		read <- answer{text, err}
 	}()
 	select {
@@ -101,13 +103,13 @@ func module(root string) (string, error) {
 			err = fmt.Errorf("%s: %w", file, err)
 		}
 		return version, err
-	case <-time.After(patience):
-		return "", fmt.Errorf("%s did not answer within %v", file, patience)
+	case <-time.After(readTimeout):
+		return "", fmt.Errorf("%s did not answer within %v", file, readTimeout)
 	}
 }
 
-// head is a file's first 64 KiB.
-func head(file string) (string, error) {
+// readStart returns the first 64 KiB of a file.
+func readStart(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return "", err
@@ -117,8 +119,9 @@ func head(file string) (string, error) {
 	return string(text), err
 }
 
-// files looks at what CUDA opens: /dev/nvidiactl, /dev/nvidia-uvm and each GPU's, or WSL's one.
-func files(f Facts) []DeviceFile {
+// findFiles returns the files that CUDA opens: /dev/nvidiactl, /dev/nvidia-uvm and one for each
+// GPU, or under WSL a single one.
+func findFiles(f Facts) []DeviceFile {
 	paths := []string{"/dev/nvidiactl", "/dev/nvidia-uvm"}
 	for _, d := range f.Inventory.Devices {
 		if d.Minor != nil && f.admitted(d) {
@@ -132,14 +135,15 @@ func files(f Facts) []DeviceFile {
 	for _, path := range paths {
 		file := DeviceFile{Path: path, Access: unix.Access(f.Root+path, unix.R_OK|unix.W_OK)}
 		if info, err := os.Stat(f.Root + path); err == nil {
-			file.Mode, file.Group = info.Mode(), group(info)
+			file.Mode, file.Group = info.Mode(), groupOf(info)
 		}
 		list = append(list, file)
 	}
 	return list
 }
 
-func group(info fs.FileInfo) string {
+// groupOf returns the name or the number of the group that a file belongs to.
+func groupOf(info fs.FileInfo) string {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return ""
@@ -151,8 +155,8 @@ func group(info fs.FileInfo) string {
 	return number
 }
 
-// place is where a GPU sits by sysfs and by NVML. What cannot be read is unknown.
-func place(root string, d gpu.Device) affinity.Locality {
+// localityOf returns where a GPU is according to sysfs and to NVML. What cannot be read is unknown.
+func localityOf(root string, d gpu.Device) affinity.Locality {
 	loc, err := affinity.ReadLocality(root, d.PCIBusID)
 	if err != nil {
 		loc.NUMANode = -1
@@ -163,7 +167,7 @@ func place(root string, d gpu.Device) affinity.Locality {
 	return loc
 }
 
-// tryPidfd does to this process what gpulaunch does to workers, less the harm.
+// tryPidfd makes the system calls for this process that gpulaunch makes for workers, with signal 0.
 func tryPidfd() error {
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
@@ -173,41 +177,34 @@ func tryPidfd() error {
 	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(fd, 0, nil, 0))
 }
 
-// findPython finds the interpreter as a job would.
-func findPython(chosen string) (string, error) {
-	argv, err := launcher.Command{Args: []string{"module"}, Module: true, Python: chosen}.Resolve()
-	if err != nil {
-		return "", err
-	}
-	return argv[0], nil
-}
-
-// temporary makes a folder in TMPDIR as a job would, and removes it.
-func temporary(folder string) Temporary {
+// tryTemporary creates a folder in TMPDIR as a job would, and removes it.
+func tryTemporary(folder string) Temporary {
 	if folder == "" {
 		folder = "/tmp"
 	}
 	t := Temporary{Folder: folder}
-	made, err := os.MkdirTemp(folder, "gpulaunch-")
+	created, err := os.MkdirTemp(folder, "gpulaunch-")
 	if err != nil {
 		t.Err = err
 		return t
 	}
-	t.Err = os.Remove(made)
-	t.Disk = filesystem(folder)
+	t.Err = os.Remove(created)
+	t.Disk = readFilesystem(folder)
 	return t
 }
 
-func filesystem(path string) Filesystem {
+func readFilesystem(path string) Filesystem {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {
 		return Filesystem{Err: &fs.PathError{Op: "statfs", Path: path, Err: err}}
 	}
 	unit := uint64(s.Bsize)
-	return Filesystem{Memory: s.Type == unix.TMPFS_MAGIC, SizeBytes: s.Blocks * unit, Unused: s.Bavail * unit}
+	return Filesystem{
+		Memory: s.Type == unix.TMPFS_MAGIC, SizeBytes: s.Blocks * unit, Unused: s.Bavail * unit,
+	}
 }
 
-func limit(resource int) Limit {
+func readLimit(resource int) Limit {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(resource, &l); err != nil {
 		return Limit{Err: os.NewSyscallError("getrlimit", err)}
@@ -215,27 +212,29 @@ func limit(resource int) Limit {
 	return Limit{Soft: l.Cur, Hard: l.Max}
 }
 
-// openFilesLimit asks a shell: the Go runtime raises this process's own soft limit (syscall/rlimit.go) and gives
-// children, and so workers, the one it was started with.
-func openFilesLimit() Limit {
-	l := limit(unix.RLIMIT_NOFILE)
+// readOpenFiles returns the limit that workers get. It asks a shell for the soft limit, because the
+// Go runtime raises that of its own process (syscall/rlimit.go) and restores it in children.
+func readOpenFiles() Limit {
+	l := readLimit(unix.RLIMIT_NOFILE)
 	if l.Err != nil {
 		return l
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "ulimit -Sn")
-	cmd.WaitDelay = patience
+	cmd.WaitDelay = readTimeout
 	text, err := cmd.Output()
 	if err != nil {
-		return Limit{Err: fmt.Errorf("the limit that workers get could not be asked for: %w", err)}
+		return Limit{Err: fmt.Errorf("cannot ask a shell for the limit that workers get: %w", err)}
 	}
 	word := strings.TrimSpace(string(text))
-	if l.Soft, err = strconv.ParseUint(word, 10, 64); slices.Contains([]string{"unlimited", "infinity"}, word) {
-		l.Soft, err = Unlimited, nil
+	if word == "unlimited" || word == "infinity" {
+		l.Soft = Unlimited
+		return l
 	}
-	if err != nil {
-		return Limit{Err: fmt.Errorf("the limit that workers get could not be asked for: the shell says %q", word)}
+	if l.Soft, err = strconv.ParseUint(word, 10, 64); err != nil {
+		err = fmt.Errorf("cannot read the limit that workers get: a shell says %q", word)
+		return Limit{Err: err}
 	}
 	return l
 }

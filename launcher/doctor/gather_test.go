@@ -16,7 +16,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// machine writes files into a folder that stands for a machine.
+// machineRoot returns a folder with files that stands for a machine.
 func machineRoot(t *testing.T, files map[string]string) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -34,7 +34,8 @@ func machineRoot(t *testing.T, files map[string]string) (root string) {
 
 func TestGatherLive(t *testing.T) {
 	f := Gather(Given{Environ: os.Environ()})
-	if f.TopologyErr != nil || f.Topology.Allowed.IsEmpty() || f.KernelErr != nil || f.PidfdErr != nil || f.QuotaErr != nil {
+	if f.TopologyErr != nil || f.Topology.Allowed.IsEmpty() || f.KernelErr != nil ||
+		f.PidfdErr != nil || f.QuotaErr != nil {
 		t.Errorf("%+v", f)
 	}
 	var name unix.Utsname
@@ -67,7 +68,8 @@ func TestGatherRoot(t *testing.T) {
 	})
 	inv := gpu.Inventory{Source: gpu.SourceNVML, Devices: []gpu.Device{{Minor: &minor, PCIBusID: "0000:1b:00.0"}}}
 	f := Gather(Given{Root: root, Inventory: inv, Visible: inv.Visible("", false)})
-	if !f.DriverPresent || f.WSL || f.Module != "550.54.15" || !slices.Equal(f.OnBus, []string{"0000:1b:00.0"}) || len(f.NICs) != 1 {
+	if !f.DriverPresent || f.WSL || f.Module != "550.54.15" ||
+		!slices.Equal(f.OnBus, []string{"0000:1b:00.0"}) || len(f.NICs) != 1 {
 		t.Errorf("%+v", f)
 	}
 	var paths []string
@@ -87,9 +89,9 @@ func TestGatherRoot(t *testing.T) {
 
 func TestGatherOddities(t *testing.T) {
 	root := machineRoot(t, map[string]string{"proc/driver/nvidia/version": "odd\n", "dev/dxg": ""})
-	f := Gather(Given{Root: root, Environ: []string{"TMPDIR=" + root + "/none", "PYTHON_EXEC=/no/python"}})
-	if f.ModuleErr == nil || isMissing(f.ModuleErr) || f.Temporary.Err == nil || f.PythonErr == nil {
-		t.Errorf("%v, %v, %v", f.ModuleErr, f.Temporary.Err, f.PythonErr)
+	f := Gather(Given{Root: root, Environ: []string{"TMPDIR=" + root + "/none"}})
+	if f.ModuleErr == nil || isMissing(f.ModuleErr) || f.Temporary.Err == nil {
+		t.Errorf("%v, %v", f.ModuleErr, f.Temporary.Err)
 	}
 	if len(f.Files) != 1 || f.Files[0].Path != "/dev/dxg" {
 		t.Errorf("%+v", f.Files)
@@ -98,7 +100,7 @@ func TestGatherOddities(t *testing.T) {
 
 func TestTemporaryLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	if got := temporary(dir); got.Err != nil || got.Disk.Err != nil || got.Disk.SizeBytes == 0 {
+	if got := tryTemporary(dir); got.Err != nil || got.Disk.Err != nil || got.Disk.SizeBytes == 0 {
 		t.Errorf("%+v", got)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
@@ -108,7 +110,7 @@ func TestTemporaryLeavesNothing(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := temporary(file); got.Err == nil {
+	if got := tryTemporary(file); got.Err == nil {
 		t.Error("a folder was made in a file")
 	}
 }

@@ -5,42 +5,43 @@ import (
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// mostNamed is how many processes of one GPU are named.
-const mostNamed = 4
+// maxNamed is how many processes of one GPU are named.
+const maxNamed = 4
 
-// named is how a GPU is called, "GPU 3 (0000:61:00.0)".
-func named(d gpu.Device) string {
+// nameOf returns "GPU 3 (0000:61:00.0)".
+func nameOf(d gpu.Device) string {
 	if d.PCIBusID == "" {
 		return fmt.Sprintf("GPU %d", d.Index)
 	}
 	return fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID)
 }
 
-// at is how nvidia-smi is told which GPU is meant.
-func at(d gpu.Device) string {
+// idOf returns the GPU as an argument of nvidia-smi -i.
+func idOf(d gpu.Device) string {
 	if d.PCIBusID == "" {
 		return "<GPU>"
 	}
 	return d.PCIBusID
 }
 
-// indexes lists GPUs, "GPU 0, 3".
-func indexes(list []int) string {
-	return "GPU " + strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ", "), "[]")
+// indexList returns "GPU 0, 3".
+func indexList(indexes []int) string {
+	return "GPU " + strings.Trim(strings.ReplaceAll(fmt.Sprint(indexes), " ", ", "), "[]")
 }
 
-// health passes on what is wrong with each GPU. A GPU that CUDA_VISIBLE_DEVICES does not admit stops no job.
+// health reports the problems of each GPU. A GPU that CUDA_VISIBLE_DEVICES hides stops no job, so
+// its problems are warnings.
 func health(f Facts) []Result {
-	ok, otherwise := f.byNVML("the GPUs' health")
-	if !ok {
-		return otherwise
+	if answer, asked := f.askedNVML("the GPUs' health"); !asked {
+		return answer
 	}
 	var results []Result
 	for _, d := range f.Inventory.Devices {
-		for _, r := range ailments(d) {
+		for _, r := range deviceProblems(d) {
 			if !f.admitted(d) {
 				r.Status = Warn
 				r.Found += " (CUDA_VISIBLE_DEVICES leaves it out)"
@@ -49,23 +50,28 @@ func health(f Facts) []Result {
 		}
 	}
 	if results == nil {
-		results = one(good("nothing is wrong with %s, as far as the cards tell", text.Plural(len(f.Inventory.Devices), "the %d GPU", "the %d GPUs")))
+		return ok("%s", plural.Of(len(f.Inventory.Devices),
+			"the GPU reports no problem", "the %d GPUs report no problem"))
 	}
 	return results
 }
 
-func ailments(d gpu.Device) []Result {
+func deviceProblems(d gpu.Device) []Result {
 	var results []Result
 	for _, finding := range d.Findings {
-		results = append(results, bad(severity(finding.Code), finding.Remedy, "%s: %s", named(d), finding.Text))
+		found := problem(severity(finding.Code), finding.Remedy, "%s: %s", nameOf(d), finding.Text)
+		results = append(results, found...)
 	}
-	if results == nil && !d.Usable() && !undivided(d) {
-		results = one(bad(Fail, "look for NVRM and Xid in the kernel's log (dmesg), and see what nvidia-smi -q says", "%s is not usable: %s", named(d), d.Problem))
+	if results == nil && !d.Usable() && !lacksInstances(d) {
+		return problem(Fail,
+			"look for NVRM and Xid in the kernel log (dmesg), and see what nvidia-smi -q says",
+			"%s is not usable: %s", nameOf(d), d.Problem)
 	}
 	return results
 }
 
-// severity says whether a job on the GPU cannot start or be relied on. What only waits for the next reset can.
+// severity returns Fail if a job on the GPU cannot start or is not reliable. A GPU that only waits
+// for its next reset can be used until then.
 func severity(code string) Status {
 	switch code {
 	case gpu.CodeRowRemapPending, gpu.CodeRetiredPagesPending:
@@ -74,13 +80,13 @@ func severity(code string) Status {
 	return Fail
 }
 
-// undivided is a GPU in MIG mode that has no instances: nobody can use it.
-func undivided(d gpu.Device) bool { return d.MIG && len(d.MIGInstances) == 0 }
+// lacksInstances reports whether the GPU is in MIG mode but has no instance. Then nothing can use
+// it.
+func lacksInstances(d gpu.Device) bool { return d.MIG && len(d.MIGInstances) == 0 }
 
 func mig(f Facts) []Result {
-	ok, otherwise := f.byNVML("MIG")
-	if !ok {
-		return otherwise
+	if answer, asked := f.askedNVML("MIG"); !asked {
+		return answer
 	}
 	var results []Result
 	instances, gpus := 0, 0
@@ -89,53 +95,58 @@ func mig(f Facts) []Result {
 			gpus++
 			instances += len(d.MIGInstances)
 		}
-		if !undivided(d) || d.MIG && len(d.Findings) > 0 { // a lost GPU tells of no instances
+		if !lacksInstances(d) || len(d.Findings) > 0 { // a lost GPU does not list its instances
 			continue
 		}
 		status := Fail
 		if !f.admitted(d) {
 			status = Warn
 		}
-		results = append(results, bad(status, fmt.Sprintf("make instances (nvidia-smi mig -i %s -lgip lists profiles, -cgi PROFILE -C makes one), or turn MIG off: nvidia-smi -i %s -mig 0", at(d), at(d)),
-			"%s: MIG is on, but there is no instance", named(d)))
+		remedy := fmt.Sprintf("create instances (nvidia-smi mig -i %s -lgip lists profiles, "+
+			"-cgi PROFILE -C creates one), or turn MIG off: nvidia-smi -i %[1]s -mig 0", idOf(d))
+		found := problem(status, remedy, "%s: MIG is on, but there is no instance", nameOf(d))
+		results = append(results, found...)
 	}
 	if results == nil && gpus == 0 {
-		return one(good("off"))
+		return ok("off")
 	}
 	if gpus > 0 {
-		results = append(results, good("%s on %s", text.Plural(instances, "%d instance", "%d instances"), text.Plural(gpus, "%d GPU", "%d GPUs")))
+		results = append(results, ok("%s on %s",
+			plural.Of(instances, "%d instance", "%d instances"),
+			plural.Of(gpus, "%d GPU", "%d GPUs"))...)
 	}
 	return results
 }
 
-// busy names the processes of others: none can be ours, for this one runs nothing on GPUs.
+// busy names the processes on the GPUs. They belong to others, as doctor uses no GPU.
 func busy(f Facts) []Result {
-	ok, otherwise := f.byNVML("who uses the GPUs")
-	if !ok {
-		return otherwise
+	if answer, asked := f.askedNVML("who uses the GPUs"); !asked {
+		return answer
 	}
 	var results []Result
 	for _, d := range f.Inventory.Devices {
 		if len(d.Processes) == 0 || !f.admitted(d) {
 			continue
 		}
-		var who []string
-		for _, p := range d.Processes[:min(len(d.Processes), mostNamed)] {
-			who = append(who, person(p))
+		var users []string
+		for _, p := range d.Processes[:min(len(d.Processes), maxNamed)] {
+			users = append(users, describe(p))
 		}
-		if more := len(d.Processes) - mostNamed; more > 0 {
-			who = append(who, fmt.Sprintf("and %d more", more))
+		if more := len(d.Processes) - maxNamed; more > 0 {
+			users = append(users, fmt.Sprintf("and %d more", more))
 		}
-		results = append(results, bad(Warn, "wait for them or end them; gpulaunch run --busy says what a job does about them", "%s is in use by %s", named(d), strings.Join(who, ", ")))
+		results = append(results, problem(Warn,
+			"wait for these processes or end them, or run with --busy=skip, wait or fail",
+			"%s is in use by %s", nameOf(d), strings.Join(users, ", "))...)
 	}
 	if results == nil {
-		return one(good("nobody computes on them"))
+		return ok("nobody computes on them")
 	}
 	return results
 }
 
-// person is "pid 42 (alice, python3, 1.5 GiB)", as far as known.
-func person(p gpu.Process) string {
+// describe returns "pid 42 (alice, python3, 1.5 GiB)", without what is not known.
+func describe(p gpu.Process) string {
 	var known []string
 	for _, s := range []string{p.User, p.Command} {
 		if s != "" {
@@ -143,7 +154,7 @@ func person(p gpu.Process) string {
 		}
 	}
 	if p.MemoryKnown {
-		known = append(known, size(p.MemoryBytes))
+		known = append(known, terminal.Bytes(p.MemoryBytes))
 	}
 	if len(known) == 0 {
 		return fmt.Sprintf("pid %d", p.PID)
@@ -151,59 +162,64 @@ func person(p gpu.Process) string {
 	return fmt.Sprintf("pid %d (%s)", p.PID, strings.Join(known, ", "))
 }
 
-// persistence is about how long the first call of CUDA takes.
+// persistence checks the mode that makes the first call of CUDA fast.
 func persistence(f Facts) []Result {
-	ok, otherwise := f.byNVML("persistence mode")
-	if !ok {
-		return otherwise
+	if answer, asked := f.askedNVML("persistence mode"); !asked {
+		return answer
 	}
-	var off, unknown []int
+	var off, unreported []int
 	for _, d := range f.Inventory.Devices {
 		switch {
-		case !d.Usable(): // health has told
+		case !d.Usable(): // that is a result of health
 		case d.Persistence == nil:
-			unknown = append(unknown, d.Index)
+			unreported = append(unreported, d.Index)
 		case !*d.Persistence:
 			off = append(off, d.Index)
 		}
 	}
 	var results []Result
 	if len(off) > 0 {
-		results = append(results, bad(Warn, "start nvidia-persistenced, or nvidia-smi -pm 1",
-			"off on %s: each job's start initializes the GPU anew, for seconds", indexes(off)))
+		results = append(results, problem(Warn,
+			"start nvidia-persistenced, or run nvidia-smi -pm 1",
+			"off on %s: every job that starts initializes the GPU again, which takes seconds",
+			indexList(off))...)
 	}
-	if len(unknown) > 0 {
-		results = append(results, untold("%s does not tell", indexes(unknown)))
+	if len(unreported) > 0 {
+		results = append(results, unknown("%s does not report it", indexList(unreported))...)
 	}
 	if results == nil {
-		return one(good("on"))
+		return ok("on")
 	}
 	return results
 }
 
-// computeMode is about GPUs that let one process in; those that let nobody in, or are taken, are findings.
+// computeMode warns of GPUs that allow only one process. GPUs that allow none, or that are taken,
+// have findings, which health reports.
 func computeMode(f Facts) []Result {
-	ok, otherwise := f.byNVML("the compute mode")
-	if !ok {
-		return otherwise
+	if answer, asked := f.askedNVML("the compute mode"); !asked {
+		return answer
 	}
 	var results []Result
-	var unknown []int
+	var unreported []int
 	for _, d := range f.Inventory.Devices {
 		switch {
 		case !d.Usable():
 		case d.ComputeMode == "":
-			unknown = append(unknown, d.Index)
+			unreported = append(unreported, d.Index)
 		case strings.HasPrefix(d.ComputeMode, "exclusive"):
-			results = append(results, bad(Warn, "leave it if each worker has a GPU of its own; to share it: nvidia-smi -i "+at(d)+" --compute-mode=DEFAULT",
-				"%s is %s: --oversubscribe, and workers that start CUDA in child processes, fail there", named(d), d.ComputeMode))
+			remedy := "leave it if each worker has a GPU of its own; " +
+				"to share the GPU, run nvidia-smi -i " + idOf(d) + " --compute-mode=DEFAULT"
+			results = append(results, problem(Warn, remedy,
+				"%s is %s: --oversubscribe fails, "+
+					"and so do workers that use CUDA in child processes",
+				nameOf(d), d.ComputeMode)...)
 		}
 	}
-	if len(unknown) > 0 {
-		results = append(results, untold("%s does not tell", indexes(unknown)))
+	if len(unreported) > 0 {
+		results = append(results, unknown("%s does not report it", indexList(unreported))...)
 	}
 	if results == nil {
-		return one(good("no GPU is exclusive"))
+		return ok("no GPU is exclusive")
 	}
 	return results
 }

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// Status is what came of a check.
+// Status is the outcome of a check.
 type Status string
 
-// What can come of one.
+// The outcomes of checks.
 const (
 	OK      Status = "ok"
 	Warn    Status = "warn"
@@ -16,19 +16,20 @@ const (
 	Unknown Status = "unknown"
 )
 
-// Result is one thing that was checked.
+// Result is what one check found out about one thing. A check can have several results.
 type Result struct {
-	// Area is what it is about, such as "limits", and Check which of its checks it was, such as "nofile".
+	// Area is what the check belongs to, such as "limits", and Check is its name in there, such
+	// as "nofile".
 	Area   string `json:"area"`
 	Check  string `json:"check"`
 	Status Status `json:"status"`
-	// Found is one line that says what was found, with the value.
+	// Found says in one line what was found, with the value.
 	Found string `json:"found"`
-	// Remedy is one line that says what to do. Warn and Fail have one always.
+	// Remedy says in one line what to do. It is empty unless Status is Warn or Fail.
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// checks are all there are, in the order in which they are shown.
+// checks lists all checks in the order in which their results are shown.
 var checks = []struct {
 	area, name string
 	examine    func(Facts) []Result
@@ -60,8 +61,8 @@ var checks = []struct {
 	{"job", "plan", plannedJob},
 }
 
-// Examine does all checks. One that has nothing to look at, such as the health of GPUs where there are none, gives no
-// result.
+// Examine runs all checks. A check that does not apply, such as the health of GPUs on a machine
+// without any, has no result.
 func Examine(f Facts) []Result {
 	var all []Result
 	for _, c := range checks {
@@ -73,22 +74,22 @@ func Examine(f Facts) []Result {
 	return all
 }
 
-// Ready reports whether a job would start well.
+// Ready reports whether a job would start well: whether no check failed.
 func Ready(results []Result) bool {
 	return !slices.ContainsFunc(results, func(r Result) bool { return r.Status == Fail })
 }
 
-func good(format string, args ...any) Result {
-	return Result{Status: OK, Found: fmt.Sprintf(format, args...)}
+// ok returns the result of a check that found nothing wrong.
+func ok(format string, args ...any) []Result {
+	return []Result{{Status: OK, Found: fmt.Sprintf(format, args...)}}
 }
 
-// untold is for what could not be found out.
-func untold(format string, args ...any) Result {
-	return Result{Status: Unknown, Found: fmt.Sprintf(format, args...)}
+// unknown returns the result of a check whose facts could not be read.
+func unknown(format string, args ...any) []Result {
+	return []Result{{Status: Unknown, Found: fmt.Sprintf(format, args...)}}
 }
 
-func bad(status Status, remedy, format string, args ...any) Result {
-	return Result{Status: status, Found: fmt.Sprintf(format, args...), Remedy: remedy}
+// problem returns the result of a check that found something wrong.
+func problem(status Status, remedy, format string, args ...any) []Result {
+	return []Result{{Status: status, Found: fmt.Sprintf(format, args...), Remedy: remedy}}
 }
-
-func one(r Result) []Result { return []Result{r} }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +38,7 @@ const settling = 20 * time.Millisecond
 // It reads no configuration and opens no library, so that it has nothing to fail
 // at.
 func Keep(args []string) int {
-	k := &keeper{signals: make(chan os.Signal, 256), stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1), told: make(chan message, 16)}
+	k := &keeper{started: time.Now(), signals: make(chan os.Signal, 256), stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1), messages: make(chan message, 16)}
 	// At once, because Go answers it with a trace otherwise.
 	signal.Notify(k.stops, unix.SIGQUIT)
 	k.inherited = children()
@@ -65,7 +64,7 @@ type keeper struct {
 	signals    chan os.Signal // to be passed on
 	stops      chan os.Signal // that ask for the end
 	childEnded chan os.Signal
-	told       chan message
+	messages   chan message
 
 	// inherited are children that this process had before it was gpulaunch: a shell
 	// that starts something and then execs keeps them. They are none of our business.
@@ -77,17 +76,18 @@ type keeper struct {
 	reaped     bool // the supervisor
 	killed     bool // likewise, by us
 
-	wishes wishes
+	started  time.Time
+	requests stopRequests
 	// The workers are being stopped, and then we stop; suspensions counts how often
 	// that was asked for and has not been answered.
 	suspending  bool
 	suspensions int
 	continued   time.Time // when SIGCONT last came
 
-	// What the supervisor has told.
+	// What the supervisor has said.
 	cgroup, folder string
 	leaveAlone     bool
-	goodbye        bool // its end is no crash
+	announcedExit  bool // its end is no crash
 }
 
 // message is a line from the supervisor.
@@ -121,7 +121,7 @@ func (k *keeper) start(args []string) error {
 	// hands down from 3 up keep theirs.
 	unix.CloseOnExec(fds[0])
 	defer unix.Close(fds[1])
-	argv := append([]string{os.Args[0], "supervise", strconv.Itoa(fds[1])}, args...)
+	argv := supervisorArgv(fds[1], k.started, args)
 	k.pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2},
 		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM},
@@ -144,10 +144,10 @@ func withHint(err error) error {
 }
 
 func (k *keeper) listenToSupervisor() {
-	defer close(k.told)
+	defer close(k.messages)
 	for lines := bufio.NewScanner(k.supervisor); lines.Scan(); {
 		word, about, _ := strings.Cut(lines.Text(), " ")
-		k.told <- message{word, about}
+		k.messages <- message{word, about}
 	}
 }
 
@@ -155,7 +155,7 @@ func (k *keeper) listenToSupervisor() {
 // it was told to quit and then killed.
 func (k *keeper) attend() {
 	var late <-chan time.Time
-	told := k.told
+	messages := k.messages
 	for {
 		select {
 		case <-k.childEnded:
@@ -165,14 +165,14 @@ func (k *keeper) attend() {
 		case sig := <-k.signals:
 			k.forward(sig.(syscall.Signal))
 		case sig := <-k.stops:
-			if k.forward(sig.(syscall.Signal)); k.wishes.quit() && late == nil {
+			if k.forward(sig.(syscall.Signal)); k.requests.quit() && late == nil {
 				late = time.After(leaveLimit)
 			}
-		case m, ok := <-told:
+		case m, ok := <-messages:
 			if !ok {
-				told = nil // its end of the link is closed; it is about to end
+				messages = nil // its end of the link is closed; it is about to end
 			}
-			k.hear(m)
+			k.handle(m)
 		case <-late:
 			if k.killed {
 				return
@@ -188,9 +188,9 @@ func (k *keeper) attend() {
 func (k *keeper) forward(sig syscall.Signal) {
 	switch {
 	case link.Stops(sig):
-		if wish, counts := k.wishes.add(sig, time.Now()); counts && k.wish(wish) == unix.EAGAIN {
+		if b, counts := k.requests.add(sig, time.Now()); counts && k.send(b) == unix.EAGAIN {
 			// Of those there are three at most.
-			go func() { _, _ = k.supervisor.Write([]byte{wish}) }()
+			go func() { _, _ = k.supervisor.Write([]byte{b}) }()
 		}
 		return
 	case sig == unix.SIGTSTP && unix.Getpid() == 1:
@@ -207,17 +207,17 @@ func (k *keeper) forward(sig syscall.Signal) {
 		k.suspending, k.continued = false, time.Now()
 		_ = unix.Kill(k.pid, unix.SIGCONT)
 	}
-	_ = k.wish(byte(sig)) // many of one kind are as good as one, as with the kernel
+	_ = k.send(byte(sig)) // many of one kind are as good as one, as with the kernel
 }
 
-// wish writes to the supervisor. One that does not read is not waited for.
-func (k *keeper) wish(b byte) error {
+// send writes to the supervisor. One that does not read is not waited for.
+func (k *keeper) send(b byte) error {
 	_, err := unix.SendmsgN(int(k.supervisor.Fd()), []byte{b}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	return err
 }
 
-// hear acts on what the supervisor tells.
-func (k *keeper) hear(m message) {
+// handle acts on what the supervisor tells.
+func (k *keeper) handle(m message) {
 	switch m.word {
 	case link.Suspended:
 		k.suspend()
@@ -228,7 +228,7 @@ func (k *keeper) hear(m message) {
 	case link.Leave:
 		k.leaveAlone = true
 	case link.Exit:
-		k.goodbye = true
+		k.announcedExit = true
 	}
 }
 
@@ -248,7 +248,7 @@ func (k *keeper) suspend() {
 			settled = nil
 		}
 	}
-	if !k.suspending || k.suspensions > 0 || k.wishes.asks > 0 {
+	if !k.suspending || k.suspensions > 0 || k.requests.count > 0 {
 		return
 	}
 	k.suspending = false
@@ -294,22 +294,22 @@ func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 
 // leave ends what is left and gives the exit code.
 func (k *keeper) leave() int {
-	k.lastWords()
+	k.drain()
 	exit := process.ExitStatusOf(k.status)
-	well := k.reaped && k.goodbye && exit.Signal == ""
+	well := k.reaped && k.announcedExit && exit.Signal == ""
 	if well && k.leaveAlone {
 		return exit.Code
 	}
 	limit := process.SweepLimit
-	if well || k.wishes.quit() {
+	if well || k.requests.quit() {
 		limit = leaveLimit // the supervisor has done its own waiting, or nobody wants to
 	}
 	ended, left := k.sweep(limit)
 	if well {
 		return exit.Code
 	}
-	if k.wishes.first != 0 {
-		return 128 + int(k.wishes.first)
+	if k.requests.first != 0 {
+		return 128 + int(k.requests.first)
 	}
 	how := exit.String()
 	if k.status.Signaled() && link.Stops(k.status.Signal()) {
@@ -329,20 +329,20 @@ func (k *keeper) leave() int {
 	return k.fail(errors.New(text))
 }
 
-// lastWords takes what has come and has not been acted on: signals that arrived
-// with the supervisor's end, and what that one said before it.
-func (k *keeper) lastWords() {
+// drain acts on what has come and has not been acted on: signals that arrived with the
+// supervisor's end, and what that one said before it.
+func (k *keeper) drain() {
 	limit := time.After(leaveLimit)
 	for {
 		select {
 		case sig := <-k.stops:
-			k.wishes.add(sig.(syscall.Signal), time.Now())
-		case m, ok := <-k.told:
+			k.requests.add(sig.(syscall.Signal), time.Now())
+		case m, ok := <-k.messages:
 			if !ok {
 				return
 			}
 			if m.word != link.Suspended {
-				k.hear(m)
+				k.handle(m)
 			}
 		case <-limit: // a child on its way to exec may still hold the link
 			return

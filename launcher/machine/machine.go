@@ -9,7 +9,6 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
@@ -62,17 +61,10 @@ func readLocality(root string, d gpu.Device) affinity.Locality {
 		}
 		loc.NUMANode = -1
 	}
-	loc.Name = plan.NameOf(d)
+	loc.Name = d.Label()
 	// A mask that does not parse is as good as none: sysfs remains.
 	if reported, err := affinity.ParseCPUList(d.CPUAffinity); err == nil {
 		loc.Reported = reported
 	}
 	return loc
-}
-
-// FindCgroup looks for the place where control groups of jobs can be made, and changes
-// nothing.
-func FindCgroup() plan.CgroupPlace {
-	parent, reason := cgroup.Find()
-	return plan.CgroupPlace{Parent: parent, Reason: reason}
 }

@@ -8,18 +8,19 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// BusyMode is what becomes of a GPU on which others compute.
+// BusyMode says what becomes of a GPU on which others compute.
 type BusyMode string
 
 const (
-	// BusyWarn uses the GPU and says who is there.
+	// BusyWarn uses the GPU and says who else does.
 	BusyWarn BusyMode = "warn"
-	// BusySkip leaves it out. That none is left is an error, no reason to run on CPUs.
+	// BusySkip leaves the GPU out. If none is left, that is an error rather than a reason
+	// to run on CPUs.
 	BusySkip BusyMode = "skip"
-	// BusyWait is BusyWarn for a plan, which waits for nothing. Whoever runs one waits
-	// before.
+	// BusyWait is the same as BusyWarn here: planning does not wait. Whoever runs the plan
+	// waits before.
 	BusyWait BusyMode = "wait"
-	// BusyFail makes it an error, if a worker would get the GPU.
+	// BusyFail makes it an error if a worker would get the GPU.
 	BusyFail BusyMode = "fail"
 )
 
@@ -29,11 +30,11 @@ func ParseBusyMode(s string) (BusyMode, error) {
 	case BusyWarn, BusySkip, BusyWait, BusyFail:
 		return m, nil
 	}
-	return "", fmt.Errorf("%q is no way to treat busy GPUs: use warn, skip, wait or fail", s)
+	return "", fmt.Errorf("invalid busy policy %q: use warn, skip, wait or fail", s)
 }
 
-// usersOf are the processes on a unit. One of which nobody knows on which MIG
-// instance it is counts for each.
+// usersOf gives the processes on a unit. A process of which nobody knows the MIG instance
+// counts for each instance.
 func usersOf(u gpu.Unit) []gpu.Process {
 	if u.Instance == nil {
 		return u.Device.Processes
@@ -43,18 +44,18 @@ func usersOf(u gpu.Unit) []gpu.Process {
 	})
 }
 
-// busyWarnings name who else is on the GPUs that are used.
+// busyWarnings names who else is on the GPUs that are used.
 func busyWarnings(o Options, units []gpu.Unit) (list []string, err error) {
 	if o.Busy == BusySkip {
 		return nil, nil
 	}
 	for _, u := range units {
 		if len(usersOf(u)) > 0 {
-			list = append(list, fmt.Sprintf("%s is %s", NameOf(u.Device), inUse(u)))
+			list = append(list, fmt.Sprintf("%s is %s", u.Device.Label(), inUse(u)))
 		}
 	}
 	if o.Busy == BusyFail && len(list) > 0 {
-		return nil, fmt.Errorf("as --busy=fail says, nothing is started: %s; --busy=wait waits, --busy=skip takes other GPUs", strings.Join(list, "; "))
+		return nil, fmt.Errorf("nothing is started, because of --busy=fail: %s; --busy=wait waits, --busy=skip takes other GPUs", strings.Join(list, "; "))
 	}
 	return list, nil
 }
@@ -65,15 +66,15 @@ func (m Machine) Busy() []string {
 	return list
 }
 
-// mostUsers is how many processes on a GPU are named.
+// mostUsers is how many of the processes on a GPU are named.
 const mostUsers = 4
 
-// inUse is "in use by process 42 (python3 of alice, 3.0 GiB)".
+// inUse gives "in use by process 42 (python3 of alice, 3.0 GiB)".
 func inUse(u gpu.Unit) string {
 	users := usersOf(u)
 	var list []string
 	for _, p := range users[:min(len(users), mostUsers)] {
-		list = append(list, InWords(p))
+		list = append(list, p.String())
 	}
 	if more := len(users) - mostUsers; more > 0 {
 		list = append(list, fmt.Sprintf("%d more", more))
@@ -85,29 +86,11 @@ func inUse(u gpu.Unit) string {
 	return fmt.Sprintf("in use%s by %s", where, strings.Join(list, ", "))
 }
 
-// inWords is as much as is known of a process.
-func InWords(p gpu.Process) string {
-	var known []string
-	switch {
-	case p.Command != "" && p.User != "":
-		known = append(known, p.Command+" of "+p.User)
-	case p.Command+p.User != "":
-		known = append(known, p.Command+p.User)
-	}
-	if p.MemoryKnown {
-		known = append(known, size(p.MemoryBytes))
-	}
-	if len(known) == 0 {
-		return fmt.Sprintf("process %d", p.PID)
-	}
-	return fmt.Sprintf("process %d (%s)", p.PID, strings.Join(known, ", "))
-}
-
-func size(n uint64) string {
-	if n < 1<<30 {
-		return fmt.Sprintf("%d MiB", n>>20)
-	}
-	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+// Owns reports whether a process on a GPU is on a device that the plan gives to a worker.
+func (p Plan) Owns(d gpu.Device, process gpu.Process) bool {
+	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
+		return w.Device.Matches(d.UUID, d.Index) && (w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
+	})
 }
 
 // Matches reports whether the device is the GPU with this UUID and index, or an instance
@@ -121,11 +104,4 @@ func (d *Device) Matches(uuid string, index int) bool {
 		own = d.ParentUUID
 	}
 	return own == uuid && (uuid != "" || d.Index == index)
-}
-
-// Owns reports whether a process on a GPU is on a device that the plan gives to a worker.
-func (p Plan) Owns(d gpu.Device, process gpu.Process) bool {
-	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
-		return w.Device.Matches(d.UUID, d.Index) && (w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
-	})
 }

@@ -33,7 +33,7 @@ func TestBusy(t *testing.T) {
 		plan.BusyWarn: {"0 1", []string{told}, ""},
 		plan.BusyWait: {"0 1", []string{told}, ""},
 		plan.BusySkip: {"1", []string{"GPU 0 (0000:01:00.0) is left out: in use by process 42 (python3 of alice, 3.0 GiB)"}, ""},
-		plan.BusyFail: {"", nil, "as --busy=fail says, nothing is started: " + told + "; --busy=wait waits, --busy=skip takes other GPUs"},
+		plan.BusyFail: {"", nil, "nothing is started, because of --busy=fail: " + told + "; --busy=wait waits, --busy=skip takes other GPUs"},
 	} {
 		o := plantest.Options()
 		o.Busy = mode

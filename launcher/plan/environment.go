@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// environment is what a worker's environment gets on top of the inherited one:
-// the variables that torchrun sets, with torchrun's meanings
-// (https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables),
-// the device in CUDA's terms, and our own names for facts that have none.
-// visible is the value for CUDA_VISIBLE_DEVICES, empty for a CPU-only worker.
+// environment gives what a worker's environment gets on top of the inherited one: the
+// variables that torchrun sets, with torchrun's meanings
+// (https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables), the device
+// in CUDA's terms, and our own names for facts that have none. visible is the value for
+// CUDA_VISIBLE_DEVICES, empty for a CPU-only worker.
 func (p Plan) environment(w Worker, visible string) map[string]string {
 	local := len(visible) == 0 || p.Visible == VisibleAll
 	count := p.WorldSize / p.Nodes
@@ -31,8 +31,8 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 		"TORCHELASTIC_RUN_ID":        p.RunID,
 		"TORCHELASTIC_RESTART_COUNT": "0",
 		"TORCHELASTIC_MAX_RESTARTS":  strconv.Itoa(p.MaxRestarts),
-		// torchrun's agent serves the rendezvous store itself; ours does not, and an
-		// inherited True would let rank 0 wait for it for ever.
+		// torchrun's agent serves the rendezvous store itself. Ours does not, and with an
+		// inherited True rank 0 would wait for it for ever.
 		"TORCHELASTIC_USE_AGENT_STORE": "False",
 
 		"CUDA_VISIBLE_DEVICES": visible,

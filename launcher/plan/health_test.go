@@ -44,7 +44,7 @@ func TestHealth(t *testing.T) {
 			plan.HealthWarn: {"0 1", []string{told}, ""},
 			plan.HealthOff:  {"0 1", nil, ""},
 			plan.HealthSkip: {"0", []string{left}, ""},
-			plan.HealthFail: {"", nil, "as --health=fail says, nothing is started: " + told},
+			plan.HealthFail: {"", nil, "nothing is started, because of --health=fail: " + told},
 		} {
 			o := plantest.Options()
 			o.Health = mode

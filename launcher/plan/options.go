@@ -7,31 +7,31 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
-// Count is how many workers to start: a number, or a word that stands for a
+// WorkerCount is how many workers to start: a number, or a word that stands for a
 // number that depends on the machine.
 type WorkerCount struct {
 	word   string
 	number int
 }
 
-// The words of a Count.
+// The words of a WorkerCount.
 var (
-	// CountAuto is one worker per usable GPU or, without any, one per NUMA node.
+	// WorkersAuto is one worker per usable GPU or, without any, one per NUMA node.
 	WorkersAuto = WorkerCount{word: "auto"}
-	// CountGPU is one worker per usable GPU, and an error without any.
+	// WorkersGPU is one worker per usable GPU, and an error without any.
 	WorkersGPU = WorkerCount{word: "gpu"}
-	// CountCPU is one CPU-only worker per CPU that this process may use, even on
-	// a machine with GPUs (torchrun's meaning of the word).
+	// WorkersCPU is one CPU-only worker per CPU that this process may use, even on a
+	// machine with GPUs (torchrun's meaning of the word).
 	WorkersCPU = WorkerCount{word: "cpu"}
 )
 
-// CountOf is a fixed number of workers.
+// Workers is a fixed number of workers.
 func Workers(n int) WorkerCount { return WorkerCount{number: n} }
 
-// maxWorkers bounds what can only be a mistake.
+// maxWorkers is the limit above which a number can only be a mistake.
 const maxWorkers = 1 << 15
 
-// ParseCount reads "auto", "gpu", "cpu" or a positive number.
+// ParseWorkerCount reads "auto", "gpu", "cpu" or a positive number.
 func ParseWorkerCount(s string) (WorkerCount, error) {
 	switch s {
 	case "auto", "gpu", "cpu":
@@ -47,13 +47,13 @@ func ParseWorkerCount(s string) (WorkerCount, error) {
 	return Workers(n), nil
 }
 
-// Fixed is the same kind of count, come to n: what a restart asks for.
+// Fixed gives the same kind of count with n workers, which is what a restart asks for.
 func (c WorkerCount) Fixed(n int) WorkerCount { return WorkerCount{word: c.word, number: n} }
 
 // cpuOnly reports whether workers get no GPU even where there are some.
 func (c WorkerCount) cpuOnly() bool { return c.word == "cpu" }
 
-// String gives what ParseCount reads.
+// String gives what ParseWorkerCount reads.
 func (c WorkerCount) String() string {
 	if c.word != "" {
 		return c.word
@@ -61,14 +61,14 @@ func (c WorkerCount) String() string {
 	return strconv.Itoa(c.number)
 }
 
-// Visibility is how much of the machine's GPUs a worker sees.
+// Visibility says which of the machine's GPUs a worker sees.
 type Visibility string
 
 const (
 	// VisibleOwn shows a worker its own device only; LOCAL_RANK is 0.
 	VisibleOwn Visibility = "own"
-	// VisibleAll shows every worker all devices, as torchrun does; LOCAL_RANK is
-	// the true local rank and picks the device.
+	// VisibleAll shows every worker all devices, as torchrun does; LOCAL_RANK is the true
+	// local rank and picks the device.
 	VisibleAll Visibility = "all"
 )
 
@@ -81,43 +81,43 @@ func ParseVisibility(s string) (Visibility, error) {
 	return "", fmt.Errorf("%q is not a visibility: use own or all", s)
 }
 
-// Options are the user's wishes for a plan. The zero value of each has a meaning.
+// Options are what the user wants of a plan. The zero value of each has a meaning.
 type Options struct {
 	// Workers is the number of workers on this node; CountAuto by default.
 	Workers WorkerCount
-	// Nodes is the number of machines in the job, 1 by default, NodeRank this
+	// Nodes is the number of machines in the job, 1 by default, and NodeRank is this
 	// machine's number among them, from 0. All run the same number of workers.
 	Nodes, NodeRank int
-	// MasterAddr and MasterPort are where rank 0 listens. With one node the
-	// address defaults to 127.0.0.1 and the port to one that is free when the job
-	// starts, with several the port to 29500.
+	// MasterAddr and MasterPort are where rank 0 listens. With one node the address
+	// defaults to 127.0.0.1 and the port to one that is free when the job starts; with
+	// several nodes the port defaults to 29500.
 	MasterAddr string
 	MasterPort int
-	// FreePort says that MasterPort is one that was free, so that a restart picks
-	// another.
+	// FreePort says that MasterPort is one that was free, so that a restart picks another.
 	FreePort bool
-	// MaxRestarts is how often a failed job is started again, whole.
+	// MaxRestarts is how often a failed job is started again as a whole.
 	MaxRestarts int
 	// RunID names the job in TORCHELASTIC_RUN_ID.
 	RunID string
-	// Affinity is how workers are bound to CPUs, affinity.ModeNode by default;
-	// Threads how many hardware threads of a core they get, all by default.
+	// Affinity is how workers are bound to CPUs, affinity.ModeNode by default; Threads is
+	// how many hardware threads of a core they get, all by default.
 	Affinity affinity.Policy
 	Threads  affinity.Threads
-	// StrictAffinity makes it an error that a device's CPUs may not be used, instead
-	// of widening to others.
+	// StrictAffinity makes it an error that a device's CPUs may not be used, instead of
+	// widening to others.
 	StrictAffinity bool
 	// Memory is where workers' memory comes from, affinity.MemoryNone by default.
 	Memory affinity.MemoryPolicy
 	// NIC is which RDMA device workers are told to use, NICNone by default.
 	NIC NICChoice
-	// Health is what becomes of sick GPUs, HealthWarn by default, Busy what of those
-	// that others use, BusyWarn by default.
+	// Health says what becomes of GPUs with a finding, HealthWarn by default; Busy says
+	// what becomes of those that others use, BusyWarn by default.
 	Health HealthMode
 	Busy   BusyMode
-	// DeviceID is what CUDA_VISIBLE_DEVICES calls whole GPUs by. By default that is
-	// what the user calls them, or else the index, or the UUID as soon as CUDA may
-	// count the machine's GPUs otherwise. MIG instances always go by UUID.
+	// DeviceID is the kind of name that CUDA_VISIBLE_DEVICES has for whole GPUs. By
+	// default it is the kind that the user's own value has, or else the index, or the
+	// UUID as soon as CUDA may count the machine's GPUs in another way. MIG instances
+	// always go by UUID.
 	DeviceID DeviceID
 	// Visible is how many devices a worker sees, VisibleOwn by default.
 	Visible Visibility
@@ -155,7 +155,7 @@ func ParseDeviceID(s string) (DeviceID, error) {
 	case DeviceIndex, DeviceUUID:
 		return d, nil
 	}
-	return "", fmt.Errorf("%q is no kind of name for GPUs: use index or uuid", s)
+	return "", fmt.Errorf("%q is not a kind of name for GPUs: use index or uuid", s)
 }
 
 // NICChoice is which RDMA device a worker is told to use.
@@ -164,7 +164,7 @@ type NICChoice string
 const (
 	// NICNone leaves the choice to NCCL and UCX.
 	NICNone NICChoice = "none"
-	// NICClosest is the device that is the nearest to the worker's GPU.
+	// NICClosest is the device that is nearest to the worker's GPU.
 	NICClosest NICChoice = "closest"
 )
 
@@ -174,5 +174,5 @@ func ParseNICChoice(s string) (NICChoice, error) {
 	case NICNone, NICClosest:
 		return c, nil
 	}
-	return "", fmt.Errorf("%q is no choice of a network device: use none or closest", s)
+	return "", fmt.Errorf("%q is not a choice of a network device: use none or closest", s)
 }

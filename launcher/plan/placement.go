@@ -19,7 +19,7 @@ func (m Machine) bind(o Options, units []gpu.Unit, count int) ([]affinity.Bindin
 	return m.Topology.BindAll(req, m.localities(units, count))
 }
 
-// localities are those of the workers' devices.
+// localities gives the places of the workers' devices.
 func (m Machine) localities(units []gpu.Unit, count int) []affinity.Locality {
 	locs := make([]affinity.Locality, count)
 	for i := range locs {
@@ -28,15 +28,15 @@ func (m Machine) localities(units []gpu.Unit, count int) []affinity.Locality {
 	return locs
 }
 
-// locality is where a GPU sits; unknown when nobody said.
+// locality gives the place of a GPU, an unknown one when nobody said.
 func (m Machine) locality(d gpu.Device) affinity.Locality {
 	if loc, ok := m.Localities[d.Index]; ok {
 		return loc
 	}
-	return affinity.Locality{Name: NameOf(d), NUMANode: -1}
+	return affinity.Locality{Name: d.Label(), NUMANode: -1}
 }
 
-// renamed has whole GPUs go by another kind of name; "" leaves them as they are.
+// renamed gives whole GPUs another kind of name; "" leaves them as they are.
 func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 	units = slices.Clone(units)
 	for i, u := range units {
@@ -45,7 +45,7 @@ func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 		case by == DeviceIndex:
 			units[i].ID = strconv.Itoa(u.Device.Index)
 		case u.Device.UUID == "":
-			return nil, fmt.Errorf("--device-id=uuid cannot work: nobody knows the UUID of %s; use --device-id=index", NameOf(u.Device))
+			return nil, fmt.Errorf("--device-id=uuid cannot work, because the UUID of %s is unknown: use --device-id=index", u.Device.Label())
 		default:
 			units[i].ID = u.Device.UUID
 		}
@@ -53,7 +53,7 @@ func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 	return units, nil
 }
 
-// nics gives each worker its nearest RDMA device, "" for none.
+// nics gives each worker its nearest RDMA device, or "".
 func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, warnings []string) {
 	nics = make([]string, count)
 	switch {
@@ -66,7 +66,7 @@ func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, wa
 		nics = affinity.ClosestNICs(m.localities(units, count), m.NICs)
 		for i, nic := range nics {
 			if nic == "" {
-				warnings = append(warnings, fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active port, or nobody knows where the GPU is", NameOf(units[i%len(units)].Device)))
+				warnings = append(warnings, fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active port, or nobody knows where the GPU is", units[i%len(units)].Device.Label()))
 			}
 		}
 	}
@@ -75,12 +75,12 @@ func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, wa
 
 // addDefaults adds what a worker gets unless the user has set it.
 func (m Machine) addDefaults(env map[string]string, o Options, threads, workers int, nic string) {
-	if m.Quota > 0 { // more threads than that only wait for each other
+	if m.Quota > 0 { // more threads than that would only wait for each other
 		threads = max(1, min(threads, int(m.Quota/float64(workers))))
 	}
 	defaults := map[string]string{"OMP_NUM_THREADS": fmt.Sprint(threads)}
 	if nic != "" {
-		// "=" because NCCL takes a name for a prefix: mlx5_1 would be mlx5_10, too.
+		// With "=", because NCCL takes a name for a prefix: mlx5_1 would mean mlx5_10, too.
 		defaults["NCCL_IB_HCA"], defaults["UCX_NET_DEVICES"] = "="+nic, nic+":"+m.port(nic)
 	}
 	for name, value := range defaults {
@@ -90,7 +90,7 @@ func (m Machine) addDefaults(env map[string]string, o Options, threads, workers 
 	}
 }
 
-// port is the number of a device's first active port, or of its first.
+// port gives the number of a device's first active port, or "1".
 func (m Machine) port(nic string) string {
 	for _, n := range m.NICs {
 		if n.Name != nic {
@@ -108,8 +108,8 @@ func (m Machine) port(nic string) string {
 // threadBindings are the variables with which OpenMP binds threads itself.
 var threadBindings = []string{"GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND"}
 
-// threadWarnings name the inherited variables with which OpenMP binds threads to
-// CPUs by itself, for all workers alike.
+// threadWarnings names the inherited variables with which OpenMP binds threads to CPUs by
+// itself, in all workers alike.
 func (o Options) threadWarnings() (warnings []string) {
 	if o.Affinity.Mode == affinity.ModeNone {
 		return nil

@@ -15,7 +15,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 // The modes of a Plan.
@@ -24,10 +24,10 @@ const (
 	ModeCPU = "cpu"
 )
 
-// Plan is what a job will be: plain data, without arguments of the workers'
+// Plan is what a job will be. It is plain data, without the arguments of the workers'
 // command and without inherited variables, so that it can be shown to others.
 type Plan struct {
-	// Mode is ModeGPU or ModeCPU, Reason one sentence why.
+	// Mode is ModeGPU or ModeCPU, and Reason says why in one sentence.
 	Mode   string `json:"mode"`
 	Reason string `json:"reason"`
 	// Warnings are one line each.
@@ -57,8 +57,7 @@ type Worker struct {
 	// Rank is the worker's number in the whole job, LocalRank on this machine.
 	Rank      int `json:"rank"`
 	LocalRank int `json:"local_rank"`
-	// CPUs are the CPUs that the worker is bound to, NUMANodes the nodes they
-	// belong to.
+	// CPUs are those that the worker is bound to, NUMANodes the nodes that they belong to.
 	CPUs      affinity.CPUSet `json:"cpus"`
 	NUMANodes []int           `json:"numa_nodes"`
 	// MemoryNodes are the nodes of the plan's memory policy, nil without one.
@@ -67,8 +66,8 @@ type Worker struct {
 	NIC string `json:"nic,omitempty"`
 	// Device is absent for a CPU-only worker.
 	Device *Device `json:"device,omitempty"`
-	// Env is what is added to the inherited environment, except for
-	// TORCHELASTIC_ERROR_FILE, whose folder is made when the job starts.
+	// Env is what is added to the inherited environment, see Environ. What is known only
+	// when the job starts, such as TORCHELASTIC_ERROR_FILE, is not in it.
 	Env map[string]string `json:"env"`
 }
 
@@ -93,14 +92,14 @@ type Device struct {
 	ParentUUID string `json:"parent_uuid,omitempty"`
 }
 
-// NewPlan decides which worker gets what. It reads nothing but its arguments.
-// An error is one line that says what to change.
+// New decides which worker gets what. It reads nothing but its arguments. An error is one
+// line that says what to change.
 func New(m Machine, o Options) (Plan, error) {
 	o = o.complete()
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
-	m, err := m.sift(o)
+	m, err := m.excludeUnfit(o)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -163,7 +162,7 @@ func New(m Machine, o Options) (Plan, error) {
 	return p, nil
 }
 
-// complete fills in what was left out.
+// complete fills in the defaults.
 func (o Options) complete() Options {
 	if o.Workers == (WorkerCount{}) {
 		o.Workers = WorkersAuto
@@ -221,8 +220,8 @@ func (o Options) check() error {
 	return nil
 }
 
-// choose settles on the devices that are used and the number of workers. No
-// devices means CPU-only workers.
+// choose decides on the devices that are used and on the number of workers. No devices
+// means CPU-only workers.
 func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, err error) {
 	if o.Workers.cpuOnly() {
 		if o.RequireGPU {
@@ -244,7 +243,7 @@ func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, 
 	}
 	if count > len(units) && !o.Oversubscribe {
 		return nil, 0, "", fmt.Errorf("%d workers were asked for, but there %s usable%s: use --nproc-per-node=%d, or --oversubscribe to share them",
-			count, text.Plural(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
+			count, plural.Of(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
 	}
 	isMIG := func(u gpu.Unit) bool { return u.Instance != nil }
 	if o.Visible == VisibleAll && slices.ContainsFunc(units, isMIG) {
@@ -279,9 +278,9 @@ func (m Machine) chooseCPU(o Options) ([]gpu.Unit, int, string, error) {
 	return nil, len(m.Topology.UsableNodes()), reason, nil
 }
 
-// hidden reports whether CUDA_VISIBLE_DEVICES asks for no GPU: empty, a negative
-// number, or the word that Slurm sets for a job without GPUs. A value that means
-// GPUs and finds none is a mistake, and the job would run for days on CPUs.
+// hidden reports whether CUDA_VISIBLE_DEVICES asks for no GPU: it is empty, a negative
+// number, or the word that Slurm sets for a job without GPUs. A value that means GPUs and
+// finds none is a mistake, with which the job would run on CPUs for days.
 func (m Machine) hidden() bool {
 	value := strings.TrimSpace(m.Visible.Value)
 	return value == "" || strings.HasPrefix(value, "-") || value == "NoDevFiles"
@@ -297,28 +296,28 @@ func (m Machine) noGPUReason() string {
 	case len(m.Visible.Unusable) > 0:
 		return strings.TrimPrefix(m.unusable(), ", ")
 	case m.Visible.Set:
-		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, text.Plural(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
+		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, plural.Of(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
 	}
-	return "none is left" // cannot be: some reason has emptied the list
+	return "none is left" // not reached: something has emptied the list
 }
 
-// unusable lists the GPUs that no worker can use, "" when there are none.
+// unusable lists the GPUs that no worker can use; it is "" when there are none.
 func (m Machine) unusable() string {
 	var b strings.Builder
 	for _, d := range m.Visible.Unusable {
-		fmt.Fprintf(&b, ", %s is not usable: %s", NameOf(d), d.Problem)
+		fmt.Fprintf(&b, ", %s is not usable: %s", d.Label(), d.Problem)
 	}
 	return b.String()
 }
 
-// warnings are what the user should know of the inventory.
+// warnings lists what the user should know of the inventory.
 func (m Machine) warnings(o Options) []string {
 	if o.Workers.cpuOnly() {
 		return nil
 	}
 	var list []string
 	for _, d := range m.Visible.Unusable {
-		line := fmt.Sprintf("%s is left out: %s", NameOf(d), d.Problem)
+		line := fmt.Sprintf("%s is left out: %s", d.Label(), d.Problem)
 		if len(d.Findings) > 0 {
 			line += "; " + d.Findings[0].Remedy
 		}
@@ -335,14 +334,6 @@ func (m Machine) warnings(o Options) []string {
 		list = append(list, m.Visible.Reason)
 	}
 	return list
-}
-
-// nameOf is a GPU in messages: "GPU 3 (0000:1b:00.0)".
-func NameOf(d gpu.Device) string {
-	if d.PCIBusID == "" {
-		return fmt.Sprintf("GPU %d", d.Index)
-	}
-	return fmt.Sprintf("GPU %d (%s)", d.Index, d.PCIBusID)
 }
 
 func deviceOf(u gpu.Unit) *Device {

@@ -18,7 +18,7 @@ func TestImportsNothingImpure(t *testing.T) {
 		"errors", "fmt", "maps", "slices", "strconv", "strings",
 		"github.com/gpulaunch/gpulaunch/affinity",
 		"github.com/gpulaunch/gpulaunch/gpu",
-		"github.com/gpulaunch/gpulaunch/launcher/internal/text",
+		"github.com/gpulaunch/gpulaunch/launcher/plural",
 	}
 	files, err := filepath.Glob("*.go")
 	if err != nil || len(files) == 0 {

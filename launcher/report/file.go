@@ -11,82 +11,82 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long the reader of a pipe may keep the launcher waiting; tests
-// have less of it.
-var patience = 10 * time.Second
+// readerTimeout is how long a report may wait for the reader of a pipe. Tests shorten it.
+var readerTimeout = 10 * time.Second
 
-// File is where a report will be written.
+// File is a place to which a report can be written.
 type File struct {
-	path   string   // as the user named it
-	target string   // what is replaced, "" for what is written to directly
-	direct *os.File // a pipe, a terminal, a descriptor of our own
+	path   string   // as the user gave it
+	target string   // the file to replace, or "" if direct is written to
+	direct *os.File // a pipe, a terminal, or a descriptor of this process
 }
 
-// Create finds out, before there is anything to write, whether a report can be
-// written to path. Nothing is left there until Write. A regular file will be
-// replaced in one step by one of mode 0600; if path is a symbolic link, the file
-// that it leads to. A FIFO, a terminal, another device or a descriptor
-// (/dev/stderr, /dev/fd/63) is opened and written to.
+// Create returns the file at path, or an error if no report could be written to it. Call it
+// before the job starts. It leaves path as it is until [File.Write].
+//
+// A regular file is then replaced in one step by a new one of mode 0600. If path is a symbolic
+// link, the file that it leads to is replaced. A FIFO, a terminal, another device, or a
+// descriptor (/dev/stderr, /dev/fd/63) is opened at once and written to.
 func Create(path string) (*File, error) {
 	f := &File{path: path}
-	target, err := follow(path)
+	target, err := resolve(path)
 	if err == nil {
 		info, missing := os.Stat(target)
-		fd, ours := descriptor(target)
+		fd, own := ownDescriptor(target)
 		switch {
-		case ours:
+		case own:
 			f.direct, err = reopen(fd, target, info)
 		case missing == nil && !info.Mode().IsRegular():
 			f.direct, err = openSpecial(target, info.Mode())
 		default:
 			f.target = target
-			err = f.probe(missing == nil)
+			err = f.checkReplace(missing == nil)
 		}
 	}
 	if err != nil {
-		return nil, f.failure(err)
+		return nil, f.wrapError(err)
 	}
 	return f, nil
 }
 
-// Write writes the report as JSON, once.
+// Write writes the report as JSON. It can be called once.
 func (f *File) Write(r Report) error {
 	data, err := encode(r)
 	if err == nil {
 		if f.direct != nil {
 			defer f.Discard()
-			// Fails on what cannot make us wait forever, such as a file.
-			_ = f.direct.SetWriteDeadline(time.Now().Add(patience))
+			// An error means that a write cannot block, as to a regular file.
+			_ = f.direct.SetWriteDeadline(time.Now().Add(readerTimeout))
 			_, err = f.direct.Write(data)
 		} else {
 			err = f.replace(data)
 		}
 	}
 	if err != nil {
-		return f.failure(err)
+		return f.wrapError(err)
 	}
 	return nil
 }
 
-// Discard gives the file up: it stays as it was.
+// Discard closes the file without writing a report. It stays as it was.
 func (f *File) Discard() {
 	if f.direct != nil {
 		f.direct.Close()
 	}
 }
 
-// failure names the path and what to do.
-func (f *File) failure(err error) error {
+// wrapError adds the path and what to do about the error.
+func (f *File) wrapError(err error) error {
 	hint := "name a file in a folder that you may write to"
 	var inner *fs.PathError
 	var link *os.LinkError
 	switch {
 	case errors.Is(err, unix.ENXIO):
-		hint = "nobody reads it: start its reader first, or name a file"
+		hint = "no process reads it: start its reader first, or name a file"
 	case errors.Is(err, unix.EPIPE):
 		hint = "its reader is gone"
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		hint = fmt.Sprintf("its reader has not read it within %s", patience)
+		hint = fmt.Sprintf("its reader has not read it within %s", readerTimeout)
 	case errors.Is(err, unix.EBADF):
 		hint = "that descriptor is not open for writing: name a file"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
@@ -97,18 +97,18 @@ func (f *File) failure(err error) error {
 	} else if errors.As(err, &link) {
 		err = link.Err
 	}
-	return fmt.Errorf("the report cannot be written to %q (%w): %s", f.path, err, hint)
+	return fmt.Errorf("cannot write the report to %q (%w): %s", f.path, err, hint)
 }
 
-// probe finds out whether replace can work.
-func (f *File) probe(exists bool) error {
+// checkReplace returns an error if replace would fail.
+func (f *File) checkReplace(exists bool) error {
 	if exists {
-		// A file that is write-protected is not replaced behind its owner's back.
+		// Renaming would replace even a file that its owner has protected against writing.
 		if err := unix.Faccessat(unix.AT_FDCWD, f.target, unix.W_OK, unix.AT_EACCESS); err != nil {
 			return err
 		}
 	}
-	temp, err := f.temporary()
+	temp, err := f.createTemp()
 	if err != nil {
 		return err
 	}
@@ -116,15 +116,15 @@ func (f *File) probe(exists bool) error {
 	return os.Remove(temp.Name())
 }
 
-// temporary makes a file of mode 0600 beside the target.
-func (f *File) temporary() (*os.File, error) {
+// createTemp creates a file of mode 0600 beside the target.
+func (f *File) createTemp() (*os.File, error) {
 	return os.CreateTemp(filepath.Dir(f.target), ".gpulaunch-report-*")
 }
 
-// replace writes the target in one step: whoever reads it sees all of the report
-// or none of it, also after a crash.
+// replace writes the target in one step, so that a reader sees all of the report or none of it,
+// even after a crash.
 func (f *File) replace(data []byte) error {
-	temp, err := f.temporary()
+	temp, err := f.createTemp()
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (f *File) replace(data []byte) error {
 	}
 	os.Remove(temp.Name())
 	if errors.Is(err, unix.EBUSY) {
-		// The file is a mount of its own, as the termination log of a container.
+		// The file is a mount point, such as the termination log of a container.
 		return os.WriteFile(f.target, data, 0o600)
 	}
 	return err

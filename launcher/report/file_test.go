@@ -17,12 +17,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// full is a report with everything in it.
+// full returns a report in which every field is set.
 func full() Report {
 	r := job(4, true)
 	r.Nodes, r.NodeRank, r.Restarts, r.Signal, r.Error = 2, 1, 1, "SIGINT", "no more pipes"
@@ -50,14 +51,14 @@ func write(t *testing.T, path string, r Report) {
 	}
 }
 
-// check reads a report back.
+// check compares a report that was written with what it should be.
 func check(t *testing.T, data []byte, want Report) {
 	t.Helper()
 	var got Report
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatalf("%v in\n%s", err, data)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Process{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -71,7 +72,7 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// alone checks that nothing but these files is in a folder.
+// alone checks that a folder has exactly these files.
 func alone(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -93,10 +94,12 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, data, full())
-	if !bytes.HasSuffix(data, []byte("\n}\n")) || !bytes.Contains(data, []byte("\n  \"host\": \"node17\",\n")) {
+	if !bytes.HasSuffix(data, []byte("\n}\n")) ||
+		!bytes.Contains(data, []byte("\n  \"host\": \"node17\",\n")) {
 		t.Errorf("not indented, or without a last newline:\n%s", data)
 	}
-	if !bytes.Contains(data, []byte(`"loader <1>"`)) || !bytes.Contains(data, []byte(`"\u009bstuck\u007f\u202e\u2028"`)) {
+	if !bytes.Contains(data, []byte(`"loader <1>"`)) ||
+		!bytes.Contains(data, []byte(`"\u009bstuck\u007f\u202e\u2028"`)) {
 		t.Errorf("names are not escaped as they should:\n%s", data)
 	}
 	golden := filepath.Join("testdata", "report.json")
@@ -171,7 +174,7 @@ func TestSymbolicLinksStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The target is missing at first, and then there.
+	// At first there is no file at the target of the links, the second time there is.
 	for _, path := range []string{"a/link", "a/link", "c/../b/report.json", "c/report.json"} {
 		write(t, dir+"/"+path, full())
 		check(t, read(t, filepath.Join(dir, "b/report.json")), full())
@@ -220,14 +223,15 @@ func TestCreateFailsAtOnce(t *testing.T) {
 			t.Errorf("%q: %v instead of %v", path, err, want)
 			continue
 		}
-		if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, fmt.Sprintf("%q", path)) || !strings.Contains(text, "): ") {
+		if text := err.Error(); strings.Contains(text, "\n") ||
+			!strings.Contains(text, fmt.Sprintf("%q", path)) || !strings.Contains(text, "): ") {
 			t.Errorf("it does not name the path and what to do in one line: %s", text)
 		}
 	}
 	alone(t, dir, "fifo", "socket")
 }
 
-// TestProtectedFile runs itself as a user who is not root.
+// TestProtectedFile runs itself as another user than root.
 func TestProtectedFile(t *testing.T) {
 	if path := os.Getenv("REPORT_TEST_PATH"); path != "" {
 		_, err := Create(path)
@@ -298,12 +302,13 @@ func TestFIFO(t *testing.T) {
 	}
 	f = create(t, path)
 	reader.Close()
-	if err := f.Write(r); !errors.Is(err, unix.EPIPE) || !strings.HasSuffix(err.Error(), "its reader is gone") {
+	if err := f.Write(r); !errors.Is(err, unix.EPIPE) ||
+		!strings.HasSuffix(err.Error(), "its reader is gone") {
 		t.Error(err)
 	}
 }
 
-// TestOwnDescriptors writes to what a shell makes of redirections and <(…).
+// TestOwnDescriptors writes to descriptors such as a shell opens for redirections and <(…).
 func TestOwnDescriptors(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	file, err := os.Create(log)
@@ -334,7 +339,8 @@ func TestOwnDescriptors(t *testing.T) {
 		reader := os.NewFile(uintptr(ends[0]), "reader")
 		defer reader.Close()
 		write(t, fmt.Sprintf("/proc/self/fd/%d", ends[1]), full())
-		if flags, err := unix.FcntlInt(uintptr(ends[1]), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
+		if flags, err := unix.FcntlInt(uintptr(ends[1]), unix.F_GETFL, 0); err != nil ||
+			flags&unix.O_NONBLOCK != 0 {
 			t.Errorf("%v: a descriptor that others use has become non-blocking", err)
 		}
 		unix.Close(ends[1])
@@ -348,15 +354,17 @@ func TestOwnDescriptors(t *testing.T) {
 
 func TestDevices(t *testing.T) {
 	write(t, os.DevNull, full())
-	if err := create(t, "/dev/full").Write(full()); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "make room") {
+	if err := create(t, "/dev/full").Write(full()); !errors.Is(err, unix.ENOSPC) ||
+		!strings.Contains(err.Error(), "make room") {
 		t.Errorf("a full disk: %v", err)
 	}
-	if _, err := openSpecial("/dev/sda", fs.ModeDevice); err == nil || err.Error() != "it is a block device" {
+	if _, err := openSpecial("/dev/sda", fs.ModeDevice); err == nil ||
+		err.Error() != "it is a block device" {
 		t.Errorf("a disk would be overwritten: %v", err)
 	}
 }
 
-// TestMountedFile runs itself where the report's file is a mount of its own.
+// TestMountedFile runs itself in a mount namespace where the report's file is a mount point.
 func TestMountedFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "termination-log")
@@ -403,9 +411,10 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 	f := &File{path: "x", direct: os.NewFile(uintptr(pipe[1]), "x")}
 	r := full()
 	r.Error = strings.Repeat("more than a pipe holds ", 1<<14)
-	defer func(usual time.Duration) { patience = usual }(patience)
-	patience = time.Millisecond
-	if err := f.Write(r); !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "has not read it") {
+	defer func(usual time.Duration) { readerTimeout = usual }(readerTimeout)
+	readerTimeout = time.Millisecond
+	if err := f.Write(r); !errors.Is(err, os.ErrDeadlineExceeded) ||
+		!strings.Contains(err.Error(), "has not read it") {
 		t.Error(err)
 	}
 }

@@ -3,29 +3,21 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"strings"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// encode is the report as indented JSON, with what a terminal might obey escaped.
+// encode returns the report as indented JSON. What a terminal would obey is escaped.
 func encode(r Report) ([]byte, error) {
 	if r.Workers == nil {
-		r.Workers = []Worker{} // a list for programs, never null
+		r.Workers = []Worker{} // programs expect a list, not null
 	}
-	var plain bytes.Buffer
-	e := json.NewEncoder(&plain)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false) // tracebacks say <module>
+	e.SetEscapeHTML(false) // tracebacks have <module> in them
 	if err := e.Encode(r); err != nil {
 		return nil, err
 	}
-	var b strings.Builder
-	for _, c := range plain.String() {
-		if c != '\n' && harmful(c) { // only in strings, and below U+10000
-			fmt.Fprintf(&b, `\u%04x`, c)
-		} else {
-			b.WriteRune(c)
-		}
-	}
-	return []byte(b.String()), nil
+	return terminal.EscapeJSON(b.Bytes()), nil
 }

@@ -5,61 +5,41 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// column is one of the table's.
+// column is a column of the workers' table.
 type column struct {
-	name  string
-	right bool // its cells are aligned on the right
-	cell  func(Worker) string
-	width int // in cells
+	terminal.Column
+	cell func(Worker) string
 }
 
-// gap is between two columns, in cells, and before the first.
-const gap = 2
-
-// columns are those that fit, and their widths.
-func (p *printer) columns(workers []Worker, since time.Time) []column {
+// columns returns the columns of a table of workers. The times in it are relative to since.
+func columns(workers []Worker, since time.Time) []column {
+	number := func(name string, cell func(Worker) string) column {
+		return column{terminal.Column{Name: name, Right: true}, cell}
+	}
+	text := func(name string, cell func(Worker) string) column {
+		return column{terminal.Column{Name: name}, cell}
+	}
 	all := []column{
-		{name: "RANK", right: true, cell: func(w Worker) string { return fmt.Sprint(w.Rank) }},
-		{name: "LOCAL", right: true, cell: func(w Worker) string { return fmt.Sprint(w.LocalRank) }},
-		{name: "DEVICE", cell: deviceCell},
-		{name: "PID", right: true, cell: func(w Worker) string { return fmt.Sprint(w.PID) }},
-		{name: "EXIT", cell: exitCell},
-		{name: "AFTER", right: true, cell: func(w Worker) string { return after(w.Ended.Sub(since)) }},
-		{name: "HOW", cell: func(w Worker) string { return visible(string(w.How)) }},
-	}
-	total := 0
-	for i := range all {
-		c := &all[i]
-		c.width = len(c.name)
-		for _, w := range workers {
-			c.width = max(c.width, cells(c.cell(w)))
-		}
-		total += gap + c.width
-	}
-	drop := func(name string) {
-		all = slices.DeleteFunc(all, func(c column) bool {
-			if c.name == name {
-				total -= gap + c.width
-			}
-			return c.name == name
-		})
+		number("RANK", func(w Worker) string { return fmt.Sprint(w.Rank) }),
+		number("LOCAL", func(w Worker) string { return fmt.Sprint(w.LocalRank) }),
+		text("DEVICE", deviceCell),
+		number("PID", func(w Worker) string { return fmt.Sprint(w.PID) }),
+		text("EXIT", exitCell),
+		number("AFTER", func(w Worker) string { return offset(w.Ended.Sub(since)) }),
+		text("HOW", func(w Worker) string { return terminal.Sanitize(string(w.How)) }),
 	}
 	if !slices.ContainsFunc(workers, func(w Worker) bool { return w.Device != nil }) {
-		drop("DEVICE")
-	}
-	// In a narrow terminal, what the rank stands for goes first.
-	for _, name := range []string{"LOCAL", "PID", "DEVICE"} {
-		if total > p.width {
-			drop(name)
-		}
-	}
-	if total > p.width {
-		how := &all[len(all)-1]
-		how.width = max(1, how.width-(total-p.width))
+		all = without(all, "DEVICE")
 	}
 	return all
+}
+
+func without(columns []column, name string) []column {
+	return slices.DeleteFunc(columns, func(c column) bool { return c.Name == name })
 }
 
 func deviceCell(w Worker) string {
@@ -71,13 +51,13 @@ func deviceCell(w Worker) string {
 
 func exitCell(w Worker) string {
 	if w.Signal != "" {
-		return visible(w.Signal)
+		return terminal.Sanitize(w.Signal)
 	}
-	return fmt.Sprint(w.ExitCode)
+	return fmt.Sprint(w.Code)
 }
 
-// after is "+0.012s", or "-1h2m3s".
-func after(d time.Duration) string {
+// offset returns a duration as "+0.012s" or "-1h2m3s".
+func offset(d time.Duration) string {
 	sign := "+"
 	if d < 0 {
 		sign, d = "-", -d
@@ -88,48 +68,78 @@ func after(d time.Duration) string {
 	return sign + d.Round(time.Second).String()
 }
 
+// layOut returns a line with the columns' names and a line for each worker.
+func layOut(columns []column, workers []Worker) []string {
+	names := make([]terminal.Column, len(columns))
+	rows := make([][]string, len(workers))
+	for i, c := range columns {
+		names[i] = c.Column
+		for j, w := range workers {
+			rows[j] = append(rows[j], c.cell(w))
+		}
+	}
+	return terminal.Table(names, rows)
+}
+
+// tableLines is like layOut, with the columns that fit into width cells. In a narrow terminal,
+// the columns that only repeat what the rank stands for are left out first, and then the last
+// column becomes narrower.
+func tableLines(workers []Worker, since time.Time, width int) []string {
+	all := columns(workers, since)
+	lines := layOut(all, workers)
+	for _, name := range []string{"LOCAL", "PID", "DEVICE"} {
+		if terminal.Width(lines[0]) > width {
+			all = without(all, name)
+			lines = layOut(all, workers)
+		}
+	}
+	if over := terminal.Width(lines[0]) - width; over > 0 {
+		last := &all[len(all)-1]
+		cell, widest := last.cell, len(last.Name)
+		for _, w := range workers {
+			widest = max(widest, terminal.Width(cell(w)))
+		}
+		last.cell = func(w Worker) string { return terminal.Truncate(cell(w), max(1, widest-over)) }
+		lines = layOut(all, workers)
+	}
+	return lines
+}
+
 // table prints a row for each worker.
 func (p *printer) table(workers []Worker, since time.Time) {
+	const indent = "  "
 	shown := workers[:min(len(workers), maxRows)]
-	columns := p.columns(shown, since)
-	p.line(row(columns, func(c column) string { return c.name }))
-	for _, w := range shown {
-		color := ""
+	lines := tableLines(shown, since, p.width-len(indent))
+	p.line(indent + lines[0])
+	for i, w := range shown {
+		var color terminal.Color
 		if w.How == ByLauncher {
-			color = dim
+			color = terminal.Dim
 		}
-		line := row(columns, func(c column) string { return shorten(c.cell(w), c.width) })
-		note := p.note(w)
-		if cells(line)+cells(note) <= p.width {
+		line, note := indent+lines[i+1], p.note(w)
+		if terminal.Width(line)+terminal.Width(note) <= p.width {
 			line, note = line+note, ""
 		}
-		p.line(p.paint(color, strings.TrimRight(line, " ")))
-		if note != "" && w.failed() {
-			p.line(shorten(note, p.width))
+		p.line(p.style.Paint(color, strings.TrimRight(line, " ")))
+		if note != "" && w.Failed() {
+			p.line(terminal.Truncate(note, p.width))
 		}
 	}
 	p.more(len(workers) - maxRows)
 }
 
-func row(columns []column, cell func(column) string) string {
-	var b strings.Builder
-	for _, c := range columns {
-		b.WriteString(strings.Repeat(" ", gap) + pad(cell(c), c.width, c.right))
-	}
-	return b.String()
-}
-
-// note is the gist of a failure, to be printed behind a row or below it. What
-// another worker has said before is not said again: when all fail, they often fail
-// alike. What a worker that did not fail wrote last is of no interest.
+// note returns the summary of a failure, to be printed behind a row or below it. If another
+// worker has failed with the same summary, the note only refers to that worker: when all
+// workers fail, they often fail alike. The last output of a worker that did not fail says
+// nothing about a failure, so it is left out.
 func (p *printer) note(w Worker) string {
-	gist := w.gist()
-	if gist == "" || !w.failed() && w.Raised == nil {
+	summary := w.summary()
+	if summary == "" || !w.Failed() && w.Raised == nil {
 		return ""
 	}
-	if rank, ok := p.said[gist]; ok {
+	if rank, ok := p.printed[summary]; ok {
 		return fmt.Sprintf("  the same as rank %d", rank)
 	}
-	p.said[gist] = w.Rank
-	return bar + gist
+	p.printed[summary] = w.Rank
+	return bar + summary
 }

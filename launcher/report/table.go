@@ -7,66 +7,61 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 const (
+	// defaultWidth is the width of a table that goes to a file or a pipe.
 	defaultWidth = 100
-	// minWidth is what the narrowest table takes, in cells; a terminal that is
-	// narrower than this wraps it.
+	// minWidth is the width of the narrowest table in cells. A narrower terminal wraps it.
 	minWidth = 40
 	// maxRows is how many workers, or earlier attempts, are listed.
 	maxRows = 32
-	// firstScreen is how many lines a worker's account may have before its gist comes
-	// first: the cause must not be something to look for.
-	firstScreen = 5
+	// fewLines is how many lines a worker's failure text may have before its summary is
+	// printed first: nobody should have to search for the cause.
+	fewLines = 5
 )
 
-// Codes of ECMA-48, 8.3.117 (SGR).
-const (
-	boldRed = "\x1b[1;31m"
-	dim     = "\x1b[2m"
-	reset   = "\x1b[0m"
-)
-
-// Table prints what went wrong, for people: the root cause with all that is known
-// of it, then how the other workers ended. It prints nothing where no worker failed.
-func (r Report) Table(w io.Writer, style Style) error {
+// Table prints what went wrong, for people: the root cause with all that is known about it,
+// then how the other workers ended. It prints nothing if no worker failed.
+func (r Report) Table(w io.Writer, style terminal.Style) error {
 	r.Workers = slices.Clone(r.Workers)
 	r.Sort()
-	if len(r.Workers) == 0 || !r.Workers[0].failed() {
+	if len(r.Workers) == 0 || !r.Workers[0].Failed() {
 		return nil
 	}
 	if style.Width == 0 {
 		style.Width = defaultWidth
 	}
-	p := &printer{width: max(style.Width, minWidth), color: style.Color, said: map[string]int{}}
+	p := &printer{width: max(style.Width, minWidth), style: style, printed: map[string]int{}}
 	first, others := r.Workers[0], r.Workers
 	p.rule()
-	since := "Workers, and how long after the first failure they ended:"
+	heading := "Workers, and how long after the first failure they ended:"
 	if first.RootCause {
 		p.rootCause(r, first)
 		others = others[1:]
 		if len(others) > 0 {
 			p.line("")
 		}
-		since = "Other workers, and how long after the root cause they ended:"
+		heading = "Other workers, and how long after the root cause they ended:"
 	}
 	if len(others) > 0 {
-		p.wrap("", "", since)
+		p.wrap("", "", heading)
 		p.table(others, first.Ended)
 	}
 	p.earlier(r.Earlier)
 	p.rule()
-	_, err := w.Write(p.out.Bytes()) // at once, so that nothing comes in between
+	_, err := w.Write(p.out.Bytes()) // in one call, so that no other output comes in between
 	return err
 }
 
 // printer lays out one report.
 type printer struct {
-	out   bytes.Buffer
-	width int // in cells
-	color bool
-	said  map[string]int // the gists that were printed, each with its rank
+	out     bytes.Buffer
+	width   int // in cells
+	style   terminal.Style
+	printed map[string]int // the summaries that were printed, each with its worker's rank
 }
 
 func (p *printer) line(s string) {
@@ -76,115 +71,116 @@ func (p *printer) line(s string) {
 
 func (p *printer) rule() { p.line(strings.Repeat("─", p.width)) }
 
-// paint colours what is inside one line.
-func (p *printer) paint(color, s string) string {
-	if !p.color || color == "" {
-		return s
-	}
-	return color + s + reset
-}
-
-// wrap prints s in lines that fit, first before the first and hang before the
-// others; both take the same room.
-func (p *printer) wrap(first, hang, s string) {
-	for _, line := range wrap(s, p.width-cells(first)) {
+// wrap prints s in lines that fit, with first before the first line and rest before the others.
+func (p *printer) wrap(first, rest, s string) {
+	for _, line := range terminal.Wrap(s, p.width-terminal.Width(first)) {
 		p.line(first + line)
-		first = hang
+		first = rest
 	}
 }
 
-// fact prints one thing that is known.
-func (p *printer) fact(label, s string) {
-	p.wrap(fmt.Sprintf("  %-8s  ", label), strings.Repeat(" ", 12), s)
+// field prints a label and what it stands for.
+func (p *printer) field(label, s string) {
+	p.wrap(fmt.Sprintf("  %-8s  ", label), strings.Repeat(" ", fieldIndent), s)
 }
+
+// fieldIndent is the number of cells before the text of a field.
+const fieldIndent = 12
 
 func (p *printer) rootCause(r Report, w Worker) {
-	headline := fmt.Sprintf("Root cause: %s %s", rank(w, r.WorldSize), w.Exit())
+	headline := fmt.Sprintf("Root cause: %s %s", rankOf(w, r.WorldSize), w.ExitStatus.String())
 	if w.How != "" {
 		headline += ", " + string(w.How)
 	}
-	for _, line := range wrap(visible(headline), p.width) {
-		p.line(p.paint(boldRed, line))
+	for _, line := range terminal.Wrap(terminal.Sanitize(headline), p.width) {
+		p.line(p.style.Paint(terminal.BoldRed, line))
 	}
 	p.probableCause(w)
-	gist := w.gist()
-	if _, lines := w.account(); len(lines) > firstScreen {
-		p.line(bar + gist)
+	summary := w.summary()
+	if _, lines := w.failureText(); len(lines) > fewLines {
+		p.line(bar + summary)
 	}
-	if gist != "" {
-		p.said[gist] = w.Rank
+	if summary != "" {
+		p.printed[summary] = w.Rank
 	}
-	p.facts(r, w)
-	p.told(w)
+	p.details(r, w)
+	p.failure(w)
 }
 
-// probableCause says what the driver reported of the worker's GPU.
+// probableCause prints the error that the driver reported for the worker's GPU.
 func (p *printer) probableCause(w Worker) {
-	x := w.cause()
+	x := w.probableXID()
 	if x == nil {
 		return
 	}
-	text := fmt.Sprintf("probable cause: XID %d, %s (%s)", x.XID, visible(x.Meaning), visible(x.Class))
+	text := fmt.Sprintf("probable cause: XID %d, %s (%s)", x.XID, x.Meaning, x.Class)
 	if x.Count > 1 {
 		text += fmt.Sprintf(", %d times", x.Count)
 	}
 	if d := w.Ended.Sub(x.Time); d > 0 {
 		text += fmt.Sprintf(", %s before the end", rounded(d))
 	}
-	p.wrap("  ", "  ", text)
+	p.wrap("  ", "  ", terminal.Sanitize(text))
 }
 
-// told is all that the worker said of its failure.
-func (p *printer) told(w Worker) {
-	heading, lines := w.account()
+// failure prints all that the worker said about its failure.
+func (p *printer) failure(w Worker) {
+	heading, lines := w.failureText()
 	if heading == traceback {
-		// The message is the traceback's end, as a rule.
-		if message := strings.TrimSpace(w.Raised.Message); !strings.Contains(w.Raised.Traceback, message) {
-			p.quote("message", split(message))
+		// Usually, the traceback ends with the message.
+		message := strings.TrimSpace(w.Raised.Message)
+		if !strings.Contains(w.Raised.Traceback, message) {
+			p.quote("message", textLines(message))
 		}
 	} else if w.ErrorFile != "" {
-		p.quote("its error file could not be used", split(w.ErrorFile))
+		p.quote("its error file could not be used", textLines(w.ErrorFile))
 	} else if len(lines) == 0 {
-		what := "nothing of its stderr is known"
+		stderr := "nothing of its stderr is known"
 		if w.Silent {
-			what = "nothing to its stderr"
+			stderr = "nothing to its stderr"
 		}
-		p.wrap("  ", "  ", "no traceback: it wrote no error file, and "+what)
+		p.wrap("  ", "  ", "no traceback: it wrote no error file, and "+stderr)
 	}
 	if len(lines) > 0 {
 		p.quote(heading, lines)
 	}
 }
 
-// rank is "rank 2 of 8".
-func rank(w Worker, world int) string {
+// rankOf returns "rank 2 of 8".
+func rankOf(w Worker, world int) string {
 	if world == 0 {
 		return fmt.Sprintf("rank %d", w.Rank)
 	}
 	return fmt.Sprintf("rank %d of %d", w.Rank, world)
 }
 
-func (p *printer) facts(r Report, w Worker) {
+// details prints where the worker ran and when it ended.
+func (p *printer) details(r Report, w Worker) {
 	if w.Host != "" {
 		r.Host = w.Host
 	}
-	p.fact("where", visible(fmt.Sprintf("%s, local rank %d, pid %d", r.Host, w.LocalRank, w.PID)))
+	where := fmt.Sprintf("%s, local rank %d, pid %d", r.Host, w.LocalRank, w.PID)
+	p.field("where", terminal.Sanitize(where))
 	if d := w.Device; d != nil {
 		known := []string{fmt.Sprintf("GPU %d", d.Index)}
-		for _, s := range []string{d.Name, d.PCI, d.UUID} {
+		for _, s := range []string{d.Name, d.PCIBusID, d.UUID} {
 			if s != "" {
-				known = append(known, visible(s))
+				known = append(known, terminal.Sanitize(s))
 			}
 		}
-		p.fact("device", strings.Join(known, ", "))
+		p.field("device", strings.Join(known, ", "))
 	}
 	if w.CPUs != "" {
-		p.fact("CPUs", shorten(visible(w.CPUs), p.width-12))
+		p.field("CPUs", terminal.Truncate(terminal.Sanitize(w.CPUs), p.width-fieldIndent))
 	}
-	p.fact("ended", w.Ended.Format("2006-01-02 15:04:05.000 MST")+lived(w))
+	ended := w.Ended.Format("2006-01-02 15:04:05.000 MST")
+	if d, ok := runTime(w); ok {
+		ended += fmt.Sprintf(", after %s", d)
+	}
+	p.field("ended", ended)
 }
 
-// earlier says in a line each why the attempts before the last failed.
+// earlier prints why each of the attempts before the last failed, in a line each.
 func (p *printer) earlier(attempts []Worker) {
 	if len(attempts) == 0 {
 		return
@@ -192,28 +188,29 @@ func (p *printer) earlier(attempts []Worker) {
 	p.line("")
 	p.line("Earlier attempts:")
 	for i, w := range attempts[:min(len(attempts), maxRows)] {
-		cause := fmt.Sprintf("attempt %d: rank %d %s%s", i, w.Rank, w.Exit(), strings.TrimPrefix(lived(w), ","))
-		p.wrap("  ", "    ", visible(cause))
+		cause := fmt.Sprintf("attempt %d: rank %d %s", i, w.Rank, w.ExitStatus.String())
+		if d, ok := runTime(w); ok {
+			cause += fmt.Sprintf(" after %s", d)
+		}
+		p.wrap("  ", "    ", terminal.Sanitize(cause))
 	}
 	p.more(len(attempts) - maxRows)
 }
 
+// more prints that n more workers or attempts are not listed.
 func (p *printer) more(n int) {
 	if n > 0 {
 		p.wrap("  ", "  ", fmt.Sprintf("and %d more; --report FILE has all of them", n))
 	}
 }
 
-// lived is ", after 1.2s", or "" when that is unknown.
-func lived(w Worker) string {
-	d := w.Ended.Sub(w.Started)
-	if w.Started.IsZero() || d < 0 {
-		return ""
-	}
-	return fmt.Sprintf(", after %s", rounded(d))
+// runTime returns how long a worker ran, if that is known.
+func runTime(w Worker) (d time.Duration, known bool) {
+	d = w.Ended.Sub(w.Started)
+	return rounded(d), !w.Started.IsZero() && d >= 0
 }
 
-// rounded leaves of a duration what people read.
+// rounded returns a duration without the digits that nobody reads.
 func rounded(d time.Duration) time.Duration {
 	unit := time.Millisecond
 	if d >= time.Minute {

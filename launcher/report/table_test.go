@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 var update = flag.Bool("update", false, "write what is printed to testdata")
@@ -27,7 +29,7 @@ CUDA kernel errors might be asynchronously reported at some other API call, so t
 Compile with ` + "`TORCH_USE_CUDA_DSA`" + ` to enable device-side assertions.
 `
 
-// job is a job of n workers on one machine, of which rank n/2 fails.
+// job returns a job of n workers on one machine in which rank n/2 fails.
 func job(n int, gpus bool) Report {
 	r := Report{
 		RunID: "train", Host: "node17", Launcher: "gpulaunch v1.0.0", StartMethod: "exec", WorldSize: n, Nodes: 1,
@@ -37,38 +39,38 @@ func job(n int, gpus bool) Report {
 		w := Worker{
 			Rank: i, LocalRank: i, PID: 4711 + i, Host: "node17", CPUs: fmt.Sprintf("%d-%d", 16*i, 16*i+15),
 			Started: start, Ended: start.Add(12350*time.Millisecond + time.Duration(i)*7*time.Millisecond),
-			ExitCode: 143, Signal: "SIGTERM", How: ByLauncher,
+			ExitStatus: ExitStatus{Code: 143, Signal: "SIGTERM"}, How: ByLauncher,
 		}
 		if gpus {
 			w.Device = &Device{
-				Index: i, Name: "NVIDIA H100 80GB HBM3", PCI: fmt.Sprintf("0000:%02x:00.0", 0x1a+i),
+				Index: i, Name: "NVIDIA H100 80GB HBM3", PCIBusID: fmt.Sprintf("0000:%02x:00.0", 0x1a+i),
 				UUID: fmt.Sprintf("GPU-8f6d8f1e-0001-4b6c-9d2e-2f1a5c3b7d%02x", i),
 			}
 		}
 		switch i {
 		case n / 2:
-			w.RootCause, w.How, w.ExitCode, w.Signal = true, ByItself, 1, ""
+			w.RootCause, w.How, w.Code, w.Signal = true, ByItself, 1, ""
 			w.Ended = start.Add(12300 * time.Millisecond)
 			message, _, _ := strings.Cut(pythonTraceback[strings.Index(pythonTraceback, "RuntimeError"):], "\n")
 			w.Raised = &Raised{Message: message, Traceback: pythonTraceback, Time: start.Add(12 * time.Second)}
 		case 0:
-			w.How, w.ExitCode, w.Signal, w.CoreDumped = ByItself, 134, "SIGABRT", true
+			w.How, w.Code, w.Signal, w.Core = ByItself, 134, "SIGABRT", true
 			w.LastStderr = []string{
 				"terminate called after throwing an instance of 'c10::DistBackendError'",
 				"  what():  NCCL error in: ProcessGroupNCCL.cpp:1970, remote process exited or there was a network error, NCCL version 2.21.5",
 			}
 		case 1:
-			w.How, w.ExitCode, w.Signal = ByItself, 3, ""
+			w.How, w.Code, w.Signal = ByItself, 3, ""
 			w.Raised = &Raised{Message: "ValueError: no", Traceback: "Traceback (most recent call last):\nValueError: no\n"}
 		case 3:
-			w.How, w.ExitCode, w.Signal, w.Ended = Success, 0, "", start.Add(11*time.Second)
+			w.How, w.Code, w.Signal, w.Ended = Success, 0, "", start.Add(11*time.Second)
 		}
 		r.Workers = append(r.Workers, w)
 	}
 	return r
 }
 
-// root is the root cause of such a job.
+// root returns the root cause of such a job.
 func root(r *Report) *Worker {
 	for i := range r.Workers {
 		if r.Workers[i].RootCause {
@@ -78,7 +80,7 @@ func root(r *Report) *Worker {
 	panic("no root cause")
 }
 
-func print(t testing.TB, r Report, style Style) string {
+func print(t testing.TB, r Report, style terminal.Style) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := r.Table(&b, style); err != nil {
@@ -87,16 +89,17 @@ func print(t testing.TB, r Report, style Style) string {
 	return b.String()
 }
 
-// golden compares what is printed at three widths with a file in testdata, and
-// holds each line of ours to the width.
+// golden compares what is printed at three widths with a file in testdata. It also checks that each
+// line without a bar fits into the width.
 func golden(t *testing.T, name string, r Report) {
 	t.Helper()
 	var got strings.Builder
 	for _, width := range []int{40, 80, 120} {
-		text := print(t, r, Style{Width: width})
+		text := print(t, r, terminal.Style{Width: width})
 		for line := range strings.Lines(text) {
-			if line = strings.TrimSuffix(line, "\n"); cells(line) > width && !strings.HasPrefix(line, bar) {
-				t.Errorf("%d cells are used of %d: %q", cells(line), width, line)
+			if line = strings.TrimSuffix(line, "\n"); terminal.Width(line) > width &&
+				!strings.HasPrefix(line, bar) {
+				t.Errorf("%d cells are used of %d: %q", terminal.Width(line), width, line)
 			}
 		}
 		fmt.Fprintf(&got, "%d columns\n%s\n", width, text)
@@ -134,14 +137,14 @@ func TestTableOfOtherEnds(t *testing.T) {
 
 	killed := job(2, true)
 	w := root(&killed)
-	w.ExitCode, w.Signal, w.How, w.Raised = 137, "SIGKILL", OutOfMemory, nil
+	w.Code, w.Signal, w.How, w.Raised = 137, "SIGKILL", OutOfMemory, nil
 	w.CPUs = strings.Repeat("0,2,4,6,", 50) + "8"
 	w.LastStderr = []string{"epoch 3", "loading the validation set 数据集 🚀"}
 	golden(t, "out-of-memory", killed)
 
 	silent := job(2, false)
 	w = root(&silent)
-	w.Raised, w.ExitCode, w.Signal, w.CoreDumped = nil, 139, "SIGSEGV", true
+	w.Raised, w.Code, w.Signal, w.Core = nil, 139, "SIGSEGV", true
 	golden(t, "silent", silent)
 	w.ErrorFile = "it holds 17 MiB, more than the 1 MiB that is read"
 	golden(t, "error-file", silent)
@@ -149,7 +152,7 @@ func TestTableOfOtherEnds(t *testing.T) {
 	alike := job(6, false)
 	for i := range alike.Workers {
 		if w := &alike.Workers[i]; w.Rank > 1 && w.Rank != 3 {
-			w.How, w.ExitCode, w.Signal, w.Raised = ByItself, 1, "", root(&alike).Raised
+			w.How, w.Code, w.Signal, w.Raised = ByItself, 1, "", root(&alike).Raised
 		}
 	}
 	alike.Workers[4].Raised = alike.Workers[1].Raised
@@ -160,7 +163,7 @@ func TestTableOfOtherEnds(t *testing.T) {
 	outside := job(2, false)
 	for i := range outside.Workers {
 		w := &outside.Workers[i]
-		*w = Worker{Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Started: w.Started, Ended: w.Ended, ExitCode: 137, Signal: "SIGKILL", How: FromOutside}
+		*w = Worker{Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Started: w.Started, Ended: w.Ended, ExitStatus: ExitStatus{Code: 137, Signal: "SIGKILL"}, How: FromOutside}
 	}
 	golden(t, "no-root-cause", outside)
 }
@@ -170,21 +173,21 @@ func TestNoTableWithoutAFailure(t *testing.T) {
 	for i := range r.Workers {
 		r.Workers[i].RootCause, r.Workers[i].How = false, ByLauncher
 	}
-	r.Workers[2].How, r.Workers[2].ExitCode = Success, 0
+	r.Workers[2].How, r.Workers[2].Code = Success, 0
 	for _, r := range []Report{{}, r} {
-		if text := print(t, r, Style{}); text != "" {
+		if text := print(t, r, terminal.Style{}); text != "" {
 			t.Errorf("there is nothing to tell, yet it says\n%s", text)
 		}
 	}
 	r.Workers[1].How = FromOutside
-	if print(t, r, Style{}) == "" {
+	if print(t, r, terminal.Style{}) == "" {
 		t.Error("a worker was killed from outside, and nothing is said")
 	}
 }
 
 func TestTableLeavesTheReportAlone(t *testing.T) {
 	r, same := job(4, true), job(4, true)
-	print(t, r, Style{})
+	print(t, r, terminal.Style{})
 	if diff := cmp.Diff(same, r); diff != "" {
 		t.Error(diff)
 	}
@@ -195,15 +198,17 @@ func TestManyEarlierAttempts(t *testing.T) {
 	for range 40 {
 		r.Earlier = append(r.Earlier, r.Workers[0])
 	}
-	text := print(t, r, Style{})
-	if strings.Count(text, "attempt ") != maxRows || !strings.Contains(text, "  and 8 more; --report FILE has all of them\n") {
+	text := print(t, r, terminal.Style{})
+	if strings.Count(text, "attempt ") != maxRows ||
+		!strings.Contains(text, "  and 8 more; --report FILE has all of them\n") {
 		t.Error(text)
 	}
 }
 
 func TestColours(t *testing.T) {
+	const boldRed, dim, reset = "\x1b[1;31m", "\x1b[2m", "\x1b[0m" // ECMA-48, 8.3.117 (SGR)
 	r := job(4, true)
-	plain, coloured := print(t, r, Style{Width: 80}), print(t, r, Style{Width: 80, Color: true})
+	plain, coloured := print(t, r, terminal.Style{Width: 80}), print(t, r, terminal.Style{Width: 80, Color: true})
 	if strings.Contains(plain, "\x1b") {
 		t.Errorf("there is colour without being asked for:\n%q", plain)
 	}
@@ -219,13 +224,14 @@ func TestColours(t *testing.T) {
 	if len(bold) != 1 || !strings.Contains(bold[0], "Root cause: rank 2") || len(faint) != 0 {
 		t.Errorf("only the headline is bold and red, and nobody was stopped:\n%q", coloured)
 	}
-	r.Workers[3].How, r.Workers[3].ExitCode, r.Workers[3].Signal = ByLauncher, 143, "SIGTERM"
-	coloured = print(t, r, Style{Width: 80, Color: true})
-	if strings.Count(coloured, dim) != 1 || !strings.Contains(coloured, dim+"     3      3  GPU 3") {
+	r.Workers[3].How, r.Workers[3].Code, r.Workers[3].Signal = ByLauncher, 143, "SIGTERM"
+	coloured = print(t, r, terminal.Style{Width: 80, Color: true})
+	if strings.Count(coloured, dim) != 1 ||
+		!strings.Contains(coloured, dim+"     3      3  GPU 3") {
 		t.Errorf("the row of rank 3 is not dim:\n%q", coloured)
 	}
 	strip := strings.NewReplacer(boldRed, "", dim, "", reset, "")
-	if diff := cmp.Diff(print(t, r, Style{Width: 80}), strip.Replace(coloured)); diff != "" {
+	if diff := cmp.Diff(print(t, r, terminal.Style{Width: 80}), strip.Replace(coloured)); diff != "" {
 		t.Errorf("colour changes more than colour: %s", diff)
 	}
 }
@@ -233,14 +239,14 @@ func TestColours(t *testing.T) {
 func TestSort(t *testing.T) {
 	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
 	r := Report{Workers: []Worker{
-		{Rank: 0, How: ByLauncher, ExitCode: 143, Ended: at(1)},
+		{Rank: 0, How: ByLauncher, ExitStatus: ExitStatus{Code: 143}, Ended: at(1)},
 		{Rank: 1, How: Success, Ended: at(3)},
 		{Rank: 2, How: Success, Ended: at(2)},
-		{Rank: 3, How: ByItself, ExitCode: 1, Ended: at(9)},
-		{Rank: 9, How: ByLauncher, ExitCode: 0, Ended: at(0)},
-		{Rank: 5, How: FromOutside, ExitCode: 137, Ended: at(8)},
-		{Rank: 4, How: ByItself, ExitCode: 1, Ended: at(8)},
-		{Rank: 7, How: ByItself, ExitCode: 1, Ended: at(10), RootCause: true},
+		{Rank: 3, How: ByItself, ExitStatus: ExitStatus{Code: 1}, Ended: at(9)},
+		{Rank: 9, How: ByLauncher, ExitStatus: ExitStatus{Code: 0}, Ended: at(0)},
+		{Rank: 5, How: FromOutside, ExitStatus: ExitStatus{Code: 137}, Ended: at(8)},
+		{Rank: 4, How: ByItself, ExitStatus: ExitStatus{Code: 1}, Ended: at(8)},
+		{Rank: 7, How: ByItself, ExitStatus: ExitStatus{Code: 1}, Ended: at(10), RootCause: true},
 	}}
 	r.Sort()
 	var got []int
@@ -253,13 +259,13 @@ func TestSort(t *testing.T) {
 }
 
 func TestExit(t *testing.T) {
-	for want, w := range map[string]Worker{
-		"exited with code 3":                           {ExitCode: 3},
-		"terminated with signal SIGABRT":               {ExitCode: 134, Signal: "SIGABRT"},
-		"terminated with signal SIGSEGV (core dumped)": {ExitCode: 139, Signal: "SIGSEGV", CoreDumped: true},
-		"terminated with signal 40":                    {ExitCode: 168, Signal: "signal 40"},
+	for want, w := range map[string]ExitStatus{
+		"exited with code 3":                           {Code: 3},
+		"terminated with signal SIGABRT":               {Code: 134, Signal: "SIGABRT"},
+		"terminated with signal SIGSEGV (core dumped)": {Code: 139, Signal: "SIGSEGV", Core: true},
+		"terminated with signal 40":                    {Code: 168, Signal: "signal 40"},
 	} {
-		if got := w.Exit(); got != want {
+		if got := w.String(); got != want {
 			t.Errorf("it says %q instead of %q", got, want)
 		}
 	}

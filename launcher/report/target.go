@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// follow gives the path behind symbolic links, also if nothing is there yet. It
-// stops at our own descriptors: they look like links, and the file behind a
-// redirected /dev/stderr is one to write to, not one to replace.
-func follow(path string) (string, error) {
+// resolve returns the path behind symbolic links, even if there is no file at it yet. It stops
+// at this process's own descriptors, which look like links: the file behind a redirected
+// /dev/stderr has to be written to and not replaced.
+func resolve(path string) (string, error) {
 	for range 40 { // path_resolution(7)
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 		if err != nil {
@@ -21,7 +21,7 @@ func follow(path string) (string, error) {
 		}
 		path = filepath.Join(dir, filepath.Base(path))
 		link, err := os.Readlink(path)
-		if _, ours := descriptor(path); ours || err != nil {
+		if _, own := ownDescriptor(path); own || err != nil {
 			return path, nil
 		}
 		if path = link; !filepath.IsAbs(link) {
@@ -31,8 +31,9 @@ func follow(path string) (string, error) {
 	return "", unix.ELOOP
 }
 
-// descriptor says which of our own descriptors a path without links stands for.
-func descriptor(path string) (fd int, ours bool) {
+// ownDescriptor returns the descriptor of this process that a path without links stands for,
+// if it stands for one.
+func ownDescriptor(path string) (fd int, ok bool) {
 	own, err := filepath.EvalSymlinks("/proc/self/fd")
 	if err != nil || filepath.Dir(path) != own {
 		return 0, false
@@ -41,10 +42,11 @@ func descriptor(path string) (fd int, ours bool) {
 	return fd, err == nil
 }
 
-// reopen gives a descriptor that can be written to without changing the one that
-// others use. A pipe or a terminal is opened anew, so that it need not block. A file
-// shares its offset, or the report would overwrite what the file holds; a socket,
-// and the terminal of another user, cannot be opened.
+// reopen returns a file for a descriptor of this process. Writing to it does not change the
+// descriptor, which others may use: a pipe or a terminal is opened again, so that it can be made
+// non-blocking. A regular file is duplicated and not opened again, because it must share the
+// offset, or the report would overwrite what the file holds. What cannot be opened (a socket,
+// the terminal of another user) is duplicated as well.
 func reopen(fd int, path string, info fs.FileInfo) (*os.File, error) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err == nil && flags&unix.O_ACCMODE == unix.O_RDONLY {
@@ -64,8 +66,8 @@ func reopen(fd int, path string, info fs.FileInfo) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// openSpecial opens what is not a regular file. Not to block makes a FIFO without
-// a reader an error, fifo(7).
+// openSpecial opens a file that is not a regular one. It does not block, which makes a FIFO
+// without a reader an error (fifo(7)).
 func openSpecial(path string, mode fs.FileMode) (*os.File, error) {
 	if mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0 {
 		return nil, errors.New("it is a block device")

@@ -4,9 +4,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// withXIDs is the report of a job whose root cause had these.
+// withXIDs returns a job whose root cause had these errors.
 func withXIDs(xids ...XID) Report {
 	r := job(4, true)
 	w := root(&r)
@@ -25,20 +27,21 @@ func TestProbableCause(t *testing.T) {
 		"probable cause: XID 79, the GPU fell off the bus (fatal), 1.2s before the end":  {application, torn, fatal},
 		"": {other, torn}, // a consequence is no cause
 	} {
-		got := print(t, withXIDs(xids...), Style{})
-		if n := strings.Count(got, "probable cause: "); want == "" && n > 0 || want != "" && (n != 1 || !strings.Contains(got, want)) {
+		got := print(t, withXIDs(xids...), terminal.Style{})
+		if n := strings.Count(got, "probable cause: "); want == "" && n > 0 || want != "" &&
+			(n != 1 || !strings.Contains(got, want)) {
 			t.Errorf("want %q in\n%s", want, got)
 		}
 	}
 	hostile := fatal
 	hostile.Meaning, hostile.Count = "\x1b[2J", 1
-	if got := print(t, withXIDs(hostile), Style{}); strings.Contains(got, "\x1b[2J") {
+	if got := print(t, withXIDs(hostile), terminal.Style{}); strings.Contains(got, "\x1b[2J") {
 		t.Error("a control character is printed")
 	}
-	// One that came after the end, as far as the clocks tell, has no time before it.
+	// An error that has a later time than the worker's end is shown without a time.
 	late := withXIDs(fatal)
 	root(&late).XIDs[0].Time = root(&late).Ended.Add(time.Second)
-	if got := print(t, late, Style{}); !strings.Contains(got, "(fatal)\n") {
+	if got := print(t, late, terminal.Style{}); !strings.Contains(got, "(fatal)\n") {
 		t.Error(got)
 	}
 }

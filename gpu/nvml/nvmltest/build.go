@@ -18,9 +18,12 @@ import (
 //go:embed testdata/*.c testdata/*.h
 var sources embed.FS
 
-var compilerFlags = []string{"-std=gnu11", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-shared"}
+var compilerFlags = []string{
+	"-std=gnu11", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror",
+	"-shared",
+}
 
-// built holds, per set of missing functions, what came of building: a path or an error.
+// built holds the result of each build. The key is the set of missing functions.
 var built struct {
 	sync.Mutex
 	libraries map[string]library
@@ -31,11 +34,12 @@ type library struct {
 	err  error
 }
 
-// Build gives the path of the fake library, less the functions named in missing: dlsym will not find those. It
-// compiles once per source, compiler and set of functions, and keeps the outcome in the user's cache folder. Without a
-// C compiler the test is skipped.
+// Build returns the path of the fake library, without the functions named in missing: dlsym does
+// not find those. It compiles once per source, compiler and set of functions, and keeps the result
+// in the user's cache folder. If there is no C compiler, the test is skipped.
 //
-// The library finds its machine beside itself: use [Install] for one that has a machine.
+// The library reads its machine from the folder that it lies in. [Install] returns a library with a
+// machine.
 func Build(tb testing.TB, missing ...string) string {
 	tb.Helper()
 	compiler := compilerPath(tb)
@@ -58,6 +62,7 @@ func Build(tb testing.TB, missing ...string) string {
 	return lib.path
 }
 
+// compilerPath returns the C compiler, or ends the test if there is none.
 func compilerPath(tb testing.TB) string {
 	tb.Helper()
 	name := os.Getenv("CC")
@@ -74,7 +79,7 @@ func compilerPath(tb testing.TB) string {
 func build(compiler string, missing []string) (string, error) {
 	folder, err := cacheFolder(compiler, missing)
 	if err != nil {
-		return "", fmt.Errorf("no place for the fake NVML: %w", err)
+		return "", fmt.Errorf("cannot make a folder for the fake NVML: %w", err)
 	}
 	path := filepath.Join(folder, "libnvidia-ml.so.1")
 	if _, err := os.Stat(path); err == nil {
@@ -89,7 +94,7 @@ func build(compiler string, missing []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Renamed into place so that tests of other packages, at work on the same, see all of it or nothing.
+	// Renamed into place because tests of other packages may build the same library right now.
 	return path, os.Rename(out, path)
 }
 
@@ -97,19 +102,21 @@ func compile(compiler, work string, missing []string) (string, error) {
 	if err := writeSources(work); err != nil {
 		return "", err
 	}
-	// A name that is local to the library is not there for dlsym.
+	// dlsym does not find names that the linker script makes local.
 	script := "{ local: gpulaunch_none;"
 	for _, name := range missing {
 		script += " " + name + ";"
 	}
-	if err := os.WriteFile(filepath.Join(work, "hide.map"), []byte(script+" };\n"), 0o600); err != nil {
+	mapFile := filepath.Join(work, "hide.map")
+	if err := os.WriteFile(mapFile, []byte(script+" };\n"), 0o600); err != nil {
 		return "", err
 	}
 	files, err := filepath.Glob(filepath.Join(work, "*.c"))
 	if err != nil {
 		return "", err
 	}
-	args := append(slices.Clone(compilerFlags), "-Wl,-soname,libnvidia-ml.so.1", "-Wl,--version-script=hide.map", "-o", "fake.so")
+	args := append(slices.Clone(compilerFlags),
+		"-Wl,-soname,libnvidia-ml.so.1", "-Wl,--version-script=hide.map", "-o", "fake.so")
 	args = append(append(args, files...), "-ldl", "-lpthread")
 	cmd := exec.Command(compiler, args...)
 	cmd.Dir = work
@@ -138,7 +145,8 @@ func eachSource(do func(name string, data []byte) error) error {
 	})
 }
 
-// cacheFolder is named after everything that goes into the library.
+// cacheFolder returns the folder for a library. Its name depends on everything that goes into the
+// library.
 func cacheFolder(compiler string, missing []string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.GOARCH, compiler, compilerFlags, missing)
@@ -153,8 +161,8 @@ func cacheFolder(compiler string, missing []string) (string, error) {
 	return folder, os.MkdirAll(folder, 0o700)
 }
 
-// cacheRoot is the user's own. A folder with a name that others can foresee must not lie in /tmp: what is in it gets
-// loaded as code.
+// cacheRoot returns a folder that belongs to the user alone. The library is loaded as code, so its
+// folder must not be one in /tmp whose name others can predict.
 var cacheRoot = sync.OnceValue(func() string {
 	if cache, err := os.UserCacheDir(); err == nil {
 		root := filepath.Join(cache, "gpulaunch-nvmltest")

@@ -1,29 +1,33 @@
 package nvmltest
 
-// Some of NVML's event types.
+import "slices"
+
+// The event types that the machines have.
 const (
-	EventSingleBitECC   uint64 = 1 << 0
-	EventDoubleBitECC   uint64 = 1 << 1
-	EventXID            uint64 = 1 << 3
-	EventRecoveryAction uint64 = 1 << 15
+	EventDoubleBitECC uint64 = 1 << 1
+	EventXID          uint64 = 1 << 3
 )
 
-// Event is something that happens to a GPU, Count times in a row (0: once).
+// Event is something that happens to a GPU, Count times in a row. A Count of 0 means once.
 type Event struct {
-	Device                       int
-	Type                         uint64
-	Data                         uint64 // the XID
-	GPUInstance, ComputeInstance uint32 // NoInstance for what concerns the whole GPU
+	Device int
+	Type   uint64
+	Data   uint64 // the XID
+	// GPUInstance and ComputeInstance are NoInstance if the event concerns the whole GPU.
+	GPUInstance, ComputeInstance uint32
 	Count                        int
 }
 
-// XID is an event of a whole GPU.
+// XID returns an XID event of a whole GPU.
 func XID(device int, xid uint64) Event {
-	return Event{Device: device, Type: EventXID, Data: xid, GPUInstance: NoInstance, ComputeInstance: NoInstance}
+	return Event{
+		Device: device, Type: EventXID, Data: xid,
+		GPUInstance: NoInstance, ComputeInstance: NoInstance,
+	}
 }
 
-// Happening is the machine with more events at the end.
-func (m Machine) Happening(events ...Event) Machine {
-	m.Events = append(m.Events[:len(m.Events):len(m.Events)], events...)
+// WithEvents returns the machine with more events at the end.
+func (m Machine) WithEvents(events ...Event) Machine {
+	m.Events = append(slices.Clip(m.Events), events...)
 	return m
 }

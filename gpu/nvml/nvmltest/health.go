@@ -1,9 +1,9 @@
 package nvmltest
 
-// Health is what a GPU says of its health. What is nil is not supported.
+// Health is what a GPU says about its health. A nil value means that the question is not supported.
 type Health struct {
 	ECCMode        *Mode
-	ECC            *ECC // with MIG on, the volatile counts are not supported
+	ECC            *ECC // in MIG mode the volatile counts are not supported
 	RemappedRows   *RemappedRows
 	RetiredPending *bool
 	Fabric         *Fabric
@@ -11,10 +11,11 @@ type Health struct {
 	Persistence    *bool
 }
 
-// Mode is a setting, and what it will be after the next reset.
+// Mode is a setting: its current value, and the value after the next reset.
 type Mode struct{ Current, Pending bool }
 
-// ECC counts memory errors: since the driver was loaded, and in the card's life.
+// ECC counts memory errors since the driver was loaded (volatile) and in the card's life
+// (aggregate).
 type ECC struct {
 	VolatileCorrected, VolatileUncorrected   uint64
 	AggregateCorrected, AggregateUncorrected uint64
@@ -26,7 +27,7 @@ type RemappedRows struct {
 	Pending, Failed        bool
 }
 
-// Fabric is where the GPU stands in the NVSwitch fabric, in NVML's numbers.
+// Fabric is the state of the GPU in the NVSwitch fabric, in NVML's numbers.
 type Fabric struct {
 	State   uint32 // 3: completed
 	Status  int    // nvmlReturn_t
@@ -39,10 +40,12 @@ func (h Health) encode(line func(string, ...any)) {
 		line("ecc_mode %d %d", number(m.Current), number(m.Pending))
 	}
 	if e := h.ECC; e != nil {
-		line("ecc %d %d %d %d", e.VolatileCorrected, e.VolatileUncorrected, e.AggregateCorrected, e.AggregateUncorrected)
+		line("ecc %d %d %d %d", e.VolatileCorrected, e.VolatileUncorrected,
+			e.AggregateCorrected, e.AggregateUncorrected)
 	}
 	if r := h.RemappedRows; r != nil {
-		line("remapped %d %d %d %d", r.Corrected, r.Uncorrected, number(r.Pending), number(r.Failed))
+		line("remapped %d %d %d %d", r.Corrected, r.Uncorrected,
+			number(r.Pending), number(r.Failed))
 	}
 	if h.RetiredPending != nil {
 		line("retired_pending %d", number(*h.RetiredPending))

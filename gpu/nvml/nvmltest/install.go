@@ -7,16 +7,16 @@ import (
 	"testing"
 )
 
-// Install gives the path of a library that serves a machine, good until the test ends.
+// Install returns the path of a library that serves the machine until the test ends.
 func Install(tb testing.TB, m Machine) (libPath string) {
 	tb.Helper()
 	return InstallIn(tb, tb.TempDir(), m)
 }
 
-// InstallIn is [Install] into a folder of the caller's choice.
+// InstallIn is like [Install], with a folder of the caller's choice.
 func InstallIn(tb testing.TB, folder string, m Machine) (libPath string) {
 	tb.Helper()
-	// A copy, not a link: the loader takes two names of one file for one library.
+	// A copy and not a link, because the loader takes two names of one file for one library.
 	code, err := os.ReadFile(Build(tb, m.Missing...))
 	if err != nil {
 		tb.Fatal(err)
@@ -29,8 +29,9 @@ func InstallIn(tb testing.TB, folder string, m Machine) (libPath string) {
 	return libPath
 }
 
-// Change gives an installed library another machine, from the next call on and also where it is already loaded. What
-// functions it lacks stays as it was.
+// Change gives an installed library another machine. It takes effect at the next call, also in
+// processes that have loaded the library already. The functions that the library lacks stay the
+// same.
 func Change(tb testing.TB, libPath string, m Machine) {
 	tb.Helper()
 	conf := filepath.Join(filepath.Dir(libPath), "machine.conf")
@@ -42,13 +43,21 @@ func Change(tb testing.TB, libPath string, m Machine) {
 	}
 }
 
-// Calls lists the calls that were made to an installed library whose machine has LogCalls set: the function's name
-// and, if it was about a device, its index.
+// Calls returns the calls that were made to an installed library whose machine has LogCalls set.
+// Each is the name of a function, followed by the index of the device if it was about one.
 func Calls(tb testing.TB, libPath string) []string {
 	tb.Helper()
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(libPath), "calls"))
-	if err != nil && !os.IsNotExist(err) {
+	calls, err := readCalls(libPath)
+	if err != nil {
 		tb.Fatal(err)
 	}
-	return strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' })
+	return calls
+}
+
+func readCalls(libPath string) ([]string, error) {
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(libPath), "calls"))
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	return strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' }), nil
 }

@@ -7,25 +7,27 @@ import (
 	"strings"
 )
 
-// Machine is what a fake library tells.
+// Machine is what a fake library serves.
 type Machine struct {
 	DriverVersion string // "550.54.15"
 	NVMLVersion   string // "12.550.54.15"
 	CUDAVersion   int    // 12040
 	Devices       []Device
 
-	// Behaviors are what functions do other than answer truthfully.
+	// Behaviors make functions do something else than answer truthfully.
 	Behaviors []Behavior
-	// Missing are functions that the library does not have.
+	// Missing are the functions that the library lacks.
 	Missing []string
-	// LogCalls makes the library write down what is called; see [Calls].
+	// LogCalls makes the library record its calls; see [Calls] and [WaitForCall].
 	LogCalls bool
-	// WideProcesses makes nvmlDeviceGetComputeRunningProcesses_v3 write the 32-byte records of some 535 drivers.
+	// WideProcesses makes nvmlDeviceGetComputeRunningProcesses_v3 write records of 32 bytes, as
+	// some drivers of the 535 series do.
 	WideProcesses bool
-	// FabricVersion is the newest struct that nvmlDeviceGetGpuFabricInfoV knows, 2 or 3; 0 is 3.
+	// FabricVersion is the newest struct that nvmlDeviceGetGpuFabricInfoV knows, 2 or 3. 0 stands
+	// for 3.
 	FabricVersion int
-	// Events are delivered in this order, once to each process that has registered for them when their turn comes. A
-	// machine given to [Change] may have more of them at the end.
+	// Events are delivered in this order and once to each process, which must have registered for
+	// an event before its turn comes. A machine given to [Change] may have more events at the end.
 	Events []Event
 }
 
@@ -43,15 +45,15 @@ type Device struct {
 	PowerLimit        uint32    // milliwatts
 	Clocks            [3]uint32 // graphics, SM, memory, in MHz
 	ComputeMode       uint32
-	MIGCapable        bool // otherwise nvmlDeviceGetMigMode is not supported
+	MIGCapable        bool // if false, nvmlDeviceGetMigMode is not supported
 	MIG, MIGPending   bool
-	Instances         []Instance // by place, at most 7; one without a UUID is an empty place
-	CPUs              []uint64   // mask of the CPUs on its NUMA node; none: not supported
+	Instances         []Instance // by place, at most 7; a place is empty if it has no UUID
+	CPUs              []uint64   // mask of the CPUs on its NUMA node; if empty, not supported
 	Processes         []Process
 	Health            Health
-	// EventTypes are the events that it can report, as nvmlDeviceGetSupportedEventTypes says.
+	// EventTypes are the events that the GPU can report (nvmlDeviceGetSupportedEventTypes).
 	EventTypes uint64
-	// ProcessGrowth processes join with each listing, from the second on.
+	// ProcessGrowth is how many processes join with each listing from the second one on.
 	ProcessGrowth int
 }
 
@@ -63,16 +65,17 @@ type Instance struct {
 	Name, UUID                   string
 	Memory                       Memory
 	GPUInstance, ComputeInstance uint32
-	// GPUSlices and ComputeSlices are the attributes of its profile; without GPUSlices they are not supported.
+	// GPUSlices, ComputeSlices and Multiprocessors are the attributes of its profile. If GPUSlices
+	// is 0, the attributes are not supported.
 	GPUSlices, ComputeSlices, Multiprocessors uint32
-	// SRAMErrors are its uncorrectable errors since the last reset.
+	// SRAMErrors counts its uncorrectable errors since the last reset.
 	SRAMErrors uint64
 }
 
-// NoInstance is the MIG instance id of a process that has none.
+// NoInstance is the id of the MIG instance of a process or event that has none.
 const NoInstance = 1<<32 - 1
 
-// UnknownMemory is the used memory of a process whose use cannot be told.
+// UnknownMemory is the used memory of a process if the driver cannot tell it.
 const UnknownMemory = 1<<64 - 1
 
 // Process is a process with a compute context.
@@ -80,33 +83,31 @@ type Process struct {
 	PID                          uint32
 	Used                         uint64 // bytes
 	GPUInstance, ComputeInstance uint32
-	// Name is what nvmlSystemGetProcessName says; "": not found.
+	// Name is the answer of nvmlSystemGetProcessName. If it is "", the answer is "not found".
 	Name string
 }
 
-// AllDevices in a [Behavior] means calls about any device, and those about none.
+// AllDevices in a [Behavior] stands for calls about any device and calls about none.
 const AllDevices = -1
 
-// Behavior is what a function does instead of its work ([Fail], [Hang], [Segfault], [Abort]), or before it ([Sleep],
-// [Garbage]).
+// Behavior is what a function does instead of its work ([Fail], [Hang], [Segfault], [Abort]) or
+// before it ([Sleep], [Garbage]).
 type Behavior struct {
-	// Function is the C function's name; "*" at its end stands for any rest.
+	// Function is the name of the C function. A "*" at its end matches any rest.
 	Function string
-	// Device is the index of the device that the call must be about, or AllDevices.
+	// Device is the index of the device that the call has to be about, or AllDevices.
 	Device int
-	// After is the number of such calls that go well first.
-	After  int
 	Action Action
 }
 
-// Action is something that a function does.
+// Action is something that a function does. [Action.In] makes it a Behavior.
 type Action struct {
 	name string
 	arg  int
 }
 
-// The actions without an argument. Garbage fills the whole buffer of a function that gives a string with bytes other
-// than NUL.
+// Actions without an argument. Garbage fills the whole buffer of a function that returns a string
+// with bytes other than NUL.
 var (
 	Hang     = Action{name: "hang"}
 	Segfault = Action{name: "segfault"}
@@ -114,32 +115,41 @@ var (
 	Garbage  = Action{name: "garbage"}
 )
 
-// Fail returns an nvmlReturn_t at once. With 0 the function claims success without having written anything.
+// Fail makes a function return an nvmlReturn_t at once. With 0 it claims success and has written
+// nothing.
 func Fail(code int) Action { return Action{"return", code} }
 
-// Sleep delays the work.
+// Sleep delays a function's work.
 func Sleep(milliseconds int) Action { return Action{"sleep", milliseconds} }
 
-// With is the machine with more behaviors.
+// In makes a function do the action. A "*" at the end of the name matches any rest.
+func (a Action) In(function string) Behavior { return a.InDevice(function, AllDevices) }
+
+// InDevice makes a function do the action in calls about one device.
+func (a Action) InDevice(function string, device int) Behavior {
+	return Behavior{Function: function, Device: device, Action: a}
+}
+
+// With returns the machine with more behaviors.
 func (m Machine) With(behaviors ...Behavior) Machine {
 	m.Behaviors = append(slices.Clip(m.Behaviors), behaviors...)
 	return m
 }
 
-// Without is the machine with a library that lacks functions.
+// Without returns the machine with a library that lacks these functions as well.
 func (m Machine) Without(functions ...string) Machine {
 	m.Missing = append(slices.Clip(m.Missing), functions...)
 	return m
 }
 
-// WithDevice is the machine with device i changed.
+// WithDevice returns the machine with a change to device i.
 func (m Machine) WithDevice(i int, change func(*Device)) Machine {
 	m.Devices = slices.Clone(m.Devices)
 	change(&m.Devices[i])
 	return m
 }
 
-// encode writes what testdata/conf.c reads.
+// encode writes the format that testdata/conf.c reads.
 func (m Machine) encode() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -150,13 +160,14 @@ func (m Machine) encode() string {
 	line("wide_processes %d", number(m.WideProcesses))
 	line("fabric_version %d", cmp.Or(m.FabricVersion, 3))
 	for _, r := range m.Behaviors {
-		line("rule %s %d %d %s %d", r.Function, r.Device, r.After, r.Action.name, r.Action.arg)
+		line("rule %s %d %s %d", r.Function, r.Device, r.Action.name, r.Action.arg)
 	}
 	for _, d := range m.Devices {
 		d.encode(line)
 	}
 	for _, e := range m.Events {
-		line("event %d %d %d %d %d %d", e.Device, e.Type, e.Data, e.GPUInstance, e.ComputeInstance, max(e.Count, 1))
+		line("event %d %d %d %d %d %d", e.Device, e.Type, e.Data,
+			e.GPUInstance, e.ComputeInstance, max(e.Count, 1))
 	}
 	return b.String()
 }
@@ -179,7 +190,8 @@ func (d Device) encode(line func(string, ...any)) {
 	line("event_types %d", d.EventTypes)
 	d.Health.encode(line)
 	for _, p := range d.Processes {
-		line("process %d %d %d %d %s", p.PID, p.Used, p.GPUInstance, p.ComputeInstance, escape(p.Name))
+		line("process %d %d %d %d %s", p.PID, p.Used,
+			p.GPUInstance, p.ComputeInstance, escape(p.Name))
 	}
 	for _, i := range d.Instances {
 		line("instance")
@@ -211,7 +223,7 @@ func number(b bool) int {
 	return 0
 }
 
-// escape writes bytes that would break a line, or the escaping, as %XX.
+// escape writes control characters, bytes beyond ASCII and "%" as %XX.
 func escape(s string) string {
 	var b strings.Builder
 	for i := range len(s) {

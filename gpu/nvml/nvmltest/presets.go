@@ -4,8 +4,8 @@ import "fmt"
 
 const gib = 1 << 30
 
-// EightGPUs is a server with eight GPUs, four on each of two NUMA nodes that have the CPUs given as masks. Nothing
-// runs on it. Every figure differs from GPU to GPU.
+// EightGPUs returns a server with eight GPUs, four on each of two NUMA nodes with the given masks
+// of CPUs. No process uses the GPUs. Every figure differs from GPU to GPU.
 func EightGPUs(node0, node1 []uint64) Machine {
 	m := Machine{DriverVersion: "550.54.15", NVMLVersion: "12.550.54.15", CUDAVersion: 12040}
 	for i := range 8 {
@@ -41,7 +41,8 @@ func h100(i int, cpus []uint64) Device {
 	}
 }
 
-// healthy is what a GPU with nothing to complain about says. Page retirement is for cards that cannot remap rows.
+// healthy returns the health of a GPU without any problem. It has no page retirement, because that
+// is for cards that cannot remap rows.
 func healthy() Health {
 	return Health{
 		ECCMode:        &Mode{Current: true, Pending: true},
@@ -53,12 +54,13 @@ func healthy() Health {
 	}
 }
 
-// LostGPU is the machine with GPU i fallen off the bus: nothing can be had from it, not even a handle.
+// LostGPU returns the machine with GPU i fallen off the bus. All calls about it fail, also the one
+// for its handle.
 func (m Machine) LostGPU(i int) Machine {
 	return m.With(Behavior{Function: "*", Device: i, Action: Fail(15)})
 }
 
-// OldDriver is the machine with a library from before most functions had versions.
+// OldDriver returns the machine with a library from the time before most functions had versions.
 func (m Machine) OldDriver() Machine {
 	m.DriverVersion, m.NVMLVersion, m.CUDAVersion = "384.183", "9.384.183", 9000
 	return m.Without(
@@ -85,32 +87,38 @@ func (m Machine) OldDriver() Machine {
 	)
 }
 
-// AncientDriver is OldDriver without any function whose name ends in a version.
+// AncientDriver returns the machine like OldDriver, without any function whose name ends in a
+// version.
 func (m Machine) AncientDriver() Machine {
-	return m.OldDriver().Without("nvmlInit_v2", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2")
+	return m.OldDriver().Without(
+		"nvmlInit_v2", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2")
 }
 
-// FailsToStart is the machine after a driver update without a reboot: the library and the kernel's driver differ, and
-// nvmlInit says so (18).
+// FailsToStart returns the machine after a driver update without a reboot: nvmlInit fails (18),
+// because the versions of the library and the kernel's driver differ.
 func (m Machine) FailsToStart() Machine {
 	return m.With(Behavior{Function: "nvmlInit*", Device: AllDevices, Action: Fail(18)})
 }
 
-// MIG is the machine with GPU i cut into two instances, with an empty place between them.
+// MIG returns the machine with GPU i split into two instances, with an empty place between them.
 func (m Machine) MIG(i int) Machine {
 	return m.WithDevice(i, func(d *Device) {
 		d.MIG, d.MIGPending = true, true
 		d.Instances = []Instance{
 			{
-				Name: d.Name + " MIG 3g.40gb", UUID: fmt.Sprintf("MIG-%08x-aaaa-bbbb-cccc-000000000001", i),
-				Memory:      Memory{Total: 40 * gib, Free: 38 * gib, Used: 1 * gib, Reserved: 1 * gib},
-				GPUInstance: 2, ComputeInstance: 0, GPUSlices: 3, ComputeSlices: 3, Multiprocessors: 60,
+				Name:        d.Name + " MIG 3g.40gb",
+				UUID:        fmt.Sprintf("MIG-%08x-aaaa-bbbb-cccc-000000000001", i),
+				Memory:      Memory{Total: 40 * gib, Free: 38 * gib, Used: gib, Reserved: gib},
+				GPUInstance: 2, ComputeInstance: 0,
+				GPUSlices: 3, ComputeSlices: 3, Multiprocessors: 60,
 			},
 			{},
 			{
-				Name: d.Name + " MIG 1g.10gb", UUID: fmt.Sprintf("MIG-%08x-aaaa-bbbb-cccc-000000000003", i),
-				Memory:      Memory{Total: 10 * gib, Free: 7 * gib, Used: 2 * gib, Reserved: 1 * gib},
-				GPUInstance: 9, ComputeInstance: 1, GPUSlices: 1, ComputeSlices: 1, Multiprocessors: 16,
+				Name:        d.Name + " MIG 1g.10gb",
+				UUID:        fmt.Sprintf("MIG-%08x-aaaa-bbbb-cccc-000000000003", i),
+				Memory:      Memory{Total: 10 * gib, Free: 7 * gib, Used: 2 * gib, Reserved: gib},
+				GPUInstance: 9, ComputeInstance: 1,
+				GPUSlices: 1, ComputeSlices: 1, Multiprocessors: 16,
 			},
 		}
 		d.Processes = []Process{

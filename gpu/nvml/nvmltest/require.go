@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Unavailable ends a test that needs what is not there. It skips it, or fails it where GPULAUNCH_TEST_REQUIRE=all says
-// that everything has been installed.
+// Unavailable ends a test because something that it needs is not available. The test is skipped,
+// or fails if GPULAUNCH_TEST_REQUIRE=all says that everything has been installed.
 func Unavailable(tb testing.TB, what string) {
 	tb.Helper()
 	if os.Getenv("GPULAUNCH_TEST_REQUIRE") == "all" {

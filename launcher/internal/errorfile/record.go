@@ -18,13 +18,18 @@ import (
 	"time"
 )
 
-// Record is the content of an error file. The texts are valid UTF-8, but they may contain
-// control characters, which must be escaped before the texts are printed.
+// Record is the content of an error file. The texts are valid UTF-8, but they may contain control
+// characters, which must be escaped before the texts are printed. The JSON form is the one in
+// reports, and not the one in error files: see [Encode].
 type Record struct {
-	Message   string    // never blank
-	Traceback string    // "" if the file has none
-	Time      time.Time // in whole seconds, zero if unknown
-	Code      int       // errorCode: an exit code or a negated signal number, 0 if absent
+	// Message is never blank.
+	Message string `json:"message"`
+	// Traceback is "" if the file has none.
+	Traceback string `json:"traceback"`
+	// Time is in whole seconds, and zero if unknown.
+	Time time.Time `json:"time,omitzero"`
+	// Code is PyTorch's errorCode: an exit code or a negated signal number, 0 if absent.
+	Code int `json:"-"`
 }
 
 // Parse reads the two forms that PyTorch's ErrorHandler knows. The first describes an exception,

@@ -1,10 +1,9 @@
 // Package link is what keeper and supervisor have to agree on.
 //
-// The link is a socket pair. The keeper writes one byte for each wish: the number of
-// a signal, or Kill or Quit. The supervisor writes lines: a word and what it is
-// about. Wishes come over the link, and not only as signals, because both processes
-// are in the terminal's foreground group: one Ctrl-C reaches both, and only the
-// keeper counts.
+// The link is a socket pair. The keeper writes one byte for each request: the number of a
+// signal, or Kill or Quit. The supervisor writes lines: a word and what it is about.
+// Requests come over the link, and not only as signals, because both processes are in the
+// terminal's foreground group: one Ctrl-C reaches both, and only the keeper counts.
 package link
 
 import (

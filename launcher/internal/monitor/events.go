@@ -28,7 +28,7 @@ type events struct {
 // eventKey is what makes two events the same.
 type eventKey struct {
 	index int
-	kind  string
+	kind  gpu.EventKind
 	xid   uint64
 }
 
@@ -51,7 +51,7 @@ func (m *Monitor) eventsSilent(reason string) {
 }
 
 // gpuEvent takes something that happened to a GPU.
-func (m *Monitor) gpuEvent(e gpu.XIDEvent) {
+func (m *Monitor) gpuEvent(e gpu.Event) {
 	x := &m.events
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -29,7 +29,7 @@ func hearing() (m *Monitor, lines func() []string, fatal *[]string) {
 			{Device: &plan.Device{UUID: "GPU-0"}}, {Rank: 1, Device: &plan.Device{Index: 1, UUID: "GPU-1"}},
 		}},
 		Observer: Observer{
-			GPUEvent: func(gpu.XIDEvent) {},
+			GPUEvent: func(gpu.Event) {},
 			Say: func(line string) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -47,8 +47,8 @@ func hearing() (m *Monitor, lines func() []string, fatal *[]string) {
 	}, fatal
 }
 
-func xidOf(index int, xid, count uint64) gpu.XIDEvent {
-	return gpu.XIDEvent{Time: time.Now(), UUID: fmt.Sprint("GPU-", index), Index: index, Kind: gpu.KindXID, XID: xid, Count: count}
+func xidOf(index int, xid, count uint64) gpu.Event {
+	return gpu.Event{Time: time.Now(), UUID: fmt.Sprint("GPU-", index), Index: index, Kind: gpu.EventXID, XID: xid, Count: count}
 }
 
 // TestXIDsAreToldSparingly: the same of one GPU once in ten seconds, with how often.
@@ -115,7 +115,7 @@ func (silentGPUs) Inventory(ctx context.Context) (gpu.Inventory, error) {
 	<-ctx.Done()
 	return gpu.Inventory{}, ctx.Err()
 }
-func (silentGPUs) Subscribe(_ func(gpu.XIDEvent), onSilence func(string)) {
+func (silentGPUs) Subscribe(_ func(gpu.Event), onSilence func(string)) {
 	onSilence("nobody knows")
 }
 

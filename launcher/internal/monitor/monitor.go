@@ -40,7 +40,7 @@ type GPUs interface {
 	// Subscribe has onEvent called for what happens to GPUs, and for what has happened
 	// since they were first asked for. onSilence is called with the reason when no events
 	// come, or not from all GPUs. Neither may block.
-	Subscribe(onEvent func(gpu.XIDEvent), onSilence func(reason string))
+	Subscribe(onEvent func(gpu.Event), onSilence func(reason string))
 }
 
 // Observer is told what a Monitor finds. Its functions are called from several goroutines
@@ -50,7 +50,7 @@ type Observer struct {
 	GPUsSampled func(gpu.Sample)
 	GPUsSilent  func(reason string)
 	// GPUEvent is something that happened to a GPU, of the job's or not.
-	GPUEvent func(gpu.XIDEvent)
+	GPUEvent func(gpu.Event)
 	// EventsSilent says why no events come from the job's GPUs.
 	EventsSilent func(reason string)
 	// WorkerSampled is what a worker uses.

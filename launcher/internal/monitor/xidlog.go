@@ -60,19 +60,19 @@ func newXIDLog(p plan.Plan) *xidLog {
 
 // add takes an event. It gives the GPU's index in the plan and the ranks that the
 // event concerns, none if the GPU is not the job's.
-func (l *xidLog) add(e gpu.XIDEvent) (index int, ranks []int) {
+func (l *xidLog) add(e gpu.Event) (index int, ranks []int) {
 	for _, d := range l.devices {
 		if d.Matches(e.UUID, e.Index) && (e.MIG == "" || e.MIG == d.UUID) {
 			index, ranks = d.Index, append(ranks, d.rank)
 		}
 	}
-	if len(ranks) > 0 && e.Kind == gpu.KindXID {
+	if len(ranks) > 0 && e.Kind == gpu.EventXID {
 		l.keep(index, e)
 	}
 	return index, ranks
 }
 
-func (l *xidLog) keep(index int, e gpu.XIDEvent) {
+func (l *xidLog) keep(index int, e gpu.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := l.seen[index]
@@ -122,24 +122,24 @@ func (l *xidLog) before(w *plan.Worker, start, end time.Time) (list []report.XID
 
 // describeEvent gives one line about something that happened to a GPU, without how
 // often: "GPU 3 (rank 3): XID 79, the GPU fell off the bus (fatal)".
-func describeEvent(e gpu.XIDEvent, index int, ranks []int) string {
+func describeEvent(e gpu.Event, index int, ranks []int) string {
 	words := make([]string, len(ranks))
 	for i, r := range ranks {
 		words[i] = fmt.Sprint(r)
 	}
-	what := "event " + e.Kind
+	what := "event " + string(e.Kind)
 	switch e.Kind {
-	case gpu.KindXID:
+	case gpu.EventXID:
 		class, meaning := gpu.DescribeXID(e.XID)
 		what = fmt.Sprintf("XID %d, %s (%s)", e.XID, meaning, class)
-	case gpu.KindDropped:
+	case gpu.EventDropped:
 		what = "events in too great a variety to be told apart"
 	}
 	return fmt.Sprintf("GPU %d (rank %s): %s", index, strings.Join(words, ", "), what)
 }
 
 // fatal reports whether an event is an XID after which its GPU is not to be relied on.
-func fatal(e gpu.XIDEvent) bool {
+func fatal(e gpu.Event) bool {
 	class, _ := gpu.DescribeXID(e.XID)
-	return e.Kind == gpu.KindXID && class == gpu.XIDFatal
+	return e.Kind == gpu.EventXID && class == gpu.XIDFatal
 }

@@ -31,22 +31,22 @@ func TestXIDLogOwners(t *testing.T) {
 	three := plantest.TwoNodes("2,0,1", 0, 0, 1)
 	for name, c := range map[string]struct {
 		plan  plan.Plan
-		event gpu.XIDEvent
+		event gpu.Event
 		want  string
 	}{
-		"a rank's GPU":       {madePlan(t, three, nil), gpu.XIDEvent{UUID: "GPU-2", Index: 2, XID: 79}, "GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
-		"shifted":            {madePlan(t, three, nil), gpu.XIDEvent{UUID: "GPU-2", Index: 1, XID: 79}, "GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
-		"nobody's":           {madePlan(t, three, func(o *plan.Options) { o.Workers = plan.Workers(1) }), gpu.XIDEvent{UUID: "GPU-1", Index: 1, XID: 79}, ""},
-		"unknown":            {madePlan(t, three, nil), gpu.XIDEvent{Index: -1, XID: 79}, ""},
-		"shared":             {madePlan(t, plantest.TwoNodes("unset", 0), func(o *plan.Options) { o.Workers, o.Oversubscribe = plan.Workers(2), true }), gpu.XIDEvent{UUID: "GPU-0", XID: 31}, "GPU 0 (rank 0, 1): XID 31, page fault in GPU memory: an illegal address was accessed (application)"},
-		"an instance":        {madePlan(t, plantest.SickMIG(), nil), gpu.XIDEvent{UUID: "GPU-0", MIG: "MIG-2", XID: 1234}, "GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
-		"all instances":      {madePlan(t, plantest.SickMIG(), nil), gpu.XIDEvent{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
-		"on the second node": {madePlan(t, three, func(o *plan.Options) { o.Nodes, o.NodeRank, o.MasterPort = 2, 1, 1 }), gpu.XIDEvent{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 4): XID 48, uncorrectable memory error (fatal)"},
-		"another kind":       {madePlan(t, three, nil), gpu.XIDEvent{UUID: "GPU-0", Kind: gpu.KindDoubleBitECC}, "GPU 0 (rank 1): event double-bit-ecc"},
-		"a flood":            {madePlan(t, three, nil), gpu.XIDEvent{UUID: "GPU-0", Kind: gpu.KindDropped}, "GPU 0 (rank 1): events in too great a variety to be told apart"},
+		"a rank's GPU":       {madePlan(t, three, nil), gpu.Event{UUID: "GPU-2", Index: 2, XID: 79}, "GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
+		"shifted":            {madePlan(t, three, nil), gpu.Event{UUID: "GPU-2", Index: 1, XID: 79}, "GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
+		"nobody's":           {madePlan(t, three, func(o *plan.Options) { o.Workers = plan.Workers(1) }), gpu.Event{UUID: "GPU-1", Index: 1, XID: 79}, ""},
+		"unknown":            {madePlan(t, three, nil), gpu.Event{Index: -1, XID: 79}, ""},
+		"shared":             {madePlan(t, plantest.TwoNodes("unset", 0), func(o *plan.Options) { o.Workers, o.Oversubscribe = plan.Workers(2), true }), gpu.Event{UUID: "GPU-0", XID: 31}, "GPU 0 (rank 0, 1): XID 31, page fault in GPU memory: an illegal address was accessed (application)"},
+		"an instance":        {madePlan(t, plantest.SickMIG(), nil), gpu.Event{UUID: "GPU-0", MIG: "MIG-2", XID: 1234}, "GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
+		"all instances":      {madePlan(t, plantest.SickMIG(), nil), gpu.Event{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
+		"on the second node": {madePlan(t, three, func(o *plan.Options) { o.Nodes, o.NodeRank, o.MasterPort = 2, 1, 1 }), gpu.Event{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 4): XID 48, uncorrectable memory error (fatal)"},
+		"another kind":       {madePlan(t, three, nil), gpu.Event{UUID: "GPU-0", Kind: gpu.EventDoubleBitECC}, "GPU 0 (rank 1): event double-bit-ecc"},
+		"a flood":            {madePlan(t, three, nil), gpu.Event{UUID: "GPU-0", Kind: gpu.EventDropped}, "GPU 0 (rank 1): events in too great a variety to be told apart"},
 	} {
 		if c.event.Kind == "" {
-			c.event.Kind = gpu.KindXID
+			c.event.Kind = gpu.EventXID
 		}
 		got := ""
 		if index, ranks := newXIDLog(c.plan).add(c.event); len(ranks) > 0 {
@@ -64,7 +64,7 @@ func TestXIDLogBefore(t *testing.T) {
 	end := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	begin := end.Add(-time.Hour)
 	add := func(before time.Duration, gpuIndex int, xid, count uint64) {
-		l.add(gpu.XIDEvent{Time: end.Add(-before), UUID: fmt.Sprint("GPU-", gpuIndex), Index: gpuIndex, Kind: gpu.KindXID, XID: xid, Count: count})
+		l.add(gpu.Event{Time: end.Add(-before), UUID: fmt.Sprint("GPU-", gpuIndex), Index: gpuIndex, Kind: gpu.EventXID, XID: xid, Count: count})
 	}
 	add(5*time.Minute+time.Second, 0, 63, 1) // too early
 	add(5*time.Minute, 0, 31, 2)
@@ -72,7 +72,7 @@ func TestXIDLogBefore(t *testing.T) {
 	add(time.Second, 1, 48, 1) // another GPU's
 	add(-time.Second, 0, 31, 100)
 	add(-2*time.Second, 0, 45, 1) // too late
-	l.add(gpu.XIDEvent{Time: end, UUID: "GPU-0", Kind: gpu.KindRecoveryAction, Count: 1})
+	l.add(gpu.Event{Time: end, UUID: "GPU-0", Kind: gpu.EventRecoveryAction, Count: 1})
 	want := []report.XID{
 		{Time: end.Add(-5 * time.Minute), XID: 31, Class: "application", Meaning: "page fault in GPU memory: an illegal address was accessed", Count: 102},
 		{Time: end.Add(-2 * time.Second), XID: 79, Class: "fatal", Meaning: "the GPU fell off the bus", Count: 1},
@@ -96,10 +96,10 @@ func TestXIDLogIsBounded(t *testing.T) {
 	p := madePlan(t, plantest.TwoNodes("unset", 0, 1), nil)
 	l := newXIDLog(p)
 	now := time.Now()
-	l.add(gpu.XIDEvent{Time: now, UUID: "GPU-1", Index: 1, Kind: gpu.KindXID, XID: 79, Count: 1})
+	l.add(gpu.Event{Time: now, UUID: "GPU-1", Index: 1, Kind: gpu.EventXID, XID: 79, Count: 1})
 	for i := range 10_000 {
 		at := now.Add(time.Duration(i) * 10 * time.Millisecond)
-		l.add(gpu.XIDEvent{Time: at, UUID: "GPU-0", Kind: gpu.KindXID, XID: uint64(i), Count: 1})
+		l.add(gpu.Event{Time: at, UUID: "GPU-0", Kind: gpu.EventXID, XID: uint64(i), Count: 1})
 	}
 	if n := len(l.seen[0]); n != xidLimit {
 		t.Errorf("%d entries, want %d", n, xidLimit)
@@ -112,7 +112,7 @@ func TestXIDLogIsBounded(t *testing.T) {
 	}
 	// The same again and again is one entry.
 	for range 100_000 {
-		l.add(gpu.XIDEvent{Time: now, UUID: "GPU-1", Index: 1, Kind: gpu.KindXID, XID: 79, Count: 1})
+		l.add(gpu.Event{Time: now, UUID: "GPU-1", Index: 1, Kind: gpu.EventXID, XID: 79, Count: 1})
 	}
 	if n := len(l.seen[1]); n != 1 || l.seen[1][0].count != 100_001 {
 		t.Errorf("%d entries of %d", n, l.seen[1][0].count)
@@ -120,9 +120,9 @@ func TestXIDLogIsBounded(t *testing.T) {
 }
 
 func TestFatal(t *testing.T) {
-	for want, events := range map[bool][]gpu.XIDEvent{
-		true:  {{Kind: gpu.KindXID, XID: 79}, {Kind: gpu.KindXID, XID: 48}},
-		false: {{Kind: gpu.KindXID, XID: 31}, {Kind: gpu.KindXID, XID: 99999}, {Kind: gpu.KindDoubleBitECC}, {Kind: gpu.KindDropped}},
+	for want, events := range map[bool][]gpu.Event{
+		true:  {{Kind: gpu.EventXID, XID: 79}, {Kind: gpu.EventXID, XID: 48}},
+		false: {{Kind: gpu.EventXID, XID: 31}, {Kind: gpu.EventXID, XID: 99999}, {Kind: gpu.EventDoubleBitECC}, {Kind: gpu.EventDropped}},
 	} {
 		for _, e := range events {
 			if fatal(e) != want {

@@ -12,17 +12,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/launcher/internal/text"
+	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 // Descendant is a process below this one.
 type Descendant struct {
-	PID  int
-	Name string // the kernel's name of it, at most 15 bytes
+	PID  int    `json:"pid"`
+	Name string `json:"name"` // the kernel's name of it, at most 15 bytes
 	// State is the letter of proc(5): R, S, D, Z, T …
-	State byte
+	State byte `json:"-"`
 	// Parent is the pid of its parent, Group its process group.
-	Parent, Group int
+	Parent int `json:"-"`
+	Group  int `json:"-"`
 	// start is the start time in clock ticks since boot: with the pid it names a
 	// process for good.
 	start uint64
@@ -71,7 +72,7 @@ func listed(list []Descendant, what string, name func(Descendant) string) string
 	if len(list) > most {
 		names = append(names, fmt.Sprintf("and %d more", len(list)-most))
 	}
-	head := text.Plural(len(list), "%d process", "%d processes")
+	head := plural.Of(len(list), "%d process", "%d processes")
 	return head + " " + what + ": " + strings.Join(names, ", ")
 }
 

@@ -1,5 +1,5 @@
-/* The part of NVML's ABI that the fake serves. With -DNVML_HEADER='"…/nvml.h"' NVIDIA's own header is used instead,
- * and the compiler then judges every function of the fake against it. */
+/* The part of NVML's ABI that the fake has. With -DNVML_HEADER='"…/nvml.h"' NVIDIA's own header is
+ * used instead, so that the compiler compares every function of the fake with it. */
 #ifndef ABI_H
 #define ABI_H
 
@@ -11,9 +11,9 @@
 typedef int nvmlReturn_t;
 typedef struct nvmlDevice_st *nvmlDevice_t;
 typedef struct nvmlEventSet_st *nvmlEventSet_t;
-typedef unsigned int nvmlClockType_t, nvmlComputeMode_t, nvmlTemperatureSensors_t, nvmlAffinityScope_t;
-typedef unsigned int nvmlEnableState_t, nvmlMemoryErrorType_t, nvmlEccCounterType_t, nvmlMemoryLocation_t;
-typedef unsigned int nvmlValueType_t;
+typedef unsigned int nvmlClockType_t, nvmlComputeMode_t, nvmlTemperatureSensors_t;
+typedef unsigned int nvmlAffinityScope_t, nvmlEnableState_t, nvmlMemoryErrorType_t;
+typedef unsigned int nvmlEccCounterType_t, nvmlMemoryLocation_t, nvmlValueType_t;
 typedef unsigned char nvmlGpuFabricState_t;
 
 enum {
@@ -68,8 +68,9 @@ typedef struct {
 } nvmlProcessDetail_v1_t;
 
 typedef struct {
-	unsigned int multiprocessorCount, sharedCopyEngineCount, sharedDecoderCount, sharedEncoderCount, sharedJpegCount,
-	    sharedOfaCount, gpuInstanceSliceCount, computeInstanceSliceCount;
+	unsigned int multiprocessorCount, sharedCopyEngineCount, sharedDecoderCount;
+	unsigned int sharedEncoderCount, sharedJpegCount, sharedOfaCount;
+	unsigned int gpuInstanceSliceCount, computeInstanceSliceCount;
 	unsigned long long memorySizeMB;
 } nvmlDeviceAttributes_t;
 

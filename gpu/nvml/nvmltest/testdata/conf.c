@@ -1,5 +1,5 @@
-/* Reading machine.conf: one "key value…" per line; a line "device", "instance", "process", "event" or
- * "rule" begins a record. */
+/* Reads machine.conf. Each line is "key value…". The keys "device", "instance", "process", "event"
+ * and "rule" begin a record. */
 #define _GNU_SOURCE
 #include "fake.h"
 
@@ -59,23 +59,27 @@ static void machine_line(struct machine *m, const char *key, const char *value)
 	else if (!strcmp(key, "fabric_version")) m->fabric_version = (unsigned int)atoi(value);
 }
 
-/* Each of these lines says at the same time that the GPU knows. */
+/* Each of these lines also means that the GPU supports the question. */
 static int health_line(struct health *h, const char *key, const char *value)
 {
 	if (!strcmp(key, "ecc_mode"))
 		return h->knows_ecc_mode = sscanf(value, "%u %u", &h->ecc_current, &h->ecc_pending) == 2;
 	if (!strcmp(key, "ecc"))
-		return h->knows_ecc = sscanf(value, "%llu %llu %llu %llu", &h->ecc[0][0], &h->ecc[1][0], &h->ecc[0][1],
-		                             &h->ecc[1][1]) == 4;
+		return h->knows_ecc = sscanf(value, "%llu %llu %llu %llu", &h->ecc[0][0], &h->ecc[1][0],
+		                             &h->ecc[0][1], &h->ecc[1][1]) == 4;
 	if (!strcmp(key, "remapped"))
-		return h->knows_remapped = sscanf(value, "%u %u %u %u", &h->remapped_corrected, &h->remapped_uncorrected,
-		                                  &h->remap_pending, &h->remap_failed) == 4;
-	if (!strcmp(key, "retired_pending")) return h->knows_retired = sscanf(value, "%u", &h->retired_pending) == 1;
+		return h->knows_remapped = sscanf(value, "%u %u %u %u", &h->remapped_corrected,
+		                                  &h->remapped_uncorrected, &h->remap_pending,
+		                                  &h->remap_failed) == 4;
+	if (!strcmp(key, "retired_pending"))
+		return h->knows_retired = sscanf(value, "%u", &h->retired_pending) == 1;
 	if (!strcmp(key, "fabric"))
-		return h->knows_fabric = sscanf(value, "%u %d %u %u", &h->fabric_state, &h->fabric_status, &h->fabric_mask,
-		                                &h->fabric_summary) == 4;
-	if (!strcmp(key, "recovery")) return h->knows_recovery = sscanf(value, "%u", &h->recovery) == 1;
-	if (!strcmp(key, "persistence")) return h->knows_persistence = sscanf(value, "%u", &h->persistence) == 1;
+		return h->knows_fabric = sscanf(value, "%u %d %u %u", &h->fabric_state, &h->fabric_status,
+		                                &h->fabric_mask, &h->fabric_summary) == 4;
+	if (!strcmp(key, "recovery"))
+		return h->knows_recovery = sscanf(value, "%u", &h->recovery) == 1;
+	if (!strcmp(key, "persistence"))
+		return h->knows_persistence = sscanf(value, "%u", &h->persistence) == 1;
 	return 0;
 }
 
@@ -84,15 +88,18 @@ static void device_line(struct device *d, const char *key, const char *value)
 	if (health_line(&d->health, key, value)) return;
 	if (!strcmp(key, "name")) unescape(d->name, value);
 	else if (!strcmp(key, "uuid")) unescape(d->uuid, value);
-	else if (!strcmp(key, "pci")) sscanf(value, "%x %x %x %x", &d->domain, &d->bus, &d->device, &d->pci_id);
+	else if (!strcmp(key, "pci"))
+		sscanf(value, "%x %x %x %x", &d->domain, &d->bus, &d->device, &d->pci_id);
 	else if (!strcmp(key, "minor")) d->minor = (unsigned int)atoi(value);
 	else if (!strcmp(key, "memory")) read_memory(&d->memory, value);
 	else if (!strcmp(key, "utilization")) sscanf(value, "%u %u", &d->gpu_util, &d->memory_util);
 	else if (!strcmp(key, "temperature")) d->temperature = atoi(value);
 	else if (!strcmp(key, "power")) sscanf(value, "%u %u", &d->power_usage, &d->power_limit);
-	else if (!strcmp(key, "clocks")) sscanf(value, "%u %u %u", &d->clock[0], &d->clock[1], &d->clock[2]);
+	else if (!strcmp(key, "clocks"))
+		sscanf(value, "%u %u %u", &d->clock[0], &d->clock[1], &d->clock[2]);
 	else if (!strcmp(key, "compute_mode")) d->compute_mode = (unsigned int)atoi(value);
-	else if (!strcmp(key, "mig")) sscanf(value, "%d %u %u", &d->mig_capable, &d->mig_current, &d->mig_pending);
+	else if (!strcmp(key, "mig"))
+		sscanf(value, "%d %u %u", &d->mig_capable, &d->mig_current, &d->mig_pending);
 	else if (!strcmp(key, "cpus")) read_cpus(d, value);
 	else if (!strcmp(key, "event_types")) d->event_types = strtoull(value, NULL, 10);
 	else if (!strcmp(key, "process_growth")) d->process_growth = (unsigned int)atoi(value);
@@ -120,7 +127,8 @@ static void process_record(struct device *d, const char *value)
 static void event_record(struct machine *m, const char *value)
 {
 	struct event *e = APPEND(m->events, m->n_events);
-	sscanf(value, "%u %llu %llu %u %u %lu", &e->device, &e->type, &e->data, &e->gi, &e->ci, &e->count);
+	sscanf(value, "%u %llu %llu %u %u %lu", &e->device, &e->type, &e->data, &e->gi, &e->ci,
+	       &e->count);
 }
 
 static void rule_record(struct machine *m, const char *value)
@@ -128,12 +136,12 @@ static void rule_record(struct machine *m, const char *value)
 	static const char *const names[] = {"return", "hang", "segfault", "abort", "sleep", "garbage"};
 	struct rule *r = APPEND(m->rules, m->n_rules);
 	char action[32] = "";
-	sscanf(value, "%255s %d %u %31s %d", r->function, &r->device, &r->after, action, &r->arg);
+	sscanf(value, "%255s %d %31s %d", r->function, &r->device, action, &r->arg);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (!strcmp(action, names[i])) r->action = (enum action)i;
 }
 
-/* The caller never frees an old machine: another thread may still be reading it. */
+/* The caller must not free an old machine, because another thread may still be reading it. */
 struct machine *read_machine(const char *path)
 {
 	FILE *f = fopen(path, "re");

@@ -1,10 +1,10 @@
-/* What a GPU, or a MIG instance where it can, says of itself. */
+/* What a GPU reports about itself. Some of it a MIG instance reports as well. */
 #include "fake.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The device behind a handle of any kind, or of a whole GPU only. */
+/* ANY finds the GPU of any handle, WHOLE only that of a handle that is not a MIG instance. */
 #define ANY(d, handle) \
 	struct device *d = device_of(handle); \
 	if (!d) return NVML_ERROR_INVALID_ARGUMENT
@@ -28,19 +28,20 @@ EXPORT nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned 
 	return give_text(uuid, length, in ? in->uuid : d->uuid);
 }
 
-/* Version 1 of the struct ends behind pciDeviceId. */
+/* Version 1 of the struct ends after pciDeviceId. */
 static nvmlReturn_t give_pci(nvmlDevice_t device, nvmlPciInfo_t *pci, int version)
 {
 	ANY(d, device);
 	if (!pci) return NVML_ERROR_INVALID_ARGUMENT;
-	snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "%04X:%02X:%02X.0", d->domain & 0xffff, d->bus & 0xff,
-	         d->device & 0xff);
+	snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "%04X:%02X:%02X.0", d->domain & 0xffff,
+	         d->bus & 0xff, d->device & 0xff);
 	pci->domain = d->domain;
 	pci->bus = d->bus;
 	pci->device = d->device;
 	pci->pciDeviceId = d->pci_id;
 	if (version >= 2) pci->pciSubSystemId = 0x16c110de;
-	if (version >= 3) snprintf(pci->busId, sizeof pci->busId, "%08X:%02X:%02X.0", d->domain, d->bus, d->device);
+	if (version >= 3)
+		snprintf(pci->busId, sizeof pci->busId, "%08X:%02X:%02X.0", d->domain, d->bus, d->device);
 	return NVML_SUCCESS;
 }
 
@@ -70,14 +71,6 @@ EXPORT nvmlReturn_t nvmlDeviceGetMinorNumber(nvmlDevice_t device, unsigned int *
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t device, unsigned int *index)
-{
-	ENTER_DEVICE(device);
-	WHOLE(d, device);
-	*index = (unsigned int)(d - machine->devices);
-	return NVML_SUCCESS;
-}
-
 static struct memory *memory_of(nvmlDevice_t device)
 {
 	struct instance *in = instance_of(device);
@@ -90,7 +83,7 @@ EXPORT nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *m
 	ENTER_DEVICE(device);
 	struct memory *m = memory_of(device);
 	if (!m) return NVML_ERROR_INVALID_ARGUMENT;
-	/* Version 1 has no place for what is reserved and counts it as used. */
+	/* Version 1 has no field for reserved memory and counts it as used. */
 	*memory = (nvmlMemory_t){.total = m->total, .free = m->free, .used = m->used + m->reserved};
 	return NVML_SUCCESS;
 }
@@ -108,7 +101,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *utilization)
+EXPORT nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device,
+                                                  nvmlUtilization_t *utilization)
 {
 	ENTER_DEVICE(device);
 	WHOLE(d, device);
@@ -117,7 +111,9 @@ EXPORT nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtili
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, nvmlTemperatureSensors_t sensorType, unsigned int *temp)
+EXPORT nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device,
+                                             nvmlTemperatureSensors_t sensorType,
+                                             unsigned int *temp)
 {
 	ENTER_DEVICE(device);
 	WHOLE(d, device);
@@ -152,7 +148,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t device, unsigne
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, nvmlClockType_t type, unsigned int *clock)
+EXPORT nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, nvmlClockType_t type,
+                                           unsigned int *clock)
 {
 	ENTER_DEVICE(device);
 	WHOLE(d, device);
@@ -180,14 +177,17 @@ static nvmlReturn_t give_cpus(nvmlDevice_t device, unsigned int size, unsigned l
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetCpuAffinity(nvmlDevice_t device, unsigned int cpuSetSize, unsigned long *cpuSet)
+EXPORT nvmlReturn_t nvmlDeviceGetCpuAffinity(nvmlDevice_t device, unsigned int cpuSetSize,
+                                             unsigned long *cpuSet)
 {
 	ENTER_DEVICE(device);
 	return give_cpus(device, cpuSetSize, cpuSet);
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetCpuAffinityWithinScope(nvmlDevice_t device, unsigned int cpuSetSize,
-                                                        unsigned long *cpuSet, nvmlAffinityScope_t scope)
+EXPORT nvmlReturn_t nvmlDeviceGetCpuAffinityWithinScope(nvmlDevice_t device,
+                                                        unsigned int cpuSetSize,
+                                                        unsigned long *cpuSet,
+                                                        nvmlAffinityScope_t scope)
 {
 	ENTER_DEVICE(device);
 	if (scope > 1) return NVML_ERROR_INVALID_ARGUMENT;

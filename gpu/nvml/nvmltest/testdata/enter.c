@@ -1,5 +1,5 @@
-/* What happens before any function does its work: the machine is read anew if it changed, the call is logged, and
- * the rules get their say. */
+/* What happens before a function does its work: machine.conf is read again if it has changed, the
+ * call is logged, and the rules are applied. */
 #define _GNU_SOURCE
 #include "fake.h"
 
@@ -20,9 +20,9 @@ int init_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread int garbage;
 
-/* A path beside this library. Its own place is all that the library knows, so that two of them in one process
- * serve two machines. */
-static void beside(char *out, size_t size, const char *file)
+/* The path of a file in the folder of this library. The library knows nothing but its own path, so
+ * that two libraries in one process can serve two machines. */
+static void sibling_path(char *out, size_t size, const char *file)
 {
 	Dl_info info;
 	const char *self = dladdr((void *)&machine, &info) ? info.dli_fname : "./";
@@ -35,7 +35,7 @@ static void reread(void)
 	static struct stat last;
 	static char path[4096];
 	struct stat now;
-	if (!*path) beside(path, sizeof path, "machine.conf");
+	if (!*path) sibling_path(path, sizeof path, "machine.conf");
 	if (stat(path, &now)) memset(&now, 0, sizeof now);
 	if (machine && now.st_ino == last.st_ino && now.st_mtim.tv_sec == last.st_mtim.tv_sec &&
 	    now.st_mtim.tv_nsec == last.st_mtim.tv_nsec)
@@ -51,7 +51,7 @@ static void reread(void)
 static void log_call(const char *function, int device)
 {
 	char path[4096], line[128];
-	beside(path, sizeof path, "calls");
+	sibling_path(path, sizeof path, "calls");
 	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	int n = snprintf(line, sizeof line, device < 0 ? "%s\n" : "%s %d\n", function, device);
 	if (fd < 0 || write(fd, line, (size_t)n) != n) abort();
@@ -72,7 +72,7 @@ static void pause_for(long milliseconds)
 	while (nanosleep(&t, &t)) {}
 }
 
-/* The outcome that a rule forces, or -1. */
+/* Does an action. Returns the code that the function has to return, or -1. */
 static int obey(enum action action, int arg)
 {
 	switch (action) {
@@ -103,11 +103,11 @@ int enter(const char *function, int device, int starts)
 	if (machine->log_calls) log_call(function, device);
 	for (size_t i = 0; i < machine->n_rules; i++) {
 		struct rule *r = &machine->rules[i];
-		if (matches(r, function, device) && r->seen++ >= r->after && n < 8) todo[n++] = *r;
+		if (matches(r, function, device) && n < 8) todo[n++] = *r;
 	}
 	int started = init_count > 0;
 	pthread_mutex_unlock(&lock);
-	/* Not under the lock: a hanging call must not hang the others. */
+	/* Not under the lock, because a call that hangs must not make the others hang. */
 	for (size_t i = 0; i < n; i++) {
 		int forced = obey(todo[i].action, todo[i].arg);
 		if (forced >= 0) return forced;
@@ -119,7 +119,7 @@ nvmlReturn_t give_text(char *out, unsigned int size, const char *value)
 {
 	if (!out) return NVML_ERROR_INVALID_ARGUMENT;
 	if (garbage) {
-		/* Every byte but NUL, to the very end of the buffer. */
+		/* All bytes except NUL, up to the end of the buffer. */
 		for (unsigned int i = 0; i < size; i++) out[i] = (char)(i % 255 + 1);
 		return NVML_SUCCESS;
 	}

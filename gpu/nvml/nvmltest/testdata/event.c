@@ -1,5 +1,5 @@
-/* Events. Those of the machine are delivered in their order, once to each process that asks for them; the machine can
- * get more at its end. Those that nobody has registered for when their turn comes are lost. */
+/* Events. They are delivered in the machine's order, and once in each process. An event that
+ * nobody has registered for when its turn comes is lost. A new machine can have more at the end. */
 #include "fake.h"
 
 #include <pthread.h>
@@ -13,9 +13,9 @@ struct event_set { unsigned long long types[MOST_DEVICES]; };
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static size_t next_event;
-static unsigned long repeated; /* how often next_event has been delivered */
+static unsigned long repeated; /* how many times next_event has been delivered */
 
-/* As with devices: a pointer, or a struct of one. */
+/* Like a device handle, this is a pointer in one header and a struct of a pointer in the other. */
 static struct event_set *set_of(nvmlEventSet_t set)
 {
 	struct event_set *s;
@@ -40,7 +40,8 @@ EXPORT nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t set)
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device, unsigned long long *eventTypes)
+EXPORT nvmlReturn_t nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device,
+                                                     unsigned long long *eventTypes)
 {
 	ENTER_DEVICE(device);
 	struct device *d = whole_gpu(device);
@@ -49,7 +50,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device, unsign
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long eventTypes, nvmlEventSet_t set)
+EXPORT nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long eventTypes,
+                                             nvmlEventSet_t set)
 {
 	ENTER_DEVICE(device);
 	struct device *d = whole_gpu(device);
@@ -60,7 +62,7 @@ EXPORT nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long 
 	return NVML_SUCCESS;
 }
 
-/* Takes the next event that the set is registered for. */
+/* Takes the next event that the set is registered for, if there is one. */
 static int take(struct event_set *s, struct event *e)
 {
 	int found = 0;
@@ -85,8 +87,9 @@ static int take_within(struct event_set *s, struct event *e, unsigned int millis
 	return 1;
 }
 
-/* Version 1 of the struct ends behind eventData. */
-static nvmlReturn_t wait_for(nvmlEventSet_t set, nvmlEventData_t *data, unsigned int timeoutms, int version)
+/* Version 1 of the struct ends after eventData. */
+static nvmlReturn_t wait_for(nvmlEventSet_t set, nvmlEventData_t *data, unsigned int timeoutms,
+                             int version)
 {
 	struct event e;
 	if (!set_of(set) || !data) return NVML_ERROR_INVALID_ARGUMENT;
@@ -101,13 +104,15 @@ static nvmlReturn_t wait_for(nvmlEventSet_t set, nvmlEventData_t *data, unsigned
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlEventSetWait(nvmlEventSet_t set, nvmlEventData_t *data, unsigned int timeoutms)
+EXPORT nvmlReturn_t nvmlEventSetWait(nvmlEventSet_t set, nvmlEventData_t *data,
+                                     unsigned int timeoutms)
 {
 	ENTER;
 	return wait_for(set, data, timeoutms, 1);
 }
 
-EXPORT nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *data, unsigned int timeoutms)
+EXPORT nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *data,
+                                        unsigned int timeoutms)
 {
 	ENTER;
 	return wait_for(set, data, timeoutms, 2);

@@ -1,4 +1,4 @@
-/* A libnvidia-ml for tests: it serves the machine that the file machine.conf beside it describes. */
+/* A libnvidia-ml for tests. It serves the machine that machine.conf in its folder describes. */
 #ifndef FAKE_H
 #define FAKE_H
 
@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Only what is marked is visible to dlsym. */
+/* dlsym finds only the functions with this mark. */
 #define EXPORT __attribute__((visibility("default")))
 
-/* Texts may hold any byte but NUL. */
+/* A text may contain any byte except NUL. */
 typedef char text[256];
 
 struct memory { unsigned long long total, free, used, reserved; };
@@ -22,7 +22,7 @@ struct process {
 	text name;
 };
 
-/* A place for a MIG instance; without a UUID it is empty. */
+/* A place for a MIG instance. It is empty if there is no UUID. */
 struct instance {
 	text uuid, name;
 	struct memory memory;
@@ -31,9 +31,11 @@ struct instance {
 	unsigned long long sram_errors;
 };
 
-/* What the driver says of a GPU's health. What is not known is not supported. */
+/* What the driver reports about a GPU's health. A question that the GPU does not know is not
+ * supported. */
 struct health {
-	int knows_ecc_mode, knows_ecc, knows_remapped, knows_retired, knows_fabric, knows_recovery, knows_persistence;
+	int knows_ecc_mode, knows_ecc, knows_remapped, knows_retired, knows_fabric, knows_recovery,
+	    knows_persistence;
 	unsigned int ecc_current, ecc_pending;
 	unsigned long long ecc[2][2]; /* by error type and counter type, as NVML numbers them */
 	unsigned int remapped_corrected, remapped_uncorrected, remap_pending, remap_failed;
@@ -60,10 +62,10 @@ struct device {
 	struct process *processes;
 	size_t n_processes;
 	struct health health;
-	unsigned long long event_types; /* that it can report */
+	unsigned long long event_types; /* the events that it can report */
 };
 
-/* The same thing happening to a GPU some times in a row. */
+/* Something that happens to a GPU, several times in a row. */
 struct event {
 	unsigned int device;
 	unsigned long long type, data;
@@ -73,11 +75,10 @@ struct event {
 
 enum action { RETURN, HANG, SEGFAULT, ABORT, SLEEP, GARBAGE };
 
-/* What a function does instead of its work, or before it. */
+/* What a function does instead of its work or before it. */
 struct rule {
 	text function; /* may end in '*' */
 	int device;    /* -1: any */
-	unsigned int after, seen;
 	enum action action;
 	int arg;
 };
@@ -86,7 +87,7 @@ struct machine {
 	text driver, nvml;
 	int cuda;
 	int log_calls, wide_processes;
-	unsigned int fabric_version; /* newest that nvmlDeviceGetGpuFabricInfoV knows */
+	unsigned int fabric_version; /* the newest one that nvmlDeviceGetGpuFabricInfoV knows */
 	struct device *devices;
 	size_t n_devices;
 	struct event *events;
@@ -97,10 +98,10 @@ struct machine {
 
 struct machine *read_machine(const char *path);
 
-/* The machine as the last enter() found it. */
+/* The machine, as enter() read it last. */
 extern struct machine *machine;
 
-/* Every function begins with one of these. They return early when a rule says so. */
+/* Every function begins with one of these. They make it return early if a rule says so. */
 int enter(const char *function, int device, int starts);
 #define ENTER_AS(device, starts) \
 	do { \
@@ -112,16 +113,16 @@ int enter(const char *function, int device, int starts);
 
 extern int init_count;
 
-/* Looks for a new machine in the middle of a call. */
+/* Reads machine.conf again if it has changed, in the middle of a call. */
 void look_again(void);
 
-/* Handles are numbers, so that they outlive a new machine.conf and a wild one is noticed. */
+/* Handles are numbers. They stay valid when machine.conf changes, and wrong ones are noticed. */
 nvmlDevice_t make_handle(size_t device, size_t instance_plus_1);
 uintptr_t handle_number(nvmlDevice_t handle);
 int device_number(nvmlDevice_t handle);
 struct device *device_of(nvmlDevice_t handle);
 struct instance *instance_of(nvmlDevice_t handle);
-/* device_of, but NULL for a MIG instance. */
+/* Like device_of, but NULL for a MIG instance. */
 struct device *whole_gpu(nvmlDevice_t handle);
 
 nvmlReturn_t give_text(char *out, unsigned int size, const char *value);

@@ -1,5 +1,5 @@
-/* Functions that gpulaunch must never call: one changes the calling thread's affinity, the other one's answer is the
- * GPU's own memory node and not the node of the CPUs beside it. */
+/* Functions that gpulaunch must never call. The first one changes the calling thread's affinity.
+ * The second one returns the node of the GPU's own memory, not the node of the CPUs next to it. */
 #include "fake.h"
 
 #include <stdio.h>

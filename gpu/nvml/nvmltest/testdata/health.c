@@ -1,4 +1,4 @@
-/* What a GPU says of its own health. A MIG instance says little: most of it belongs to the whole GPU. */
+/* What a GPU reports about its health. A MIG instance reports little of it. */
 #include "fake.h"
 
 #include <string.h>
@@ -9,7 +9,8 @@
 	struct health *h = &d_->health; \
 	if (!h->knows) return NVML_ERROR_NOT_SUPPORTED
 
-EXPORT nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, nvmlEnableState_t *current, nvmlEnableState_t *pending)
+EXPORT nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, nvmlEnableState_t *current,
+                                         nvmlEnableState_t *pending)
 {
 	ENTER_DEVICE(device);
 	HEALTH(h, device, knows_ecc_mode);
@@ -18,33 +19,38 @@ EXPORT nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, nvmlEnableState_t 
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorType_t errorType,
-                                                nvmlEccCounterType_t counterType, unsigned long long *eccCounts)
+EXPORT nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device,
+                                                nvmlMemoryErrorType_t errorType,
+                                                nvmlEccCounterType_t counterType,
+                                                unsigned long long *eccCounts)
 {
 	ENTER_DEVICE(device);
 	HEALTH(h, device, knows_ecc);
-	/* While there are instances, only they know their volatile errors. */
+	/* In MIG mode only the instances count volatile errors. */
 	if (d_->mig_current && counterType == NVML_VOLATILE_ECC) return NVML_ERROR_NOT_SUPPORTED;
 	if (errorType > 1 || counterType > 1) return NVML_ERROR_INVALID_ARGUMENT;
 	*eccCounts = h->ecc[errorType][counterType];
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t device, nvmlMemoryErrorType_t errorType,
-                                                    nvmlEccCounterType_t counterType, nvmlMemoryLocation_t locationType,
+EXPORT nvmlReturn_t nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t device,
+                                                    nvmlMemoryErrorType_t errorType,
+                                                    nvmlEccCounterType_t counterType,
+                                                    nvmlMemoryLocation_t locationType,
                                                     unsigned long long *count)
 {
 	ENTER_DEVICE(device);
 	struct instance *in = instance_of(device);
-	if (!in || errorType != NVML_MEMORY_ERROR_TYPE_UNCORRECTED || counterType != NVML_VOLATILE_ECC ||
-	    locationType != NVML_MEMORY_LOCATION_SRAM)
+	if (!in || errorType != NVML_MEMORY_ERROR_TYPE_UNCORRECTED ||
+	    counterType != NVML_VOLATILE_ECC || locationType != NVML_MEMORY_LOCATION_SRAM)
 		return NVML_ERROR_NOT_SUPPORTED;
 	*count = in->sram_errors;
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int *corrRows, unsigned int *uncRows,
-                                              unsigned int *isPending, unsigned int *failureOccurred)
+EXPORT nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int *corrRows,
+                                              unsigned int *uncRows, unsigned int *isPending,
+                                              unsigned int *failureOccurred)
 {
 	ENTER_DEVICE(device);
 	HEALTH(h, device, knows_remapped);
@@ -56,7 +62,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int 
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetRetiredPagesPendingStatus(nvmlDevice_t device, nvmlEnableState_t *isPending)
+EXPORT nvmlReturn_t nvmlDeviceGetRetiredPagesPendingStatus(nvmlDevice_t device,
+                                                           nvmlEnableState_t *isPending)
 {
 	ENTER_DEVICE(device);
 	HEALTH(h, device, knows_retired);
@@ -64,7 +71,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetRetiredPagesPendingStatus(nvmlDevice_t device, 
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetGpuFabricInfo(nvmlDevice_t device, nvmlGpuFabricInfo_t *gpuFabricInfo)
+EXPORT nvmlReturn_t nvmlDeviceGetGpuFabricInfo(nvmlDevice_t device,
+                                               nvmlGpuFabricInfo_t *gpuFabricInfo)
 {
 	ENTER_DEVICE(device);
 	HEALTH(h, device, knows_fabric);
@@ -75,24 +83,28 @@ EXPORT nvmlReturn_t nvmlDeviceGetGpuFabricInfo(nvmlDevice_t device, nvmlGpuFabri
 	return NVML_SUCCESS;
 }
 
-/* Version 2 is the beginning of version 3. */
-EXPORT nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfoV_t *gpuFabricInfo)
+/* Version 3 begins like version 2. */
+EXPORT nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device,
+                                                nvmlGpuFabricInfoV_t *gpuFabricInfo)
 {
 	ENTER_DEVICE(device);
 	HEALTH(h, device, knows_fabric);
 	unsigned int version = gpuFabricInfo->version;
-	if (version != nvmlGpuFabricInfo_v2 && version != nvmlGpuFabricInfo_v3) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+	if (version != nvmlGpuFabricInfo_v2 && version != nvmlGpuFabricInfo_v3)
+		return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
 	if (version >> 24 > machine->fabric_version) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
 	memset(gpuFabricInfo->clusterUuid, 0xcc, sizeof gpuFabricInfo->clusterUuid);
 	gpuFabricInfo->status = (nvmlReturn_t)h->fabric_status;
 	gpuFabricInfo->cliqueId = 7;
 	gpuFabricInfo->state = (nvmlGpuFabricState_t)h->fabric_state;
 	gpuFabricInfo->healthMask = h->fabric_mask;
-	if (version == nvmlGpuFabricInfo_v3) gpuFabricInfo->healthSummary = (unsigned char)h->fabric_summary;
+	if (version == nvmlGpuFabricInfo_v3)
+		gpuFabricInfo->healthSummary = (unsigned char)h->fabric_summary;
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int valuesCount, nvmlFieldValue_t *values)
+EXPORT nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int valuesCount,
+                                             nvmlFieldValue_t *values)
 {
 	ENTER_DEVICE(device);
 	struct device *d = whole_gpu(device);
@@ -102,7 +114,7 @@ EXPORT nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int valuesCoun
 		int known = v->fieldId == NVML_FI_DEV_GET_GPU_RECOVERY_ACTION && d->health.knows_recovery;
 		v->nvmlReturn = known ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
 		v->valueType = NVML_VALUE_TYPE_UNSIGNED_INT;
-		memset(&v->value, 0xee, sizeof v->value); /* what is beside an unsigned int is undefined */
+		memset(&v->value, 0xee, sizeof v->value); /* the rest is undefined */
 		v->value.uiVal = d->health.recovery;
 	}
 	return NVML_SUCCESS;

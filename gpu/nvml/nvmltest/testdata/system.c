@@ -1,4 +1,4 @@
-/* The library as a whole: start and end, versions, and the way to the devices. */
+/* The library as a whole: its initialization, versions, and the handles of devices. */
 #include "fake.h"
 
 #include <string.h>
@@ -49,8 +49,17 @@ static nvmlReturn_t give_cuda(int *version)
 	return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlSystemGetCudaDriverVersion(int *version) { ENTER; return give_cuda(version); }
-EXPORT nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version) { ENTER; return give_cuda(version); }
+EXPORT nvmlReturn_t nvmlSystemGetCudaDriverVersion(int *version)
+{
+	ENTER;
+	return give_cuda(version);
+}
+
+EXPORT nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version)
+{
+	ENTER;
+	return give_cuda(version);
+}
 
 static nvmlReturn_t give_count(unsigned int *count)
 {
@@ -81,32 +90,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice
 	return give_handle(index, device);
 }
 
-/* The handle of what has a UUID, as a number, or 0. */
-static uintptr_t find_uuid(const char *uuid)
-{
-	for (size_t i = 0; i < machine->n_devices; i++) {
-		struct device *d = &machine->devices[i];
-		if (!strcmp(d->uuid, uuid)) return handle_number(make_handle(i, 0));
-		for (size_t j = 0; j < d->n_instances; j++)
-			if (*uuid && !strcmp(d->instances[j].uuid, uuid)) return handle_number(make_handle(i, j + 1));
-	}
-	return 0;
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device)
-{
-	ENTER;
-	if (!uuid || !device) return NVML_ERROR_INVALID_ARGUMENT;
-	uintptr_t found = find_uuid(uuid);
-	if (!found) return NVML_ERROR_NOT_FOUND;
-	nvmlDevice_t handle = make_handle((found >> 8) - 1, found & 0xff);
-	int forced = enter(__func__, device_number(handle), 0);
-	if (forced >= 0) return (nvmlReturn_t)forced;
-	*device = handle;
-	return NVML_SUCCESS;
-}
-
-/* nvml.h makes the handle a pointer, go-nvml's edition of it a struct of one pointer: the same to the ABI. */
+/* The handle is a pointer in nvml.h and a struct of one pointer in go-nvml's copy of it. In the ABI
+ * both are the same. */
 uintptr_t handle_number(nvmlDevice_t handle)
 {
 	uintptr_t number;

@@ -1,0 +1,122 @@
+//go:build linux
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
+	"github.com/gpulaunch/gpulaunch/launcher"
+)
+
+// Where metrics are served unless the user says otherwise (on the loopback, since there is
+// no password), and the address that stands for no metrics.
+const (
+	DefaultMetricsAddress = "127.0.0.1:9750"
+	NoMetrics             = "off"
+)
+
+// flags are those of run.
+type flags struct {
+	cli.PlanFlags
+	grace   cli.Seconds
+	wait    cli.Seconds // for the others, after a failure
+	method  launcher.StartMethod
+	preload []string
+	report  string
+	output  launcher.OutputMode
+	stdin   string
+	sweep   string
+	onXID   string
+	address string
+	quiet   bool
+	debug   bool
+	// named says that the user chose the metrics' address.
+	named bool
+}
+
+// NewCommand makes the command run. job is nil but in the process that runs the job.
+func NewCommand(job *Job) *cobra.Command {
+	f := &flags{grace: cli.Seconds(launcher.DefaultGrace), stdin: "none", sweep: "on", onXID: "report", method: launcher.StartExec}
+	c := &cobra.Command{
+		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
+		Short: "Run a program once per GPU, or on CPUs where there is none",
+		Long: `Run starts PROGRAM once per usable GPU. Each worker sees its own device, runs on
+the CPUs beside it and finds RANK, WORLD_SIZE, MASTER_ADDR and the other variables
+that torchrun sets. When one fails, the others are stopped. What follows PROGRAM,
+or --, belongs to the worker. A PROGRAM whose name ends in .py is run by python3 -u,
+or by the interpreter that PYTHON_EXEC names.
+
+Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
+		Example: `  gpulaunch run train.py --epochs 3
+  gpulaunch run --nproc-per-node=4 -m package.train
+  gpulaunch run --start-method=forkserver --preload=torch train.py
+  gpulaunch run --affinity=exclusive --metrics-address=:9750 -- ./serve
+  gpulaunch run --nnodes=2 --node-rank=1 --master-addr=10.0.0.1 train.py`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := cli.FromEnvironment(c.Flags()); err != nil {
+				return err
+			}
+			f.named = c.Flags().Changed("metrics-address")
+			if job == nil {
+				return errors.New("run needs its keeper: start it as gpulaunch run")
+			}
+			return job.run(f, args)
+		},
+	}
+	fs := c.Flags()
+	fs.SetInterspersed(false)
+	f.Register(fs)
+	fs.Var(&f.grace, "grace", "how long workers may take to end before they are killed")
+	fs.Var(&f.wait, "failure-wait", "how long the others may go on after a worker has failed before they are stopped")
+	cli.Parsed(fs, "start-method", "METHOD", "exec, or forkserver: fork Python workers from a process that has imported --preload", &f.method, launcher.ParseStartMethod)
+	fs.StringSliceVar(&f.preload, "preload", nil, "Python `modules` that are imported once for all workers, as torch,numpy")
+	fs.StringVar(&f.report, "report", "", "`file` for a report of how the job ended, as JSON")
+	cli.Parsed(fs, "output", "MODE", "workers' output: prefix (rank before each line) or inherit (default with one)", &f.output, launcher.ParseOutputMode)
+	cli.Parsed(fs, "stdin", "WHO", "who gets the standard input: none or rank0", &f.stdin, cli.OneOf("none", "rank0"))
+	cli.Parsed(fs, "sweep", "WHEN", "end what workers leave behind: on, or off for a job that ends well", &f.sweep, cli.OneOf("on", "off"))
+	cli.Parsed(fs, "on-xid", "WHAT", "errors of the job's GPUs: report, or stop the job at one that is fatal to a GPU", &f.onXID, cli.OneOf("report", "stop"))
+	fs.StringVar(&f.address, "metrics-address", DefaultMetricsAddress, "`host:port` for Prometheus, or off")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing unless something goes wrong")
+	fs.BoolVar(&f.debug, "debug", false, "say each event and each change of state, with its time")
+	return c
+}
+
+// check refuses a command line that cannot work.
+func (f *flags) check(args []string) error {
+	if len(args) == 0 {
+		return errors.New("there is no program to run: gpulaunch run [flags] PROGRAM [ARGUMENT...]")
+	}
+	for i, module := range f.preload {
+		f.preload[i] = strings.TrimSpace(module)
+	}
+	if len(f.preload) > 0 && f.method != launcher.StartForkserver {
+		return fmt.Errorf("--preload=%s needs --start-method=forkserver", strings.Join(f.preload, ","))
+	}
+	return f.Complete(os.Environ())
+}
+
+// Resolve finds the program of a command line and gives its argument vector.
+func Resolve(f *cli.PlanFlags, args []string) ([]string, error) {
+	c := launcher.Command{Args: args, Module: f.Module, NoPython: f.NoPython, Python: os.Getenv("PYTHON_EXEC")}
+	argv, err := c.Resolve()
+	var start *launcher.StartError
+	if errors.As(err, &start) {
+		return nil, &cli.ExitError{Code: start.ExitCode(), Err: err}
+	}
+	return argv, err
+}
+
+// FindPython gives the path of the interpreter that a job would use.
+func FindPython() (string, error) {
+	argv, err := Resolve(&cli.PlanFlags{Module: true}, []string{"module"})
+	if err != nil {
+		return "", err
+	}
+	return argv[0], nil
+}

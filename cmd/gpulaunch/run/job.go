@@ -1,0 +1,144 @@
+//go:build linux
+
+package run
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
+	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
+	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
+)
+
+// Job is the job of this process.
+type Job struct {
+	*flags
+	begun   time.Time // when the user's command was started
+	sup     *supervisor.Supervisor
+	out     *console
+	metrics metrics
+}
+
+// Begin runs a job in a goroutine that ends the process. fd is the link to the keeper and
+// started is when that began, in nanoseconds since the epoch; args is the command line
+// behind gpulaunch run.
+func Begin(fd, started string, args []string) *Job {
+	j := &Job{begun: parseTime(started)}
+	j.metrics.attached = make(chan Metrics, 1)
+	go j.main(fd, args)
+	return j
+}
+
+// main is the whole life of the job.
+func (j *Job) main(fd string, args []string) {
+	var err error
+	if j.sup, err = supervisor.Connect(fd); err != nil {
+		os.Exit(cli.Complain(err))
+	}
+	root := cli.NewRoot()
+	root.AddCommand(NewCommand(j))
+	root.SetArgs(append([]string{"run"}, args...))
+	code := cli.Complain(root.Execute())
+	j.sup.Exit(code)
+	os.Exit(code)
+}
+
+// run is the job from the flags to the exit code.
+func (j *Job) run(f *flags, args []string) error {
+	j.flags = f
+	if err := f.check(args); err != nil {
+		return err
+	}
+	file, err := f.createReport()
+	if err != nil {
+		return err
+	}
+	rep, err := j.launch(args)
+	if file == nil {
+		return err
+	}
+	rep.Launcher = "gpulaunch " + cli.Version()
+	if rep.Started.IsZero() { // nothing was started
+		rep.Started, rep.Ended, rep.ExitCode = j.begun, time.Now(), cli.ExitCode(err)
+		rep.Error = strings.Join(strings.Fields(err.Error()), " ")
+	}
+	if e := file.Write(rep); e != nil && err == nil {
+		return e
+	}
+	return err
+}
+
+// createReport opens the report's file, if there is to be one, because it must be known
+// before the job runs for a week that it cannot be written.
+func (f *flags) createReport() (*report.File, error) {
+	if f.report == "" {
+		return nil, nil
+	}
+	return report.Create(f.report)
+}
+
+// launch plans and runs the job, and says how it ended. A report whose times are zero is
+// that of a job of which nothing was started.
+func (j *Job) launch(args []string) (rep report.Report, err error) {
+	argv, err := Resolve(&j.PlanFlags, args)
+	if err != nil {
+		return rep, err
+	}
+	gpus := newWatcher(j.Library, j.sup)
+	defer gpus.Close()
+	j.out = newConsole(j.sup)
+	defer j.out.close()
+	m, p, err := j.plan(gpus.Client)
+	if err != nil {
+		return rep, err
+	}
+	j.debugf("planned %d workers", len(p.Workers))
+	if err := j.listen(m.Inventory); err != nil {
+		return rep, err
+	}
+	defer j.metrics.close()
+	config := j.config(argv, m)
+	j.announce(p)
+	j.watchGPUs(&config, gpus, m, p)
+	r := launcher.Run(context.Background(), p, config)
+	return r.Report, j.finish(r)
+}
+
+// config says how the job is run.
+func (j *Job) config(argv []string, m plan.Machine) launcher.Config {
+	c := launcher.Config{
+		Argv: argv, Grace: time.Duration(j.grace), FailureWait: time.Duration(j.wait),
+		StartMethod: j.method, Preload: j.preload,
+		Output: j.output, Stdout: &j.out.stdout, Stderr: &j.out.stderr, OutputLost: j.out.lost,
+		Supervisor: j.sup, Subreaper: true, LeaveBehind: j.sweep == "off",
+		StopOnFatalXID: j.onXID == "stop", Log: j.out.say, Observe: j.observe,
+		Replan: func(before plan.Plan) (plan.Plan, error) { return j.replan(m, before) },
+	}
+	if j.grace == 0 {
+		c.Grace = -1 // for a Config, 0 is the default
+	}
+	if j.stdin == "rank0" {
+		c.Stdin = os.Stdin
+	}
+	if j.debug {
+		c.Debug = func(line string) { j.debugf("%s", line) }
+	}
+	return c
+}
+
+// replan reads again which CPUs may be used; the GPUs stay those of the start.
+func (j *Job) replan(m plan.Machine, before plan.Plan) (plan.Plan, error) {
+	m, err := machine.Read("", m.Inventory, m.Visible, j.Options)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	o := j.Options
+	o.Workers = o.Workers.Fixed(len(before.Workers))
+	return plan.New(m, o)
+}

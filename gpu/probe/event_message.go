@@ -1,9 +1,0 @@
-package probe
-
-import "github.com/gpulaunch/gpulaunch/gpu"
-
-// eventMessage is what the child sends unasked: an event or, once each, why none come.
-type eventMessage struct {
-	Event    *gpu.XIDEvent `json:"event,omitempty"`
-	NoEvents string        `json:"no_events,omitempty"`
-}
