@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package gpulaunch_test holds the tests of what spawning promises: the
-// behaviours that PyTorch's test_multiprocessing_spawn.py asks for, and more, of
-// each form of worker: a program that is executed, one that is forked from a
-// template, and a Go function. The tests of the command are in cmd/gpulaunch.
+// Package gpulaunch_test tests what package launcher promises about spawning. It checks the
+// behaviours that PyTorch's test_multiprocessing_spawn.py checks, and some more, for each form of
+// worker: a program that is executed, a program that is forked from a template process, and a Go
+// function. The tests of the command are in cmd/gpulaunch.
 package gpulaunch_test
 
 import (
@@ -45,36 +45,37 @@ func TestMain(m *testing.M) {
 	os.Exit(launchertest.Main(m))
 }
 
-// lockFile stands for the path of a file that workers use to await each other.
+// lockFile stands for the path of a file with which workers wait for each other.
 const lockFile = "LOCK"
 
-// row is one behaviour of the suite.
+// row is one behaviour that is checked.
 type row struct {
 	workers int
-	// mode is what workers do, see testdata/spawn.py and behave.
+	// mode is what the workers do: see behaviours and launcher/testdata/spawn.py.
 	mode []string
 	wait time.Duration // Config.FailureWait
-	// while happens when the workers have been started.
-	while func(t *testing.T, r run)
-	check func(o outcome) error
-	// control gives a row that check must not be content with.
+	// during is called after the workers have been started, if it is not nil.
+	during func(t *testing.T, r run)
+	check  func(o outcome) error
+	// control returns a row for which check must return an error.
 	control func(r row) row
-	only    string // the form that it is about
-	tries   int    // how often a loaded machine may fail it, less one
+	only    string // the only form of worker that has this behaviour, or ""
+	retries int    // how often it may fail on a loaded machine
 	preload string
 }
 
-// outcome is what can be seen of a row's run.
+// outcome is what a row has led to.
 type outcome struct {
-	err            error
-	early, late    bool // joins before and after the end
-	stdout, stderr string
-	exits          []launcher.Event // by the time of their observed end
-	alive          []int            // pids of workers that are left
-	took, gone     time.Duration    // of all, and from a worker's end to that of its children
+	err                     error
+	joinedEarly, joinedLate bool // whether Join reported the end before and after it
+	stdout, stderr          string
+	exits                   []launcher.Event // in the order of the times of the exits
+	alive                   []int            // the pids of workers that are left
+	took                    time.Duration    // of everything
+	childrenTook            time.Duration    // from the end of a worker to the end of its children
 }
 
-// run is a row that is running.
+// run is a row that is being run.
 type run struct {
 	attempt *launcher.Attempt
 	stdout  *launchertest.Buffer
@@ -83,85 +84,133 @@ type run struct {
 }
 
 var rows = map[string]row{
-	"success": {workers: 2, mode: []string{"nothing"}, check: func(o outcome) error { return o.err },
-		control: func(r row) row { r.mode = []string{"exit-one", "0", "3"}; return r }},
-	"success, non-blocking": {workers: 2, mode: []string{"wait", lockFile}, while: joinWhileRunning,
+	"success": {
+		workers: 2, mode: []string{"nothing"},
+		check:   func(o outcome) error { return o.err },
+		control: withMode("exit-one", "0", "3"),
+	},
+	"success, non-blocking": {
+		workers: 2, mode: []string{"wait", lockFile}, during: joinWhileRunning,
 		check: func(o outcome) error {
-			if o.early || !o.late {
-				return fmt.Errorf("joins returned %v while running and %v at the end", o.early, o.late)
+			if o.joinedEarly || !o.joinedLate {
+				return fmt.Errorf("Join returned %v while the workers ran and %v after their end",
+					o.joinedEarly, o.joinedLate)
 			}
 			return o.err
 		},
-		control: func(r row) row { r.mode = []string{"nothing"}; r.while = joinAtTheEnd; return r }},
-	"first argument index": {workers: 3, mode: []string{"index"},
+		control: func(r row) row {
+			r.mode, r.during = []string{"nothing"}, joinAtTheEnd
+			return r
+		},
+	},
+	"first argument index": {
+		workers: 3, mode: []string{"index"},
 		check: func(o outcome) error {
 			lines := regexp.MustCompile(`(?m)index \d rank \d$`).FindAllString(o.stdout, -1)
 			slices.Sort(lines)
-			if want := []string{"index 0 rank 0", "index 1 rank 1", "index 2 rank 2"}; !slices.Equal(lines, want) {
-				return fmt.Errorf("workers saw %q", lines)
+			want := []string{"index 0 rank 0", "index 1 rank 1", "index 2 rank 2"}
+			if !slices.Equal(lines, want) {
+				return fmt.Errorf("the workers saw %q, want %q", lines, want)
 			}
 			return o.err
 		},
-		control: func(r row) row { r.mode = []string{"index", "0"}; return r }},
-	"exception, rank 0 only": exceptionSingle(0), "exception, rank 1 only": exceptionSingle(1),
-	"exception, all": {workers: 3, mode: []string{"raise-all"},
+		control: withMode("index", "0"),
+	},
+	"exception, rank 0 only": exceptionSingle(0),
+	"exception, rank 1 only": exceptionSingle(1),
+	"exception, all": {
+		workers: 3, mode: []string{"raise-all"},
 		check: func(o outcome) error { return wantRaised(o, o.exits[0].Rank) },
-		// A check of the check: the last one to exit is not the cause.
+		// This changes the check and not the row: the last worker that exits is not the cause.
 		control: func(r row) row {
 			check := r.check
 			r.check = func(o outcome) error { slices.Reverse(o.exits); return check(o) }
 			return r
-		}},
+		},
+	},
 	"exception, all, rank 0 first": exceptionInTurn("0", "1"),
 	"exception, all, rank 1 first": exceptionInTurn("1", "0"),
-	"terminate by signal": {workers: 2, mode: []string{"abort", "0"}, check: wantAbort,
-		control: func(r row) row { r.mode = []string{"exit-one", "0", "134"}; return r }},
-	"terminate by exit": {workers: 2, mode: []string{"exit-one", "0", "123", lockFile},
-		while: func(t *testing.T, r run) { r.stdout.Await(t, "ready"); r.lock.Close() },
+	"terminate by signal": {
+		workers: 2, mode: []string{"abort", "0"}, check: wantAbort,
+		control: withMode("exit-one", "0", "134"),
+	},
+	"terminate by exit": {
+		workers: 2, mode: []string{"exit-one", "0", "123", lockFile},
+		during: func(t *testing.T, r run) { r.stdout.Await(t, "ready"); r.lock.Close() },
 		check: func(o outcome) error {
 			if !strings.Contains(o.stdout, "signalled") || len(o.alive) > 0 {
-				return fmt.Errorf("stdout %q, alive %v", o.stdout, o.alive)
+				return fmt.Errorf("want the other worker signalled; alive: %v", o.alive)
 			}
 			return wantExit(o, 123)
 		},
 		control: func(r row) row {
-			r.mode, r.wait, r.while = []string{"exit-and-leave", lockFile, "123"}, 20*time.Second, nil
+			r.mode = []string{"exit-and-leave", lockFile, "123"}
+			r.wait, r.during = 20*time.Second, nil
 			return r
-		}},
-	"terminate by exit, with grace": {workers: 2, mode: []string{"exit-and-leave", lockFile, "123"}, wait: 20 * time.Second,
+		},
+	},
+	"terminate by exit, with grace": {
+		workers: 2, mode: []string{"exit-and-leave", lockFile, "123"}, wait: 20 * time.Second,
 		check: func(o outcome) error {
-			if strings.Contains(o.stdout, "signalled") || !strings.Contains(o.stdout, "left by itself") || len(o.alive) > 0 {
-				return fmt.Errorf("stdout %q, alive %v", o.stdout, o.alive)
+			if strings.Contains(o.stdout, "signalled") ||
+				!strings.Contains(o.stdout, "left by itself") || len(o.alive) > 0 {
+				return fmt.Errorf("want the other worker to exit by itself; alive: %v", o.alive)
 			}
 			return wantExit(o, 123)
 		},
-		control: func(r row) row { r.wait = 0; return r }},
-	"success first, then exception": {workers: 2, mode: []string{"succeed-then-raise", lockFile},
+		control: func(r row) row { r.wait = 0; return r },
+	},
+	"success first, then exception": {
+		workers: 2, mode: []string{"succeed-then-raise", lockFile},
 		check:   func(o outcome) error { return wantRaised(o, 1) },
-		control: func(r row) row { r.mode = []string{"nothing"}; return r }},
-	"exception raises": {workers: 2, mode: []string{"raise-one", "0"},
-		check:   func(o outcome) error { return wantTypes(o, true, false) },
-		control: func(r row) row { r.mode = []string{"abort", "0"}; return r }},
-	"signal raises": {workers: 2, mode: []string{"abort", "0"},
-		check:   func(o outcome) error { return wantTypes(o, false, true) },
-		control: func(r row) row { r.mode = []string{"raise-one", "0"}; return r }},
-	"errors can be serialised, raised": {workers: 1, mode: []string{"raise-one", "0"}, check: wantRoundTrips,
-		control: func(r row) row { r.mode = []string{"nothing"}; return r }},
-	"errors can be serialised, exited": {workers: 1, mode: []string{"abort", "0"}, check: wantRoundTrips,
-		control: func(r row) row { r.mode = []string{"nothing"}; return r }},
+		control: withMode("nothing"),
+	},
+	"exception raises": {
+		workers: 2, mode: []string{"raise-one", "0"},
+		check:   wantRaisedError,
+		control: withMode("abort", "0"),
+	},
+	"signal raises": {
+		workers: 2, mode: []string{"abort", "0"},
+		check:   wantExitedError,
+		control: withMode("raise-one", "0"),
+	},
+	"errors can be serialised, raised": {
+		workers: 1, mode: []string{"raise-one", "0"}, check: wantRoundTrips,
+		control: withMode("nothing"),
+	},
+	"errors can be serialised, exited": {
+		workers: 1, mode: []string{"abort", "0"}, check: wantRoundTrips,
+		control: withMode("nothing"),
+	},
 	"nested children, SIGTERM": nestedChildren(unix.SIGTERM),
 	"nested children, SIGKILL": nestedChildren(unix.SIGKILL),
-	"process exit, exited": {workers: 1, mode: []string{"exit-one", "0", "12"},
+	"process exit, exited": {
+		workers: 1, mode: []string{"exit-one", "0", "12"},
 		check:   func(o outcome) error { return wantExit(o, 12) },
-		control: func(r row) row { r.mode = []string{"raise-one", "0"}; return r }},
-	"parallel start": {workers: 4, mode: []string{"imported", "5"}, preload: "slow_import", only: "forkserver", tries: 2,
+		control: withMode("raise-one", "0"),
+	},
+	"parallel start": {
+		workers: 4, mode: []string{"imported", "5"}, preload: "slow_import",
+		only: "forkserver", retries: 2,
 		check: func(o outcome) error {
-			if n := strings.Count(o.stdout, "imported 1\n"); o.err != nil || n != 4 || o.took > 6*time.Second {
-				return fmt.Errorf("%v; %d of 4 workers say that it was imported once; all took %s; stdout:\n%s", o.err, n, o.took, o.stdout)
+			n := strings.Count(o.stdout, "imported 1\n")
+			if o.err != nil || n != 4 || o.took > 6*time.Second {
+				return fmt.Errorf("%d of 4 workers say that the module was imported once, "+
+					"and it took %s, want at most 6s", n, o.took)
 			}
 			return nil
 		},
-		control: func(r row) row { r.only, r.mode = "exec", []string{"imported", "0.01"}; return r }},
+		control: func(r row) row {
+			r.only, r.mode = "exec", []string{"imported", "0.01"}
+			return r
+		},
+	},
+}
+
+// withMode returns a control whose workers do something else.
+func withMode(mode ...string) func(r row) row {
+	return func(r row) row { r.mode = mode; return r }
 }
 
 func TestSpawn(t *testing.T) {
@@ -169,23 +218,24 @@ func TestSpawn(t *testing.T) {
 		for _, form := range []string{"exec", "forkserver", "function"} {
 			t.Run(name+"/"+form, func(t *testing.T) {
 				if r.only != "" && r.only != form {
-					t.Skipf("this is about %s", r.only)
+					t.Skipf("only %s workers have this behaviour", r.only)
 				}
 				o := observe(t, form, r)
-				for try := 0; try < r.tries && r.check(o) != nil; try++ {
+				for try := 0; try < r.retries && r.check(o) != nil; try++ {
 					o = observe(t, form, r)
 				}
 				if err := r.check(o); err != nil {
-					t.Errorf("%v\nerror: %v\nstdout:\n%s\nstderr:\n%s", err, o.err, o.stdout, o.stderr)
+					t.Errorf("%v\nerror: %v\nstdout:\n%s\nstderr:\n%s",
+						err, o.err, o.stdout, o.stderr)
 				}
 			})
 			t.Run(name+"/"+form+" control", func(t *testing.T) {
 				c := r.control(r)
 				if c.only != "" && c.only != form {
-					t.Skip("the control needs another form")
+					t.Skipf("only %s workers have this behaviour", c.only)
 				}
 				if o := observe(t, form, c); c.check(o) == nil {
-					t.Errorf("the check is content with %+v", o)
+					t.Errorf("the check does not fail for %+v", o)
 				}
 			})
 		}
@@ -195,31 +245,25 @@ func TestSpawn(t *testing.T) {
 // observe runs a row once.
 func observe(t *testing.T, form string, r row) outcome {
 	t.Helper()
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(),
+		goleak.IgnoreTopFunction("os/signal.signal_recv"),
+		goleak.IgnoreTopFunction("os/signal.loop"))
 	dir := t.TempDir()
 	mode := slices.Clone(r.mode)
 	var lock *os.File
 	if i := slices.Index(mode, lockFile); i >= 0 {
 		mode[i] = filepath.Join(dir, "lock")
-		if r.while != nil {
+		if r.during != nil {
 			lock = launchertest.HoldLock(mode[i], 0)
 		}
 	}
 	var stdout, stderr launchertest.Buffer
-	var mu sync.Mutex
-	o := outcome{}
+	var exits exitRecorder
 	cfg := launcher.Config{
 		Environ: append(os.Environ(), "SLOW_IMPORT_COUNT="+filepath.Join(dir, "count")),
 		Grace:   launchertest.Patience, FailureWait: r.wait, Subreaper: true,
 		Output: launcher.OutputPrefix, Stdout: &stdout, Stderr: &stderr,
-		Observe: func(e launcher.Event) {
-			mu.Lock()
-			defer mu.Unlock()
-			if e.Kind == launcher.WorkerExited {
-				o.exits = append(o.exits, e)
-				slices.SortFunc(o.exits, func(a, b launcher.Event) int { return a.Time.Compare(b.Time) })
-			}
-		},
+		Observe: exits.observe,
 	}
 	if mode[0] == "imported" {
 		cfg.Environ, mode = append(cfg.Environ, "SLOW_IMPORT_SECONDS="+mode[1]), mode[:1]
@@ -229,30 +273,57 @@ func observe(t *testing.T, form string, r row) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.while != nil {
-		r.while(t, run{attempt: g, stdout: &stdout, lock: lock, outcome: &o})
+	o := outcome{}
+	if r.during != nil {
+		r.during(t, run{attempt: g, stdout: &stdout, lock: lock, outcome: &o})
 	}
 	o.err = g.Wait(context.Background())
 	o.took = time.Since(began)
 	first, err1 := g.Join(0)
 	second, err2 := g.Join(time.Hour)
-	o.late = first && second && errors.Is(err1, o.err) && errors.Is(err2, o.err)
+	o.joinedLate = first && second && errors.Is(err1, o.err) && errors.Is(err2, o.err)
 	for _, pid := range g.PIDs() {
 		if unix.Kill(pid, 0) == nil {
 			o.alive = append(o.alive, pid)
 		}
 	}
-	o.stdout, o.stderr = stdout.String(), stderr.String()
+	o.exits, o.stdout, o.stderr = exits.sorted(), stdout.String(), stderr.String()
 	return o
 }
 
-// startForm starts workers that do what mode says.
-func startForm(t *testing.T, form string, p plan.Plan, cfg launcher.Config, preload string, mode []string) (*launcher.Attempt, error) {
+// exitRecorder collects the events of workers that have exited.
+type exitRecorder struct {
+	mu   sync.Mutex
+	list []launcher.Event
+}
+
+func (x *exitRecorder) observe(e launcher.Event) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if e.Kind == launcher.WorkerExited {
+		x.list = append(x.list, e)
+	}
+}
+
+// sorted returns the events in the order of their times.
+func (x *exitRecorder) sorted() []launcher.Event {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	slices.SortStableFunc(x.list, func(a, b launcher.Event) int { return a.Time.Compare(b.Time) })
+	return x.list
+}
+
+// startForm starts workers of a form that do what mode says.
+func startForm(
+	t *testing.T, form string, p plan.Plan, cfg launcher.Config, preload string, mode []string,
+) (*launcher.Attempt, error) {
 	t.Helper()
 	if form == "function" {
 		return behaves.Start(context.Background(), p, cfg, mode)
 	}
-	cfg.Argv = append([]string{launchertest.Python(t), "-u", "launcher/testdata/spawn.py"}, mode...)
+	cfg.Argv = append([]string{
+		launchertest.Python(t), "-u", "launcher/testdata/spawn.py",
+	}, mode...)
 	if form == "forkserver" {
 		cfg.StartMethod = launcher.StartForkserver
 		if preload != "" {
@@ -262,22 +333,25 @@ func startForm(t *testing.T, form string, p plan.Plan, cfg launcher.Config, prel
 	return launcher.Start(context.Background(), p, cfg)
 }
 
-// cpuPlan is a plan for workers without GPUs on this machine.
+// cpuPlan returns a plan for workers without GPUs on this machine.
 func cpuPlan(t testing.TB, workers int) plan.Plan {
 	t.Helper()
 	none := gpu.Inventory{}
-	m, err := machine.Read("", none, none.Visible("", false), plan.Options{Affinity: affinity.Policy{Mode: affinity.ModeNone}})
+	options := plan.Options{
+		Workers: plan.Workers(workers), Affinity: affinity.Policy{Mode: affinity.ModeNone},
+	}
+	m, err := machine.Read("", none, none.Visible("", false), options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := plan.New(m, plan.Options{Workers: plan.Workers(workers), Affinity: affinity.Policy{Mode: affinity.ModeNone}})
+	p, err := plan.New(m, options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-// wantExit wants a worker that left no error file and exited with code.
+// wantExit wants rank 0 to have exited with a code, without an error file.
 func wantExit(o outcome, code int) error {
 	var e *launcher.ExitedError
 	if !errors.As(o.err, &e) || e.ExitCode != code || e.Signal != "" || e.Rank != 0 {
@@ -286,44 +360,60 @@ func wantExit(o outcome, code int) error {
 	return nil
 }
 
+// wantAbort wants SIGABRT to have ended a worker.
 func wantAbort(o outcome) error {
 	var e *launcher.ExitedError
-	if !errors.As(o.err, &e) || e.ExitCode != 134 || e.Signal != "SIGABRT" || !strings.Contains(e.Error(), "terminated with signal SIGABRT") {
+	if !errors.As(o.err, &e) || e.ExitCode != 134 || e.Signal != "SIGABRT" ||
+		!strings.Contains(e.Error(), "terminated with signal SIGABRT") {
 		return fmt.Errorf("want a SIGABRT, have %#v", o.err)
 	}
 	return nil
 }
 
-// wantRaised wants the exception of a rank, and nobody left.
+// wantRaised wants the exception of a rank as the error, and no worker to be left.
 func wantRaised(o outcome, rank int) error {
 	var e *launcher.RaisedError
 	text := fmt.Sprintf("ValueError: legitimate exception from process %d", rank)
-	if !errors.As(o.err, &e) || e.Rank != rank || e.LocalRank != rank || e.ExitCode != 1 || !strings.HasSuffix(e.Message, text) {
+	if !errors.As(o.err, &e) || e.Rank != rank || e.LocalRank != rank || e.ExitCode != 1 ||
+		!strings.HasSuffix(e.Message, text) {
 		return fmt.Errorf("want rank %d's exception, have %#v", rank, o.err)
 	}
 	host, _ := os.Hostname()
-	if e.PID == 0 || e.Host != host || time.Since(e.Time) > time.Hour || !regexp.MustCompile("in fail|behave").MatchString(e.Traceback) {
-		return fmt.Errorf("it says too little of itself: %#v", e)
+	if e.PID == 0 || e.Host != host || time.Since(e.Time) > time.Hour ||
+		!regexp.MustCompile("in fail|behave").MatchString(e.Traceback) {
+		return fmt.Errorf("want a pid, this host, a recent time and a traceback, have %#v", e)
 	}
-	if lines := strings.Split(strings.TrimSpace(e.Traceback), "\n"); strings.HasPrefix(e.Traceback, "Traceback") && lines[len(lines)-1] != text {
-		return fmt.Errorf("the traceback ends with %q", lines[len(lines)-1])
+	lines := strings.Split(strings.TrimSpace(e.Traceback), "\n")
+	if strings.HasPrefix(e.Traceback, "Traceback") && lines[len(lines)-1] != text {
+		return fmt.Errorf("the traceback ends with %q, want %q", lines[len(lines)-1], text)
 	}
 	if len(o.alive) > 0 {
-		return fmt.Errorf("processes %v are left", o.alive)
+		return fmt.Errorf("the workers %v are still alive", o.alive)
 	}
 	return nil
 }
 
-func wantTypes(o outcome, raised, exited bool) error {
+// wantRaisedError wants the error to be a RaisedError and not an ExitedError.
+func wantRaisedError(o outcome) error {
 	var r *launcher.RaisedError
 	var x *launcher.ExitedError
-	if errors.As(o.err, &r) != raised || errors.As(fmt.Errorf("wrapped: %w", o.err), &x) != exited {
-		return fmt.Errorf("have %#v", o.err)
+	if !errors.As(o.err, &r) || errors.As(fmt.Errorf("wrapped: %w", o.err), &x) {
+		return fmt.Errorf("want a RaisedError, have %#v", o.err)
 	}
 	return nil
 }
 
-// wantRoundTrips wants the error to be the same after JSON and after gob.
+// wantExitedError wants the error to be an ExitedError and not a RaisedError.
+func wantExitedError(o outcome) error {
+	var r *launcher.RaisedError
+	var x *launcher.ExitedError
+	if errors.As(o.err, &r) || !errors.As(fmt.Errorf("wrapped: %w", o.err), &x) {
+		return fmt.Errorf("want an ExitedError, have %#v", o.err)
+	}
+	return nil
+}
+
+// wantRoundTrips wants the error to be the same after it was encoded with JSON and with gob.
 func wantRoundTrips(o outcome) error {
 	switch e := o.err.(type) {
 	case *launcher.RaisedError:
@@ -331,7 +421,7 @@ func wantRoundTrips(o outcome) error {
 	case *launcher.ExitedError:
 		return roundTrips(e)
 	}
-	return fmt.Errorf("have %#v", o.err)
+	return fmt.Errorf("want a RaisedError or an ExitedError, have %#v", o.err)
 }
 
 func roundTrips[E any](e *E) error {
@@ -357,51 +447,62 @@ func roundTrips[E any](e *E) error {
 }
 
 func exceptionSingle(rank int) row {
-	mode := func(r int) []string { return []string{"raise-one", strconv.Itoa(r)} }
-	return row{workers: 2, mode: mode(rank),
+	return row{
+		workers: 2, mode: []string{"raise-one", strconv.Itoa(rank)},
 		check:   func(o outcome) error { return wantRaised(o, rank) },
-		control: func(r row) row { r.mode = mode(1 - rank); return r }}
+		control: withMode("raise-one", strconv.Itoa(1-rank)),
+	}
 }
 
+// exceptionInTurn returns a row in which both workers raise, the second one after the end of the
+// first one.
 func exceptionInTurn(first, second string) row {
 	rank, _ := strconv.Atoi(first)
-	return row{workers: 2, mode: []string{"raise-in-turn", first, lockFile},
+	return row{
+		workers: 2, mode: []string{"raise-in-turn", first, lockFile},
 		check:   func(o outcome) error { return wantRaised(o, rank) },
-		control: func(r row) row { r.mode = []string{"raise-in-turn", second, lockFile}; return r }}
+		control: withMode("raise-in-turn", second, lockFile),
+	}
 }
 
-// nestedChildren has a worker ended whose own children are in sessions of their
-// own, so that no signal to its group reaches them.
+// nestedChildren returns a row in which a worker is ended that has children in sessions of their
+// own. No signal to the worker's process group reaches them.
 func nestedChildren(sig syscall.Signal) row {
-	return row{workers: 1, mode: []string{"nested"},
-		while: func(t *testing.T, r run) {
+	return row{
+		workers: 1, mode: []string{"nested"},
+		during: func(t *testing.T, r run) {
+			line := r.stdout.Await(t, "children")
 			var children [2]int
-			if _, err := fmt.Sscanf(r.stdout.Await(t, "children")[len("[0] "):], "children %d %d", &children[0], &children[1]); err != nil {
-				t.Fatal(err)
+			_, err := fmt.Sscanf(line, "[0] children %d %d", &children[0], &children[1])
+			if err != nil {
+				t.Fatalf("the worker printed %q, want two pids (%v)", line, err)
 			}
 			if err := unix.Kill(r.attempt.PIDs()[0], sig); err != nil {
 				t.Fatal(err)
 			}
-			r.outcome.gone = untilGone(children[:])
+			r.outcome.childrenTook = untilGone(children[:])
 		},
 		check: func(o outcome) error {
 			var e *launcher.ExitedError
-			if !errors.As(o.err, &e) || e.Signal != unix.SignalName(sig) || o.gone > time.Second {
-				return fmt.Errorf("%v; its children were gone after %s", o.err, o.gone)
+			if !errors.As(o.err, &e) || e.Signal != unix.SignalName(sig) ||
+				o.childrenTook > time.Second {
+				return fmt.Errorf("want %s and children that end within 1s, "+
+					"have %v and %s", unix.SignalName(sig), o.err, o.childrenTook)
 			}
 			return nil
 		},
-		control: func(r row) row { r.mode = []string{"nested", "deaf"}; return r }}
+		control: withMode("nested", "deaf"),
+	}
 }
 
-// joinWhileRunning joins before it lets the workers go on.
+// joinWhileRunning calls Join before it lets the workers end.
 func joinWhileRunning(t *testing.T, r run) {
 	for _, timeout := range []time.Duration{0, 10 * time.Millisecond} {
 		done, err := r.attempt.Join(timeout)
 		if err != nil {
-			t.Error(err)
+			t.Errorf("Join(%s) returns the error %v", timeout, err)
 		}
-		r.outcome.early = r.outcome.early || done
+		r.outcome.joinedEarly = r.outcome.joinedEarly || done
 	}
 	r.lock.Close()
 }
@@ -411,7 +512,7 @@ func joinAtTheEnd(t *testing.T, r run) {
 	joinWhileRunning(t, r)
 }
 
-// untilGone measures how long processes are there, and ends those that stay.
+// untilGone returns how long processes still exist, and kills them after four seconds.
 func untilGone(pids []int) time.Duration {
 	begin := time.Now()
 	for time.Since(begin) < 4*time.Second {
@@ -426,103 +527,146 @@ func untilGone(pids []int) time.Duration {
 	return time.Since(begin)
 }
 
-// behaves is testdata/spawn.py as a Go function.
+// behaves does what launcher/testdata/spawn.py does as a Go function.
 var behaves = launcher.Register("behave", behave)
 
 func behave(index int, mode []string) error {
-	me := strconv.Itoa(index)
-	switch mode[0] {
-	case "index":
-		fmt.Printf("index %s rank %s\n", append(mode[1:], me)[0], os.Getenv("RANK"))
-	case "wait":
-		launchertest.AwaitEnd(mode[1])
-	case "raise-one":
-		if mode[1] == me {
-			return fail(index)
-		}
-		announce()
-	case "raise-all":
-		signal.Ignore(unix.SIGTERM)
-		<-time.After(rand.N(50 * time.Millisecond))
-		panic(fail(index))
-	case "raise-in-turn":
-		signal.Ignore(unix.SIGTERM)
-		if mode[1] == me {
-			holding = launchertest.HoldLock(mode[2], os.Getpid())
-		} else {
-			launchertest.AwaitEnd(mode[2])
-		}
-		return fail(index)
-	case "abort":
-		if mode[1] == me {
-			_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-			debug.SetTraceback("crash") // the runtime then dies of the signal
-			_ = unix.Kill(os.Getpid(), unix.SIGABRT)
-		}
-		announce()
-	case "exit-one":
-		if mode[1] == me {
-			if len(mode) > 3 {
-				launchertest.AwaitEnd(mode[3])
-			}
-			code, _ := strconv.Atoi(mode[2])
-			os.Exit(code)
-		}
-		sayWhenSignalled()
-		announce()
-	case "exit-and-leave":
-		sayWhenSignalled()
-		if index == 0 {
-			holding = launchertest.HoldLock(mode[1], os.Getpid())
-			launchertest.AwaitFile(mode[1] + ".ready") // or the other would not be started any more
-			code, _ := strconv.Atoi(mode[2])
-			os.Exit(code)
-		}
-		_ = os.WriteFile(mode[1]+".ready", []byte("x"), 0o600)
-		launchertest.AwaitEnd(mode[1])
-		<-time.After(100 * time.Millisecond)
-		fmt.Println("left by itself")
-	case "succeed-then-raise":
-		if index > 0 {
-			launchertest.AwaitEnd(mode[1])
-			return fail(index)
-		}
-		holding = launchertest.HoldLock(mode[1], os.Getpid())
-	case "nested":
-		what := "block"
-		if len(mode) > 1 {
-			what = "ignore"
-		}
-		fmt.Println("children", child(what), child(what))
-		announce()
+	if b, ok := behaviours[mode[0]]; ok {
+		return b(index, mode[1:])
 	}
 	return nil
 }
 
-// holding is released when the process ends.
-var holding *os.File
+// behaviours are what workers do, by the first word of the mode. The other words are the arguments.
+var behaviours = map[string]func(index int, args []string) error{
+	"index": func(index int, args []string) error {
+		first := append(args, strconv.Itoa(index))[0]
+		fmt.Printf("index %s rank %s\n", first, os.Getenv("RANK"))
+		return nil
+	},
+	"wait": func(_ int, args []string) error {
+		launchertest.AwaitEnd(args[0])
+		return nil
+	},
+	"raise-one": func(index int, args []string) error {
+		if args[0] != strconv.Itoa(index) {
+			announceAndBlock()
+		}
+		return fail(index)
+	},
+	"raise-all": func(index int, _ []string) error {
+		signal.Ignore(unix.SIGTERM)
+		<-time.After(rand.N(50 * time.Millisecond))
+		panic(fail(index))
+	},
+	"raise-in-turn":      raiseInTurn,
+	"abort":              abort,
+	"exit-one":           exitOne,
+	"exit-and-leave":     exitAndLeave,
+	"succeed-then-raise": succeedThenRaise,
+	"nested": func(_ int, args []string) error {
+		program := "block"
+		if len(args) > 0 {
+			program = "ignore"
+		}
+		fmt.Println("children", startChild(program), startChild(program))
+		announceAndBlock()
+		return nil
+	},
+}
+
+// raiseInTurn has the worker with the index args[0] fail first.
+func raiseInTurn(index int, args []string) error {
+	signal.Ignore(unix.SIGTERM)
+	if args[0] == strconv.Itoa(index) {
+		heldLock = launchertest.HoldLock(args[1], os.Getpid())
+	} else {
+		launchertest.AwaitEnd(args[1])
+	}
+	return fail(index)
+}
+
+// abort has the worker with the index args[0] die of SIGABRT.
+func abort(index int, args []string) error {
+	if args[0] == strconv.Itoa(index) {
+		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+		debug.SetTraceback("crash") // otherwise the Go runtime exits with a code
+		_ = unix.Kill(os.Getpid(), unix.SIGABRT)
+	}
+	announceAndBlock()
+	return nil
+}
+
+// exitOne has the worker with the index args[0] exit with the code args[1]. If there is a third
+// argument, it first waits for that lock.
+func exitOne(index int, args []string) error {
+	if args[0] == strconv.Itoa(index) {
+		if len(args) > 2 {
+			launchertest.AwaitEnd(args[2])
+		}
+		code, _ := strconv.Atoi(args[1])
+		os.Exit(code)
+	}
+	sayWhenSignalled()
+	announceAndBlock()
+	return nil
+}
+
+// exitAndLeave has worker 0 exit with the code args[1], and the others exit by themselves after
+// that.
+func exitAndLeave(index int, args []string) error {
+	sayWhenSignalled()
+	ready := args[0] + ".ready"
+	if index == 0 {
+		heldLock = launchertest.HoldLock(args[0], os.Getpid())
+		// After a failure, the launcher would not start the other worker any more.
+		launchertest.AwaitFile(ready)
+		code, _ := strconv.Atoi(args[1])
+		os.Exit(code)
+	}
+	_ = os.WriteFile(ready, []byte("x"), 0o600)
+	launchertest.AwaitEnd(args[0])
+	<-time.After(100 * time.Millisecond)
+	fmt.Println("left by itself")
+	return nil
+}
+
+// succeedThenRaise has worker 0 succeed, and the others fail after that.
+func succeedThenRaise(index int, args []string) error {
+	if index > 0 {
+		launchertest.AwaitEnd(args[0])
+		return fail(index)
+	}
+	heldLock = launchertest.HoldLock(args[0], os.Getpid())
+	return nil
+}
+
+// heldLock keeps a file open until the process ends.
+var heldLock *os.File
 
 func fail(index int) error {
 	return fmt.Errorf("ValueError: legitimate exception from process %d", index)
 }
 
-// announce says that the worker is ready, and blocks.
-func announce() {
+// announceAndBlock says that the worker is ready, and does not return.
+func announceAndBlock() {
 	fmt.Println("ready", os.Getpid())
 	for {
 		_ = unix.Pause()
 	}
 }
 
+// sayWhenSignalled makes the worker print a line and exit at SIGTERM.
 func sayWhenSignalled() {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, unix.SIGTERM)
 	go func() { <-c; fmt.Println("signalled"); os.Exit(0) }()
 }
 
-// child starts a process in a session of its own, which says when it is ready.
-func child(what string) int {
-	c := exec.Command("/proc/self/exe", launchertest.Worker(what)[2:]...)
+// startChild starts a program of launchertest's workers in a session of its own, and returns its
+// pid when it is ready.
+func startChild(program string) int {
+	c := exec.Command("/proc/self/exe", launchertest.WorkerArgs(program)...)
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := c.StdoutPipe()
 	if err == nil {
@@ -545,7 +689,7 @@ func TestREADME(t *testing.T) {
 	}
 	m := regexp.MustCompile("(?m)^    (go run ./cmd/gpulaunch run .*)$").FindSubmatch(text)
 	if m == nil {
-		t.Fatal("the README shows no go run ./cmd/gpulaunch run")
+		t.Fatal("the README contains no command go run ./cmd/gpulaunch run")
 	}
 	cmd := exec.Command("sh", "-c", string(m[1]))
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -556,7 +700,7 @@ func TestREADME(t *testing.T) {
 	}
 	for _, want := range []string{`rank 0 of `, `device `, "Cpus_allowed_list:\t"} {
 		if !strings.Contains(string(out), want) {
-			t.Errorf("no %q in what it prints", want)
+			t.Errorf("the command does not print %q", want)
 		}
 	}
 }

@@ -1,16 +1,13 @@
 package launcher
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
@@ -21,10 +18,11 @@ import (
 func TestMain(m *testing.M) {
 	Init()
 	launchertest.RunIfWorker()
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"),
+		goleak.IgnoreTopFunction("os/signal.loop"))
 }
 
-// harness runs jobs in this process.
+// harness runs jobs in the test process.
 type harness struct {
 	t   *testing.T
 	cfg Config
@@ -33,34 +31,16 @@ type harness struct {
 	mu     sync.Mutex
 	events []Event
 	logged []string
-	stdout output
-	stderr output
+	stdout launchertest.Buffer
+	stderr launchertest.Buffer
 }
 
-// output collects what a sink gets.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// newHarness has workers do what launchertest's workers can do.
+// newHarness returns a harness whose workers run a program of launchertest's workers.
 func newHarness(t *testing.T, worker ...string) *harness {
 	t.Helper()
 	h := &harness{t: t, sup: supervisor.New()}
 	h.cfg = Config{
-		Argv:    append([]string{"/proc/self/exe"}, launchertest.Worker(worker...)[2:]...),
+		Argv:    append([]string{"/proc/self/exe"}, launchertest.WorkerArgs(worker...)...),
 		Environ: os.Environ(), Grace: launchertest.Patience, Output: OutputPrefix,
 		Stdout: &h.stdout, Stderr: &h.stderr, Supervisor: h.sup,
 		Observe: func(e Event) {
@@ -78,18 +58,14 @@ func newHarness(t *testing.T, worker ...string) *harness {
 	return h
 }
 
-// sweeping makes this process a subreaper for the rest of the test.
+// sweeping makes the job's process, which is this one, a child subreaper until the test ends.
 func (h *harness) sweeping() {
 	h.t.Helper()
 	h.cfg.Subreaper = true
-	h.t.Cleanup(func() {
-		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0); err != nil {
-			h.t.Error(err)
-		}
-	})
+	launchertest.EndSubreaper(h.t)
 }
 
-// run runs a job of n workers to its end.
+// run runs a job of n workers to its end, after changing its plan.
 func (h *harness) run(n int, change ...func(*plan.Plan)) Result {
 	h.t.Helper()
 	p := h.plan(n)
@@ -99,41 +75,46 @@ func (h *harness) run(n int, change ...func(*plan.Plan)) Result {
 	return Run(context.Background(), p, h.cfg)
 }
 
-// plan is a plan for n workers that may use all CPUs.
+// plan returns a plan for n workers, each of which may use all CPUs.
 func (h *harness) plan(n int) plan.Plan {
 	h.t.Helper()
 	cpus, err := affinity.Current(os.Getpid())
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	node := affinity.Node{CPUs: cpus}
-	m := plan.Machine{Topology: &affinity.Topology{Online: cpus, Allowed: cpus, Nodes: []affinity.Node{node}}}
-	for cpu := range cpus.All() {
-		m.Topology.Cores = append(m.Topology.Cores, affinity.Core{ID: len(m.Topology.Cores), Package: -1, CPUs: affinity.CPUs(cpu)})
+	topology := &affinity.Topology{
+		Online: cpus, Allowed: cpus, Nodes: []affinity.Node{{CPUs: cpus}},
 	}
-	p, err := plan.New(m, plan.Options{Workers: plan.Workers(n), MasterPort: 1, Environ: h.cfg.Environ})
+	for cpu := range cpus.All() {
+		topology.Cores = append(topology.Cores, affinity.Core{
+			ID: len(topology.Cores), Package: -1, CPUs: affinity.CPUs(cpu),
+		})
+	}
+	p, err := plan.New(plan.Machine{Topology: topology}, plan.Options{
+		Workers: plan.Workers(n), MasterPort: 1, Environ: h.cfg.Environ,
+	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	return p
 }
 
-// when calls f once, as soon as the standard output holds n times text.
+// when calls f as soon as the standard output contains text n times. The test fails if it never
+// does.
 func (h *harness) when(n int, text string, f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for deadline := time.Now().Add(launchertest.Patience); time.Now().Before(deadline); <-time.After(time.Millisecond) {
-			if strings.Count(h.stdout.String(), text) >= n {
-				f()
-				return
-			}
+		if h.stdout.Until(func(all string) bool { return strings.Count(all, text) >= n }) {
+			f()
+			return
 		}
+		h.t.Errorf("the standard output does not contain %q %d times:\n%s", text, n, &h.stdout)
 	}()
 	h.t.Cleanup(func() { <-done })
 }
 
-// exits gives the ranks in the order in which they were seen to end.
+// exits returns the ranks of workers in the order in which they were seen to end.
 func (h *harness) exits() (ranks []int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -219,7 +219,7 @@ func TestGPULeftovers(t *testing.T) {
 		nvmltest.Change(t, library, occupied(two(t)))
 		j.Signal(unix.SIGTERM)
 		j.AwaitStderr("SIGTERM: stopping 2 workers")
-		launchertest.AnotherWish()
+		launchertest.AwaitSignalWindow()
 		j.Signal(unix.SIGTERM)
 		if code, stderr := j.Exit(); code != 143 || strings.Contains(stderr, "still on") {
 			t.Errorf("exit code %d\n%s", code, stderr)

@@ -54,7 +54,7 @@ func TestSignals(t *testing.T) {
 		pids := j.Await(2, `ready (\d+)`)
 		j.Signal(unix.SIGTERM)
 		j.AwaitStderr("SIGTERM: stopping 2 workers")
-		launchertest.AnotherWish()
+		launchertest.AwaitSignalWindow()
 		j.Signal(unix.SIGTERM)
 		if code, stderr := j.Exit(); code != 143 {
 			t.Errorf("exit code %d\n%s", code, stderr)

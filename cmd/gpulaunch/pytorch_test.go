@@ -10,22 +10,9 @@ import (
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
-	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
-
-// pythonWithTorch finds an interpreter that can import torch, or skips.
-func pythonWithTorch(t *testing.T) string {
-	t.Helper()
-	for _, python := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(python, "-c", "import torch.distributed").Run() == nil {
-			return python
-		}
-	}
-	nvmltest.Unavailable(t, "no python3 here can import torch: install python3-torch")
-	return ""
-}
 
 // trained matches what a rank of testdata/train.py says.
 var trained = regexp.MustCompile(`(?m)rank=(\d+) world=(\d+) params=(\w+) first=([\d.]+) last=([\d.]+) cpus=([\d,]+)$`)
@@ -53,7 +40,7 @@ func checkTraining(t *testing.T, stdout string, n int) (params string, cpus map[
 }
 
 func TestPyTorchTraining(t *testing.T) {
-	python := pythonWithTorch(t)
+	python := launchertest.Python(t, "torch.distributed")
 	const script = "../../launcher/testdata/train.py"
 	var ours string
 	for _, mode := range []string{"node", "exclusive"} {

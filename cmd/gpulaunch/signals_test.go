@@ -3,14 +3,12 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,17 +24,14 @@ func job(args ...string) []string {
 // awaitState waits until a process is in a state of proc(5).
 func awaitState(t *testing.T, pid, states string) {
 	t.Helper()
-	for deadline := time.Now().Add(launchertest.Patience); ; runtime.Gosched() {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%s/stat", pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:])); strings.Contains(states, fields[0]) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %s is not in a state of %s: %s", pid, states, data)
-		}
+	n, _ := strconv.Atoi(pid)
+	var fields []string
+	reached := launchertest.Poll(func() bool {
+		fields = launchertest.Stat(n)
+		return len(fields) == 0 || strings.Contains(states, fields[0])
+	})
+	if !reached || len(fields) == 0 {
+		t.Fatalf("process %s is not in a state of %s: %s", pid, states, fields)
 	}
 }
 
@@ -103,10 +98,10 @@ func TestInheritedChildren(t *testing.T) {
 		nvmltest.Unavailable(t, "bash is not here")
 	}
 	j := launchertest.StartCommand(t, nil, nil, argv...)
-	pid := j.Await(1, `^ready (\d+)`)[0]
+	// The two lines come from two processes, and so in either order.
+	pid := strings.Join(j.Await(2, `^(?:ran|ready (\d+))$`), "")
 	n, _ := strconv.Atoi(pid)
 	t.Cleanup(func() { _ = unix.Kill(n, unix.SIGKILL) })
-	j.Await(1, "ran")
 	// It holds the standard output, so the end of that cannot be waited for.
 	awaitGone(t, j.Keeper())
 	if err := unix.Kill(n, 0); err != nil {
@@ -121,14 +116,13 @@ func TestInheritedChildren(t *testing.T) {
 // awaitGone waits until a process has ended; it may not have been waited for.
 func awaitGone(t *testing.T, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(launchertest.Patience); ; runtime.Gosched() {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(data), ") Z ") {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %d has not ended", pid)
-		}
+	var fields []string
+	ended := launchertest.Poll(func() bool {
+		fields = launchertest.Stat(pid)
+		return len(fields) == 0 || fields[0] == "Z"
+	})
+	if !ended {
+		t.Fatalf("process %d has not ended: %s", pid, fields)
 	}
 }
 

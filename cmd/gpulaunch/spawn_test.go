@@ -234,20 +234,14 @@ func TestForkserverMistakes(t *testing.T) {
 	}
 }
 
-// templateOf finds the template among the supervisor's children.
+// templateOf finds the template process among the supervisor's children.
 func templateOf(t *testing.T, j *launchertest.Job, workers ...string) string {
 	t.Helper()
-	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", j.Supervisor()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range children {
-		list, _ := os.ReadFile(path)
-		for _, pid := range strings.Fields(string(list)) {
-			argv, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-			if !slices.Contains(workers, pid) && strings.Contains(string(argv), "spawn.py") {
-				return pid
-			}
+	for _, child := range launchertest.Children(j.Supervisor()) {
+		pid := strconv.Itoa(child)
+		argv, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+		if !slices.Contains(workers, pid) && strings.Contains(string(argv), "spawn.py") {
+			return pid
 		}
 	}
 	t.Fatal("the supervisor has no template process")

@@ -165,7 +165,7 @@ func TestCtrlCTwice(t *testing.T) {
 	pid := x.await(`ready (\d+)`)
 	x.write("\x03")
 	x.await("SIGINT: stopping 1 worker")
-	launchertest.AnotherWish()
+	launchertest.AwaitSignalWindow()
 	x.write("\x03")
 	x.await("asked again: killing what is left")
 	x.write("echo code $?\n")
@@ -205,11 +205,11 @@ func TestTerminalCloses(t *testing.T) {
 func ancestors(t *testing.T, pid int) (self, parent, grandparent int) {
 	t.Helper()
 	up := func(pid int) int {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			t.Fatal(err)
+		fields := launchertest.Stat(pid)
+		if len(fields) == 0 {
+			t.Fatalf("process %d does not exist", pid)
 		}
-		ppid, _ := strconv.Atoi(strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))[1])
+		ppid, _ := strconv.Atoi(fields[1])
 		return ppid
 	}
 	parent = up(pid)

@@ -12,18 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noted are the signals that a bystander takes down: all that a launcher might
-// send by mistake. KILL and STOP show in the process's state.
-var noted = []os.Signal{
+// noticed are the signals that a launcher could send to the wrong process. SIGKILL and SIGSTOP
+// cannot be caught, but they show in the process's state.
+var noticed = []os.Signal{
 	unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
 	unix.SIGWINCH, unix.SIGCONT, unix.SIGTSTP, unix.SIGPIPE, unix.SIGALRM,
 }
 
-// bystanderMain says which signals it gets, until its standard input ends.
+// bystanderMain prints the names of the signals that it gets, until its standard input ends.
 func bystanderMain() int {
 	_ = os.WriteFile("/proc/self/comm", []byte("gpulaunch"), 0)
 	c := make(chan os.Signal, 64)
-	signal.Notify(c, noted...)
+	signal.Notify(c, noticed...)
 	fmt.Println("ready")
 	end := make(chan struct{})
 	go func() { _, _ = io.Copy(io.Discard, os.Stdin); close(end) }()
@@ -37,17 +37,17 @@ func bystanderMain() int {
 	}
 }
 
-// bystander is one that a host has started.
+// bystander is a process that a host has started and that has nothing to do with the job.
 type bystander struct {
 	identity
-	stdin *os.File
-	said  string // after "ready"
-	ready bool
+	stdin   *os.File
+	ready   bool
+	printed string // the signals that it got
 }
 
-// addBystander starts one that looks much like a worker: by its environment, its
-// name and, without a session of its own, its process group.
-func (h *host) addBystander(session bool) error {
+// addBystander starts a bystander that looks like a worker: it has a worker's environment and name
+// and, unless attr says otherwise, the process group of the launcher.
+func (h *host) addBystander(attr syscall.SysProcAttr) error {
 	inR, inW, err := os.Pipe()
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (h *host) addBystander(session bool) error {
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Env:   append(os.Environ(), "RANK=0", "GPULAUNCH_RUN_ID=x", "TORCHELASTIC_RUN_ID=x"),
 		Files: []uintptr{inR.Fd(), outW.Fd(), 2},
-		Sys:   &syscall.SysProcAttr{Setsid: session},
+		Sys:   &attr,
 	})
 	if err != nil {
 		return err
@@ -75,13 +75,13 @@ func (h *host) addBystander(session bool) error {
 			b.ready = true
 			return
 		}
-		b.said += line + " "
+		b.printed += line + " "
 	}, nil)
 	return nil
 }
 
-// dismissBystanders ends them and says what had happened to them.
-func (h *host) dismissBystanders() (touched []string) {
+// endBystanders ends the bystanders, and returns what the launcher has done to them.
+func (h *host) endBystanders() (touched []string) {
 	for _, b := range h.bystanders {
 		if s := b.state(); s == 0 || s == 'T' || s == 'Z' {
 			touched = append(touched, fmt.Sprintf("bystander %d is in state %q", b.pid, s))
@@ -99,12 +99,13 @@ func (h *host) dismissBystanders() (touched []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, b := range h.bystanders {
-		if ws := h.ended[b.pid]; !ws.Exited() || ws.ExitStatus() != 0 || b.said != "" {
-			touched = append(touched, fmt.Sprintf("bystander %d got %q, wait status %#x", b.pid, b.said, int(ws)))
+		if ws := h.ended[b.pid]; !ws.Exited() || ws.ExitStatus() != 0 || b.printed != "" {
+			touched = append(touched, fmt.Sprintf("bystander %d got the signals %q and ended with "+
+				"the wait status %#x", b.pid, b.printed, int(ws)))
 		}
 	}
-	if h.struck != "" {
-		touched = append(touched, "the launcher's parent got "+h.struck)
+	if h.strayed != "" {
+		touched = append(touched, "the launcher's parent got "+h.strayed)
 	}
 	return touched
 }

@@ -18,10 +18,11 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// TestChaos runs random jobs, does one random thing to each, and wants nothing
-// left, the documented exit status and nobody else touched. GPULAUNCH_CHAOS_ROUNDS
-// says how many jobs; GPULAUNCH_CHAOS_SEED repeats them: round i has the seed
-// plus i.
+// TestChaos runs random jobs and does one random thing to each of them. It wants no processes to be
+// left, the documented exit status, and no other process to be touched.
+//
+// GPULAUNCH_CHAOS_ROUNDS is the number of jobs. GPULAUNCH_CHAOS_SEED repeats them: the job of round
+// i depends on the seed plus i.
 func TestChaos(t *testing.T) {
 	rounds := number(t, "GPULAUNCH_CHAOS_ROUNDS", defaultRounds())
 	seed := number(t, "GPULAUNCH_CHAOS_SEED", time.Now().UnixNano()/1e6%1e9)
@@ -42,15 +43,17 @@ func TestChaos(t *testing.T) {
 		}
 		longest = max(longest, o.Took-s.Grace)
 		if problems := o.problems(s); len(problems) > 0 {
-			t.Errorf("GPULAUNCH_CHAOS_SEED=%d GPULAUNCH_CHAOS_ROUNDS=1: %q\nscenario: %s\noutcome: %s",
-				seed+int64(i), problems, encode(s), encode(o))
+			t.Errorf("%q\nscenario: %s\noutcome: %s\n"+
+				"GPULAUNCH_CHAOS_SEED=%d GPULAUNCH_CHAOS_ROUNDS=1 repeats it",
+				problems, encode(s), encode(o), seed+int64(i))
 		}
 	})
-	t.Logf("%d jobs, %d of them in a cgroup, %d processes, %v; the last process ended at most %s after the grace period",
+	t.Logf("%d jobs, %d of them in a cgroup, %d processes, %v; "+
+		"the last process ended at most %s after the grace period",
 		rounds, groups, processes, kinds, longest.Round(time.Millisecond))
 }
 
-// number reads a whole number from the environment.
+// number returns a whole number from an environment variable, or otherwise if it is not set.
 func number(t *testing.T, name string, otherwise int64) int64 {
 	t.Helper()
 	text := os.Getenv(name)
@@ -59,20 +62,20 @@ func number(t *testing.T, name string, otherwise int64) int64 {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s is %q, not a whole number", name, text)
 	}
 	return n
 }
 
-// defaultRounds is less where a round takes longer.
+// defaultRounds returns the number of jobs for a run without GPULAUNCH_CHAOS_ROUNDS.
 func defaultRounds() int64 {
-	if testing.Short() || raceDetector {
+	if testing.Short() || raceDetector { // with the race detector a job takes much longer
 		return 25
 	}
 	return 200
 }
 
-// randomScenario depends on rng alone.
+// randomScenario returns a scenario that depends only on rng.
 func randomScenario(rng *rand.Rand) scenario {
 	s := scenario{
 		Grace: time.Duration(100+rng.IntN(200)) * time.Millisecond,
@@ -82,7 +85,10 @@ func randomScenario(rng *rand.Rand) scenario {
 	for range 2 + rng.IntN(7) {
 		s.Trees = append(s.Trees, randomTree(rng, 0))
 	}
-	kinds := []kind{sendTERM, sendINT, sendHUP, killKeeper, killSupervisor, killWorker, stopWorker, endWorker, endWorkers, closeStdout, burst}
+	kinds := []kind{
+		sendTERM, sendINT, sendHUP, killKeeper, killSupervisor, killWorker, stopWorker, endWorker,
+		endWorkers, closeStdout, burst,
+	}
 	f := fault{Kind: kinds[rng.IntN(len(kinds))], Rank: rng.IntN(len(s.Trees)), When: whenReady}
 	f.Delay = time.Duration(rng.IntN(30_000)) * time.Microsecond
 	if rng.IntN(2) == 0 {
@@ -98,7 +104,7 @@ func randomScenario(rng *rand.Rand) scenario {
 	return s
 }
 
-// complete adds what a fault needs to end the job and to have a known status.
+// complete adds what the first fault needs to end the job with a known exit status.
 func (s *scenario) complete(rng *rand.Rand) {
 	f := &s.Faults[0]
 	last := fault{Kind: sendTERM, When: next, Delay: time.Duration(rng.IntN(30)) * time.Millisecond}
@@ -106,15 +112,15 @@ func (s *scenario) complete(rng *rand.Rand) {
 	case endWorkers:
 		s.End = "exit 0"
 	case closeStdout:
-		// Somebody has to write, or nobody notices.
+		// gpulaunch notices that the reader has left only when it writes.
 		s.Trees[f.Rank].Traits += string(writes)
 	case stopWorker:
 		s.Faults = append(s.Faults, last)
 	case burst:
 		f.Signals = []int{int(unix.SIGTERM), int(unix.SIGINT), int(unix.SIGHUP)}[:1+rng.IntN(3)]
 		if rng.IntN(2) == 0 {
-			// One that is only passed on ends a launcher that is not up yet, as it ends
-			// any program.
+			// These signals are passed on to the workers. Before gpulaunch catches them, they end
+			// it as they end any program, so they must not come too early.
 			f.When = whenReady
 			f.Signals = []int{int(unix.SIGUSR1), int(unix.SIGWINCH), int(unix.SIGCONT)}
 			s.Faults = append(s.Faults, last)
@@ -122,7 +128,7 @@ func (s *scenario) complete(rng *rand.Rand) {
 	}
 }
 
-// randomFlags takes any of the ways to keep a job together.
+// randomFlags selects one of the mechanisms that keep track of a job's processes.
 func randomFlags(rng *rand.Rand) []string {
 	if !hasCgroupFlag() {
 		return nil
@@ -130,13 +136,13 @@ func randomFlags(rng *rand.Rand) []string {
 	return []string{[]string{"--cgroup=off", "--cgroup=auto"}[rng.IntN(2)]}
 }
 
-// hasCgroupFlag asks the program.
+// hasCgroupFlag reports whether the gpulaunch under test knows --cgroup.
 var hasCgroupFlag = sync.OnceValue(func() bool {
 	out, _ := exec.Command(launchertest.Binary, "run", "--help").CombinedOutput()
 	return bytes.Contains(out, []byte("--cgroup"))
 })
 
-// limit is how long the job may take to end.
+// limit returns how long the job may take to end after the last fault.
 func (s scenario) limit() time.Duration {
 	if s.Within != 0 {
 		return s.Within
@@ -144,8 +150,8 @@ func (s scenario) limit() time.Duration {
 	return s.Grace + margin
 }
 
-// documented reports whether an exit status is what gpulaunch help exit-codes says
-// for what was done last.
+// documented reports whether an exit status is the one that gpulaunch help exit-codes promises
+// after the last fault.
 func (s scenario) documented(status int) bool {
 	if s.Status != 0 {
 		return status == s.Status
@@ -169,16 +175,16 @@ func (s scenario) documented(status int) bool {
 	case closeStdout:
 		return status == 141
 	case burst:
-		// Thousands of signals to a Go program that does not listen yet may overflow
-		// the stack of the runtime's own handler: it is ended by SIGSEGV instead.
+		// When thousands of signals reach a Go program that does not catch them yet, they can
+		// overflow the stack of the runtime's own handler, and SIGSEGV ends the program.
 		early := f.When == atOnce && status == 128+int(unix.SIGSEGV)
-		// Otherwise whichever of them was seen first.
+		// Otherwise, any of them may have been noticed first.
 		return early || slices.Contains(f.Signals, status-128)
 	}
 	return false
 }
 
-// endStatus is what a worker that ends by itself makes of the job.
+// endStatus returns the exit status of a job whose worker ends by itself.
 func (s scenario) endStatus() int {
 	return map[string]int{"exit 3": 3, "exit 77": 77, "SEGV": 139, "ABRT": 134}[s.End]
 }

@@ -1,3 +1,3 @@
-// Package chaos holds tests only: that nothing of a job outlives the launcher,
-// whatever happens to either of them.
+// Package chaos contains only tests. They do random and chosen damage to running jobs, and check
+// that no process of a job outlives the launcher and that the exit status is the documented one.
 package chaos

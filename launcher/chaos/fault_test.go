@@ -6,18 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 // burstSize is how many signals a burst has.
 const burstSize = 3000
 
-// await waits for the moment of a fault.
+// await waits for the moment of fault i.
 func (h *host) await(i int) error {
 	f, since := h.s.Faults[i], time.Now()
 	ok := true
@@ -25,13 +26,15 @@ func (h *host) await(i int) error {
 	case atOnce:
 		since = h.launched
 	case next:
-		since = h.faulted
+		since = h.lastFault
 	case whenReady:
 		all := size(h.s.Trees)
 		ok = h.until(patience, func() bool { return len(h.members) == all })
 		since = time.Now()
 	case whenSaid:
-		ok = h.until(patience, func() bool { return strings.Contains(h.stderr.String(), ": stopping ") })
+		ok = h.until(patience, func() bool {
+			return strings.Contains(h.stderr.String(), ": stopping ")
+		})
 		since = time.Now()
 	case whenAgain:
 		ok = h.awaitAttempt()
@@ -41,20 +44,24 @@ func (h *host) await(i int) error {
 		if err != nil {
 			return err
 		}
-		// State Z is its first thread's: only one that has been waited for has ended.
-		ok = poll(func() bool { return w.state() == 0 })
+		// A process is in state Z before all of its threads have ended. All of it has ended only
+		// when it has been waited for.
+		ok = launchertest.Poll(func() bool { return w.state() == 0 })
 		since = time.Now()
 	}
 	if !ok {
-		return fmt.Errorf("%q did not come within %s: %d of %d processes announced; stderr:\n%s",
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return fmt.Errorf("the moment %q did not come within %s: "+
+			"%d of %d processes have announced themselves; stderr:\n%s",
 			f.When, patience, len(h.members), size(h.s.Trees), h.stderr.String())
 	}
 	<-time.After(time.Until(since.Add(f.Delay)))
 	return nil
 }
 
-// awaitAttempt waits for the second attempt and looks whether anything of the
-// first, which was complete, is alive when it begins.
+// awaitAttempt waits until the second attempt is complete. It notes which processes of the first
+// attempt are alive when the second one begins. The first attempt must have been complete.
 func (h *host) awaitAttempt() bool {
 	all := size(h.s.Trees)
 	if !h.until(patience, func() bool { return len(h.members) > all }) {
@@ -65,13 +72,14 @@ func (h *host) awaitAttempt() bool {
 	h.mu.Unlock()
 	for _, m := range first {
 		if s := m.state(); s != 0 && s != 'Z' {
-			h.out.Old = append(h.out.Old, fmt.Sprintf("%d of rank %d in state %c", m.pid, m.rank, s))
+			h.out.Old = append(h.out.Old,
+				fmt.Sprintf("process %d of rank %d in state %c", m.pid, m.rank, s))
 		}
 	}
 	return h.until(patience, func() bool { return len(h.members) == 2*all })
 }
 
-// inject does it.
+// inject makes a fault happen.
 func (h *host) inject(f fault) (err error) {
 	switch f.Kind {
 	case sendTERM:
@@ -90,9 +98,10 @@ func (h *host) inject(f fault) (err error) {
 		return h.killSupervisor(func(identity) {})
 	case killBoth:
 		return h.killSupervisor(func(supervisor identity) {
-			// Whoever is second would have a moment to act, so the supervisor is held.
+			// The one that is killed last would have a moment to act, so the supervisor is stopped
+			// first.
 			supervisor.signal(unix.SIGSTOP)
-			poll(func() bool { return supervisor.state() == 'T' })
+			launchertest.Poll(func() bool { return supervisor.state() == 'T' })
 			h.signal(unix.SIGKILL)
 		})
 	case killWorker:
@@ -110,40 +119,41 @@ func (h *host) inject(f fault) (err error) {
 		return h.stdout.Close()
 	case hitBystander:
 		h.bystanders[1].signal(unix.SIGUSR1)
-		h.until(patience, func() bool { return h.bystanders[1].said != "" })
+		h.until(patience, func() bool { return h.bystanders[1].printed != "" })
 	}
 	return nil
 }
 
-// signal sends one to the process that we started, or to none if it has ended.
+// signal sends a signal to the keeper, unless it has ended.
 func (h *host) signal(sig syscall.Signal) {
 	_ = unix.PidfdSendSignal(h.keeperFD, sig, nil, 0)
 }
 
-// killSupervisor ends the keeper's only child, after doing something else.
-func (h *host) killSupervisor(first func(identity)) error {
+// killSupervisor calls before with the supervisor, and then kills it.
+func (h *host) killSupervisor(before func(identity)) error {
 	var who identity
-	found := poll(func() (ok bool) {
+	found := launchertest.Poll(func() (ok bool) {
 		who, ok = h.supervisor()
 		return ok
 	})
-	first(who)
+	before(who)
 	if !found {
-		// A keeper that was killed before has taken its supervisor along.
+		// If the keeper was killed before, its supervisor may have ended by itself.
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if _, ended := h.ended[h.keeper]; ended {
 			return nil
 		}
-		return fmt.Errorf("no supervisor within %s", patience)
+		return fmt.Errorf("the keeper (process %d) has no supervisor within %s", h.keeper, patience)
 	}
 	who.signal(unix.SIGKILL)
 	return nil
 }
 
-// supervisor is the keeper's child; once the keeper is gone, ours.
-func (h *host) supervisor() (identity, bool) {
-	if h.s.Without == "keeper" {
+// supervisor finds the supervisor. It is the keeper's child, and this process's child after the
+// keeper has ended. ok is also true if there is no supervisor and the keeper has ended.
+func (h *host) supervisor() (who identity, ok bool) {
+	if h.s.Without == noKeeper {
 		return identify(h.keeper)
 	}
 	h.mu.Lock()
@@ -153,9 +163,9 @@ func (h *host) supervisor() (identity, bool) {
 	if orphaned {
 		parent = os.Getpid()
 	}
-	for _, pid := range children(parent) {
+	for _, pid := range launchertest.Children(parent) {
 		argv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		// Before its exec it still has the keeper's arguments.
+		// Before it executes its program, it still has the arguments of the keeper.
 		if words := strings.Split(string(argv), "\x00"); len(words) > 1 && words[1] == "supervise" {
 			return identify(pid)
 		}
@@ -163,20 +173,7 @@ func (h *host) supervisor() (identity, bool) {
 	return identity{}, orphaned
 }
 
-// children of all threads of a process.
-func children(pid int) (list []int) {
-	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	for _, thread := range threads {
-		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, thread.Name()))
-		for _, text := range strings.Fields(string(data)) {
-			child, _ := strconv.Atoi(text)
-			list = append(list, child)
-		}
-	}
-	return list
-}
-
-// worker waits for a rank's announcement.
+// worker waits until the worker with a rank has announced itself.
 func (h *host) worker(rank int) (found member, err error) {
 	ok := h.until(patience, func() bool {
 		for _, m := range h.members {
@@ -188,7 +185,10 @@ func (h *host) worker(rank int) (found member, err error) {
 		return false
 	})
 	if !ok {
-		return found, fmt.Errorf("rank %d did not announce itself within %s; stderr:\n%s", rank, patience, h.stderr.String())
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return found, fmt.Errorf("rank %d has not announced itself within %s; stderr:\n%s",
+			rank, patience, h.stderr.String())
 	}
 	return found, nil
 }
@@ -198,17 +198,7 @@ func (h *host) signalWorker(rank int, sig syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	h.faulted = time.Now()
+	h.lastFault = time.Now()
 	w.signal(sig)
 	return nil
-}
-
-// poll waits for what nobody announces.
-func poll(cond func() bool) bool {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(time.Millisecond) {
-		if cond() {
-			return true
-		}
-	}
-	return false
 }

@@ -19,9 +19,11 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// host is the parent of one launcher. It is a child subreaper, as init is to
-// everybody: whatever the launcher leaves comes here and cannot hide. There is a
-// host for each job, so that several can run at a time.
+// host is the parent of one launcher. It is a child subreaper, so all processes that the launcher
+// leaves become its children. Each job has a host of its own, so that several can run at a time.
+//
+// Goroutines: one waits for children, one notes signals, one waits for the end of the standard
+// input, and one reads each pipe. Each of them lasts at most as long as the process.
 type host struct {
 	s   scenario
 	out outcome
@@ -31,27 +33,30 @@ type host struct {
 	bystanders []*bystander
 	stdout     *os.File
 	launched   time.Time
-	faulted    time.Time // the latest fault
+	lastFault  time.Time
 
-	changed chan struct{} // something below has changed
-	mu      sync.Mutex
-	members []member
-	empty   bool // every process of the job has ended
-	ended   map[int]unix.WaitStatus
-	stderr  strings.Builder
-	struck  string // a signal that was not for this process
-	let     bool   // the test has let go of us
+	changed   chan struct{} // receives a value after one of the fields below has changed
+	mu        sync.Mutex
+	members   []member
+	empty     bool // every process of the job has ended
+	ended     map[int]unix.WaitStatus
+	stderr    strings.Builder
+	strayed   string // the signals that this process got by mistake
+	abandoned bool   // the test has ended
 }
 
-// member is what a process of the job announced.
+// member is a process of the job that has announced itself.
 type member struct {
 	identity
-	rank   int // -1 below a worker
+	rank   int // -1 for a descendant of a worker
 	cgroup string
 }
 
 func hostMain(text string) int {
-	h := &host{s: decode[scenario](text), changed: make(chan struct{}, 1), ended: map[int]unix.WaitStatus{}}
+	h := &host{
+		s: decode[scenario](text), changed: make(chan struct{}, 1),
+		ended: map[int]unix.WaitStatus{},
+	}
 	if err := h.run(); err != nil {
 		h.out.Err = err.Error()
 	}
@@ -65,14 +70,15 @@ func (h *host) run() error {
 		return err
 	}
 	h.watch()
-	for _, session := range []bool{false, true} {
-		if err := h.addBystander(session); err != nil {
+	for _, attr := range []syscall.SysProcAttr{{}, {Setsid: true}} {
+		if err := h.addBystander(attr); err != nil {
 			return err
 		}
 	}
 	go h.reap()
-	if !h.until(patience, func() bool { return h.bystanders[0].ready && h.bystanders[1].ready }) {
-		return fmt.Errorf("no bystander within %s", patience)
+	ready := func() bool { return h.bystanders[0].ready && h.bystanders[1].ready }
+	if !h.until(patience, ready) {
+		return fmt.Errorf("the bystanders are not ready within %s", patience)
 	}
 	if err := h.launch(); err != nil {
 		return err
@@ -81,7 +87,7 @@ func (h *host) run() error {
 		if err := h.await(i); err != nil {
 			return err
 		}
-		h.faulted = time.Now()
+		h.lastFault = time.Now()
 		if err := h.inject(h.s.Faults[i]); err != nil {
 			return err
 		}
@@ -90,23 +96,23 @@ func (h *host) run() error {
 	return nil
 }
 
-// watch takes down signals that stray here, and hears when the test lets go. As the
-// signals are caught, the launcher starts with the default action for each.
+// watch notes the signals that this process gets, and when the test ends. Because the signals are
+// caught and not ignored, execve(2) resets them to the default action for the launcher.
 func (h *host) watch() {
 	c := make(chan os.Signal, 16)
-	signal.Notify(c, noted...)
+	signal.Notify(c, noticed...)
 	go func() {
 		for sig := range c {
-			h.note(func() { h.struck += unix.SignalName(sig.(syscall.Signal)) + " " })
+			h.note(func() { h.strayed += unix.SignalName(sig.(syscall.Signal)) + " " })
 		}
 	}()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		h.note(func() { h.let = true })
+		h.note(func() { h.abandoned = true })
 	}()
 }
 
-// note changes what mu guards.
+// note calls f, which changes fields that mu guards.
 func (h *host) note(f func()) {
 	h.mu.Lock()
 	f()
@@ -117,14 +123,14 @@ func (h *host) note(f func()) {
 	}
 }
 
-// until waits for a change that makes cond true.
+// until waits until cond is true, and reports whether it is. It calls cond with mu locked.
 func (h *host) until(limit time.Duration, cond func() bool) bool {
 	deadline := time.After(limit)
 	for {
 		h.mu.Lock()
-		ok, let := cond(), h.let
+		ok, abandoned := cond(), h.abandoned
 		h.mu.Unlock()
-		if ok || let {
+		if ok || abandoned {
 			return ok
 		}
 		select {
@@ -135,7 +141,7 @@ func (h *host) until(limit time.Duration, cond func() bool) bool {
 	}
 }
 
-// readLines hands over line by line, and calls atEnd when the last writer is gone.
+// readLines calls line for each line, and atEnd when all processes that can write have ended.
 func (h *host) readLines(r *os.File, line func(string), atEnd func()) {
 	in := bufio.NewScanner(r)
 	for in.Scan() {
@@ -147,7 +153,7 @@ func (h *host) readLines(r *os.File, line func(string), atEnd func()) {
 	}
 }
 
-// reap collects every child: the launcher, bystanders and whoever is handed to us.
+// reap waits for every child: the launcher, the bystanders and the orphans.
 func (h *host) reap() {
 	for {
 		var ws unix.WaitStatus
@@ -156,7 +162,7 @@ func (h *host) reap() {
 			continue
 		}
 		if err != nil {
-			return // bystanders are the last
+			return // ECHILD: the bystanders are the last children
 		}
 		h.note(func() { h.ended[pid] = ws })
 	}
@@ -164,7 +170,7 @@ func (h *host) reap() {
 
 // launch starts the job.
 func (h *host) launch() error {
-	rollR, rollW, err := os.Pipe()
+	memberR, memberW, err := os.Pipe()
 	if err != nil {
 		return err
 	}
@@ -180,56 +186,60 @@ func (h *host) launch() error {
 	if err != nil {
 		return err
 	}
-	files := []uintptr{null.Fd(), outW.Fd(), errW.Fd(), rollFD: rollW.Fd()}
+	files := []uintptr{null.Fd(), outW.Fd(), errW.Fd(), announceFD: memberW.Fd()}
 	argv, files, done := h.commandLine(files)
 	h.launched, h.stdout, h.keeperFD = time.Now(), outR, -1
 	h.keeper, err = syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Env: os.Environ(), Files: files, Sys: &syscall.SysProcAttr{PidFD: &h.keeperFD},
 	})
 	done()
-	for _, f := range []*os.File{rollW, outW, errW, null} {
+	for _, f := range []*os.File{memberW, outW, errW, null} {
 		f.Close()
 	}
 	if err != nil {
 		return err
 	}
-	go h.readLines(rollR, h.enrol, func() { h.empty = true })
+	go h.readLines(memberR, h.addMember, func() { h.empty = true })
 	go h.readLines(errR, func(line string) { fmt.Fprintln(&h.stderr, line) }, nil)
 	go func() { _, _ = io.Copy(io.Discard, outR) }()
 	return nil
 }
 
-// commandLine is how the launcher is started: as a user does it, or without one of
-// its mechanisms.
-func (h *host) commandLine(files []uintptr) ([]string, []uintptr, func()) {
-	args := append([]string{"--metrics-address=off", "--nproc-per-node=" + strconv.Itoa(len(h.s.Trees)),
-		"--grace=" + h.s.Grace.String()}, h.s.Flags...)
-	args = append(append(args, "--"), asRole("worker", h.s.End, encode(h.s.Trees))...)
-	// Where the launcher starts it, /proc/self/exe is the launcher.
+// commandLine returns the command line and the files of the launcher, which is started as a user
+// would start it or without one of its mechanisms. Call done when it has been started.
+func (h *host) commandLine(files []uintptr) (argv []string, all []uintptr, done func()) {
+	args := append([]string{
+		"--metrics-address=off", "--nproc-per-node=" + strconv.Itoa(len(h.s.Trees)),
+		"--grace=" + h.s.Grace.String(),
+	}, h.s.Flags...)
+	worker := asRole("worker", h.s.End, encode(h.s.Trees))
+	// The launcher executes this, and /proc/self/exe would be the launcher then.
 	if self, err := os.Executable(); err == nil {
-		args[len(h.s.Flags)+4] = self
+		worker[0] = self
 	}
-	none := func() {}
+	args = append(append(args, "--"), worker...)
+	nothing := func() {}
 	switch h.s.Without {
 	case "":
-		return append([]string{h.s.Binary, "run"}, args...), files, none
-	case "keeper":
-		// A supervisor whose keeper is there and does nothing: this process.
+		return append([]string{h.s.Binary, "run"}, args...), files, nothing
+	case noKeeper:
+		// This process is the supervisor's keeper, and does nothing.
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			panic(err)
 		}
 		files = append(files, uintptr(fds[1]))
-		return append([]string{h.s.Binary, "supervise", "4"}, args...), files, func() { unix.Close(fds[1]) }
+		argv = append([]string{h.s.Binary, "supervise", "4"}, args...)
+		return argv, files, func() { unix.Close(fds[1]) }
 	}
-	return append(asRole("without", h.s.Without, h.s.Binary, "run"), args...), files, none
+	return append(asRole("without", h.s.Without, h.s.Binary, "run"), args...), files, nothing
 }
 
-// enrol enters a process that announced itself.
-func (h *host) enrol(line string) {
+// addMember adds a process that has announced itself.
+func (h *host) addMember(line string) {
 	var m member
 	if _, err := fmt.Sscan(line, &m.pid, &m.start, &m.rank, &m.cgroup); err != nil {
-		h.out.Err = fmt.Sprintf("%v in %q", err, line)
+		h.out.Err = fmt.Sprintf("a process announced itself with %q: %v", line, err)
 		return
 	}
 	h.members = append(h.members, m)

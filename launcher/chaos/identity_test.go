@@ -3,48 +3,41 @@
 package chaos
 
 import (
-	"fmt"
-	"os"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// identity names a process for good: its pid and when it started.
+// identity identifies a process for all time, also after its pid has been reused.
 type identity struct {
 	pid   int
-	start string
+	start string // field 22 of proc_pid_stat(5)
 }
 
-// statFields are the fields of proc_pid_stat(5) from the third on; nil when the
-// process is gone.
-func statFields(pid int) []string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return nil
-	}
-	return strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-}
+// startIndex is the index of the start time in the result of launchertest.Stat.
+const startIndex = 22 - 3
 
 func identify(pid int) (identity, bool) {
-	fields := statFields(pid)
-	if len(fields) < 20 {
+	fields := launchertest.Stat(pid)
+	if len(fields) <= startIndex {
 		return identity{}, false
 	}
-	return identity{pid: pid, start: fields[19]}, true
+	return identity{pid: pid, start: fields[startIndex]}, true
 }
 
-// state is the letter for what a process does; 0 when it is gone.
+// state returns the letter for the process's state (proc_pid_stat(5)), or 0 if it does not exist
+// any more.
 func (id identity) state() byte {
-	fields := statFields(id.pid)
-	if len(fields) < 20 || fields[19] != id.start {
+	fields := launchertest.Stat(id.pid)
+	if len(fields) <= startIndex || fields[startIndex] != id.start {
 		return 0
 	}
 	return fields[0][0]
 }
 
-// signal reaches this very process or none.
+// signal sends a signal to the process, and never to another one with the same pid.
 func (id identity) signal(sig syscall.Signal) {
 	fd, err := unix.PidfdOpen(id.pid, 0)
 	if err != nil {

@@ -9,46 +9,45 @@ import (
 	"time"
 )
 
-// TestBothKilled ends keeper and supervisor so that neither can act any more. The
-// workers die by their death signal. What they had started is counted: this is
-// where the guarantee ends.
+// TestBothKilled kills the keeper and the supervisor at the same time, so that neither can act. The
+// workers must die of their parent death signal. Their descendants are only counted, because the
+// launcher guarantees nothing about them in this case.
 func TestBothKilled(t *testing.T) {
+	both := column{"both killed", []fault{{Kind: killBoth, When: whenReady}}, shortGrace, 137}
 	var list []scenario
 	var names []string
-	for _, c := range []column{
-		{"at the same instant", []fault{{Kind: killBoth, When: whenReady}}, shortGrace, 137},
-	} {
-		for _, flag := range []string{"--cgroup=off", "--cgroup=auto"} {
-			for _, r := range rows {
-				s := cell(r, c, flag)
-				s.Within = time.Second // for the workers; the rest will not end
-				list = append(list, s)
-				names = append(names, c.name+", "+flag+", "+r.name)
-			}
+	for _, flag := range []string{"--cgroup=off", "--cgroup=auto"} {
+		for _, r := range rows {
+			s := cell(r, both, flag)
+			s.Within = time.Second // enough for the workers; the others do not end
+			list = append(list, s)
+			names = append(names, flag+", "+r.name)
 		}
 	}
 	left := make([]int, len(list))
 	performAll(t, list, func(i int, o outcome) {
 		left[i] = len(o.Left)
 		if o.Cgroup != "" && len(o.Left) > 0 && !strings.Contains(fmt.Sprint(o.Remains), o.Cgroup) {
-			t.Errorf("nobody could remove the cgroup, yet it is not seen: %s", encode(o))
+			t.Errorf("%s: processes are left, but their control group %s is not: %s",
+				names[i], o.Cgroup, encode(o))
 		}
 		if o.Err != "" || o.Workers > 0 || o.Exit != 137 || len(o.Touched) > 0 {
-			t.Errorf("%s: %s", names[i], encode(o))
+			t.Errorf("%s: %d workers are left and the exit status is %d, want none and 137; "+
+				"outcome: %s", names[i], o.Workers, o.Exit, encode(o))
 		}
 	})
 	for i, name := range names {
-		t.Logf("%s: %d of 2 descendants left", name, left[i])
+		t.Logf("%s: %d of 2 descendants are left", name, left[i])
 	}
 }
 
-// TestTheEarlierFailureIsTheCause has two workers fail 50 ms apart, either one
-// first, a hundred times.
+// TestTheEarlierFailureIsTheCause has two of three workers fail, the second one 50 ms after the
+// first one, in a hundred jobs. The exit status must be the one of the first failure.
 func TestTheEarlierFailureIsTheCause(t *testing.T) {
 	var list []scenario
 	for i := range 100 {
 		first, second := i%3, (i+1+i/3%2)%3
-		// The two ignore TERM, or the first one's failure would be the other's end.
+		// Both ignore SIGTERM, because the launcher sends it after the first failure.
 		workers := make([]node, 3)
 		workers[first].Traits, workers[second].Traits = "i", "i"
 		list = append(list, scenario{
@@ -67,5 +66,6 @@ func TestTheEarlierFailureIsTheCause(t *testing.T) {
 		}
 		right++
 	})
-	t.Logf("the earlier of two failures 50 ms apart is the root cause in %d of %d runs", right, len(list))
+	t.Logf("the earlier of two failures 50 ms apart is the root cause in %d of %d jobs",
+		right, len(list))
 }

@@ -6,20 +6,20 @@ import (
 	"os"
 	"testing"
 
-	// What is tested is linked into another program; named here, a change to it makes
-	// go test run these tests again rather than repeat what they said.
+	// The tests run a binary that contains this package. Because it is imported here, go test
+	// does not use cached results after it has changed.
 	_ "github.com/gpulaunch/gpulaunch/launcher/keeper"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// The processes of these tests are this binary, run again in a role:
+// All processes of these tests execute the test binary, in one of these roles:
 //
-//	host       parent of one job and reaper of all that it leaves (host_test.go)
-//	worker     a worker of the job, the root of a tree (member_test.go)
-//	member     a process below a worker
-//	fork       starts a member and ends, so that the member loses its parent
+//	host       is the parent of one job and waits for all processes that it leaves (host_test.go)
+//	worker     is a worker of the job and the root of a process tree (member_test.go)
+//	member     is a descendant of a worker (member_test.go)
+//	fork       starts a member and exits, so that the member loses its parent (member_test.go)
 //	bystander  has nothing to do with the job (bystander_test.go)
-//	without    becomes the launcher with a mechanism switched off (without_test.go)
+//	without    switches off a mechanism and executes the launcher (without_test.go)
 const roleArg = "gpulaunch-chaos"
 
 func TestMain(m *testing.M) {
@@ -47,7 +47,7 @@ func play(role string, args []string) int {
 	return 2
 }
 
-// asRole is the command line of a role.
+// asRole returns the command line of a role.
 func asRole(role string, args ...string) []string {
 	return append([]string{"/proc/self/exe", roleArg, role}, args...)
 }

@@ -13,28 +13,30 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 const (
-	// rollFD is the pipe that every process of a job inherits and announces
-	// itself on. When its reader sees the end, none of them is left: not even one
-	// that had no time to say a word.
-	rollFD = 3
-	// lifetime ends what a test that was killed itself could not.
+	// announceFD is a pipe that all processes of a job inherit. They announce themselves on it.
+	// When its reader sees the end, all processes have ended, also those that did not announce
+	// themselves in time.
+	announceFD = 3
+	// lifetime is when a process exits by itself, in case the test was killed.
 	lifetime = 3 * time.Minute
 )
 
-// workerMain is the root of the tree for its rank. SIGUSR2 makes it end as end
-// says: "exit N", "exit rank" (10 and its rank) or a signal's name.
+// workerMain is the root of the process tree for its rank. After SIGUSR2 it ends in the way that
+// end describes: "exit N", "exit rank" (with 10 plus its rank) or the name of a signal.
 func workerMain(end, trees string) int {
-	end = strings.Clone(end) // it lies where retitle writes
+	end = strings.Clone(end) // retitle overwrites the arguments
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, unix.SIGUSR2)
 	rank, err := strconv.Atoi(os.Getenv("RANK"))
 	if err != nil {
 		return 2
 	}
-	if code := decode[[]node](trees)[rank].settle(rank); code != 0 {
+	if code := decode[[]node](trees)[rank].become(rank); code != 0 {
 		return code
 	}
 	select {
@@ -45,18 +47,18 @@ func workerMain(end, trees string) int {
 	}
 }
 
-// memberMain is any process below a worker.
+// memberMain is a descendant of a worker.
 func memberMain(spec string) int {
-	// Passed on to the worker's group, and no reason to end.
+	// The launcher passes SIGUSR2 on to whole process groups. It must not end this process.
 	signal.Ignore(unix.SIGUSR2)
-	if code := decode[node](spec).settle(-1); code != 0 {
+	if code := decode[node](spec).become(-1); code != 0 {
 		return code
 	}
 	<-time.After(lifetime)
 	return 2
 }
 
-// forkMain is the parent that a double-forked process loses.
+// forkMain is the parent of a double-forked process. It exits at once.
 func forkMain(spec string) int {
 	n := decode[node](spec)
 	if _, err := n.spawn("member", [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, nil); err != nil {
@@ -66,9 +68,9 @@ func forkMain(spec string) int {
 	return 0
 }
 
-// settle becomes what the traits say, starts the rest of the tree and announces
-// itself.
-func (n node) settle(rank int) int {
+// become gives this process the traits of the node, starts the nodes below it, and announces the
+// process. It returns an exit code if that fails, and otherwise 0.
+func (n node) become(rank int) int {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	signal.Ignore(unix.SIGUSR1, unix.SIGWINCH)
 	if n.has(ignores) {
@@ -91,13 +93,13 @@ func (n node) settle(rank int) int {
 	if n.has(writes) {
 		go write()
 	}
-	if _, err := unix.Write(rollFD, line); err != nil {
+	if _, err := unix.Write(announceFD, line); err != nil {
 		return 2
 	}
 	return 0
 }
 
-// start starts a process of the tree, through another one if it is to lose that.
+// start starts the process of a node. If it is to be double-forked, another process starts it.
 func (n node) start() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -128,7 +130,7 @@ func (n node) spawn(role string, files [3]*os.File, sys *syscall.SysProcAttr) (*
 	return os.StartProcess(argv[0], argv, &os.ProcAttr{Files: files[:], Env: env, Sys: sys})
 }
 
-// finish ends the process by itself.
+// finish ends this process in the way that how describes: it returns an exit code or dies.
 func finish(how string, rank int) int {
 	if how == "exit rank" {
 		return 10 + rank
@@ -137,32 +139,32 @@ func finish(how string, rank int) int {
 		code, _ := strconv.Atoi(text)
 		return code
 	}
-	// A Go program makes an exit code of SIGSEGV; a shell dies of it.
+	// The Go runtime catches SIGSEGV and exits with a code instead. A shell dies of the signal.
 	err := unix.Exec("/bin/sh", []string{"sh", "-c", "kill -" + how + " $$"}, os.Environ())
 	fmt.Fprintln(os.Stderr, err)
 	return 2
 }
 
-// write prints until the process ends, which it may do by SIGPIPE.
+// write prints lines until the process ends. It may end by SIGPIPE.
 func write() {
 	for range time.Tick(5 * time.Millisecond) {
 		fmt.Println("tick")
 	}
 }
 
-// retitle overwrites the name, the arguments and the environment that /proc shows,
-// as setproctitle does.
+// retitle overwrites the name, the arguments and the environment that /proc shows, as setproctitle
+// does.
 func retitle() {
 	_ = os.WriteFile("/proc/self/comm", []byte("another title"), 0)
-	fields := statFields(os.Getpid())
+	fields := launchertest.Stat(os.Getpid())
 	mem, err := os.OpenFile("/proc/self/mem", os.O_WRONLY, 0)
 	if err != nil || len(fields) < 49 {
-		return // the other traits still count
+		return // the process still has its other traits
 	}
 	defer mem.Close()
-	// Fields 48 to 51 of proc_pid_stat(5), of which statFields leaves out two:
-	// where arguments and environment begin and end.
-	for _, i := range []int{45, 47} {
+	// Fields 48 to 51 of proc_pid_stat(5) are the addresses at which the arguments and the
+	// environment begin and end.
+	for _, i := range []int{48 - 3, 50 - 3} {
 		from, err1 := strconv.ParseInt(fields[i], 10, 64)
 		to, err2 := strconv.ParseInt(fields[i+1], 10, 64)
 		if err1 == nil && err2 == nil && to > from {

@@ -2,5 +2,5 @@
 
 package chaos
 
-// raceDetector says that this binary has it.
+// raceDetector reports whether this binary was built with the race detector.
 const raceDetector = true

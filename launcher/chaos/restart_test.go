@@ -4,8 +4,8 @@ package chaos
 
 import "testing"
 
-// TestNothingOutlivesAnAttempt: what the next attempt finds is not there any more,
-// and the next attempt itself is not hit by what ended the one before.
+// TestNothingOutlivesAnAttempt wants all processes of an attempt to have ended when the next
+// attempt begins, and the next attempt not to be hit by what ended the first one.
 func TestNothingOutlivesAnAttempt(t *testing.T) {
 	again := column{"", []fault{
 		{Kind: endWorker, When: whenReady, Rank: 1}, {Kind: sendTERM, When: whenAgain},
@@ -18,7 +18,7 @@ func TestNothingOutlivesAnAttempt(t *testing.T) {
 	}
 	performAll(t, list, func(i int, o outcome) {
 		if problems := o.problems(list[i]); len(problems) > 0 {
-			t.Errorf("%s: %q\noutcome: %s", encode(list[i]), problems, encode(o))
+			t.Errorf("%q\nscenario: %s\noutcome: %s", problems, encode(list[i]), encode(o))
 		}
 	})
 }

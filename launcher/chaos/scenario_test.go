@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// atATime is how many jobs run side by side: they wait more than they work.
-	atATime  = 6
+	// parallel is how many jobs run at the same time. They wait more than they work.
+	parallel = 6
 	patience = launchertest.Patience
-	// margin is what the end of a job may take beyond the grace period.
+	// margin is how long a job may take to end in addition to the grace period.
 	margin = 2 * time.Second
 )
 
-// scenario is one job and what is done to it.
+// scenario describes a job and what happens to it.
 type scenario struct {
 	Binary  string        `json:"binary,omitempty"`
 	Trees   []node        `json:"trees"` // one for each worker
@@ -34,20 +34,19 @@ type scenario struct {
 	Flags   []string      `json:"flags,omitempty"`
 	Without string        `json:"without,omitempty"`
 	Faults  []fault       `json:"faults"`
-	// Within is how long the end may take; 0 means Grace and margin.
+	// Within is how long the job may take to end. 0 means Grace plus margin.
 	Within time.Duration `json:"within,omitempty"`
-	// Status is the launcher's exit status; 0 means what the last fault asks for.
+	// Status is the exit status of the launcher. 0 means the one that the last fault leads to.
 	Status int `json:"status,omitempty"`
 }
 
-// fault is one thing that is done to the job, when the moment has come and Delay
-// has passed.
+// fault is one thing that happens to a job, Delay after a moment.
 type fault struct {
 	Kind  kind          `json:"kind"`
 	When  moment        `json:"when"`
 	Delay time.Duration `json:"delay,omitempty"`
 	Rank  int           `json:"rank,omitempty"`
-	// Signals are sent in this order by a burst, again and again.
+	// Signals are what a burst sends: all of them in this order, again and again.
 	Signals []int `json:"signals,omitempty"`
 }
 
@@ -66,13 +65,13 @@ const (
 	endWorker      kind = "a worker ends by itself"
 	endWorkers     kind = "all workers end by themselves"
 	closeStdout    kind = "the reader of stdout leaves"
-	hitBystander   kind = "USR1 to a bystander" // shows that this is noticed
+	hitBystander   kind = "USR1 to a bystander" // a negative control
 )
 
 type moment string
 
 const (
-	atOnce    moment = "after the start" // some of the job may not be there yet
+	atOnce    moment = "after the start" // the job may not be complete
 	whenReady moment = "after all is up"
 	whenSaid  moment = "after the launcher said that it stops"
 	next      moment = "after the one before"
@@ -80,21 +79,21 @@ const (
 	whenAgain moment = "after all is up once more"
 )
 
-// outcome is what became of it.
+// outcome is what a scenario led to.
 type outcome struct {
-	Exit    int           // as a shell shows it
-	Died    bool          // the launcher was ended by a signal
-	Took    time.Duration // from the last fault to the last process's end
-	Left    []string      // alive, or dead and not waited for, after the time allowed
-	Adopted int           // processes that came to the launcher's parent
-	Touched []string      // bystanders
-	Old     []string      // of an attempt, alive when the next one had begun
-	Cgroup  string        // the job's own, if any
-	Remains []string      // control groups that are still there
-	Files   []string      // temporary ones
+	Exit    int           // the launcher's exit status, as a shell shows it
+	Died    bool          // a signal has ended the launcher
+	Took    time.Duration // from the last fault to the end of the last process
+	Left    []string      // processes that are alive or were not waited for in time
+	Workers int           // how many of these are workers
+	Adopted int           // how many processes became children of the launcher's parent
+	Touched []string      // what happened to bystanders
+	Old     []string      // processes of the first attempt that were alive in the second one
+	Cgroup  string        // the job's control group, or ""
+	Remains []string      // control groups that still exist
+	Files   []string      // temporary files that still exist
 	Stderr  string
-	Err     string // the test itself did not work
-	Workers int    // of Left
+	Err     string // why the test itself did not work
 }
 
 // perform runs a scenario in a host of its own.
@@ -111,8 +110,8 @@ func perform(t testing.TB, s scenario) outcome {
 	cmd.Env = hostEnv(tmp)
 	group, remove := hostGroup(t)
 	defer remove()
-	// A group of its own: what ends the test by its group is for a host to clean up
-	// after, not to die of.
+	// The host has a process group of its own: if the test's group is killed, the host must stay
+	// alive to clean up.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if group != nil {
 		defer group.Close()
@@ -120,19 +119,19 @@ func perform(t testing.TB, s scenario) outcome {
 	}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
-	// Its end tells a host to clean up, also when this process dies.
-	leash, err := cmd.StdinPipe()
+	// When this pipe is closed, also because this process has died, the host cleans up.
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer leash.Close()
+	defer stdin.Close()
 	out, err := cmd.Output()
 	var o outcome
 	if err == nil {
 		err = json.Unmarshal(out, &o)
 	}
 	if err != nil {
-		o.Err = fmt.Sprintf("host: %v; %s%s", err, out, stderr.String())
+		o.Err = fmt.Sprintf("the host failed: %v; %s%s", err, out, stderr.String())
 	}
 	o.Files, _ = filepath.Glob(filepath.Join(tmp, "*"))
 	if group != nil {
@@ -141,27 +140,30 @@ func perform(t testing.TB, s scenario) outcome {
 	return o
 }
 
-// hostEnv keeps a user's settings, and GPUs, away from the job.
+// hostEnv returns an environment without the user's settings and GPUs.
 func hostEnv(tmp string) []string {
-	// With the race detector each process takes a second to end, unless told not to.
+	// By default, the race detector delays the end of each process by a second.
 	env := []string{"CUDA_VISIBLE_DEVICES=", "TMPDIR=" + tmp, "GORACE=atexit_sleep_ms=0"}
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, "GPULAUNCH_") && name != "CUDA_VISIBLE_DEVICES" && name != "TMPDIR" && name != "GORACE" {
+		switch {
+		case strings.HasPrefix(name, "GPULAUNCH_"):
+		case name == "CUDA_VISIBLE_DEVICES", name == "TMPDIR", name == "GORACE":
+		default:
 			env = append(env, entry)
 		}
 	}
 	return env
 }
 
-// performAll runs scenarios, a few at a time, and hands each outcome to check as
-// it comes, one after the other.
+// performAll runs scenarios, some of them at the same time. It calls check with each outcome, one
+// call after the other.
 func performAll(t *testing.T, list []scenario, check func(i int, o outcome)) {
 	t.Helper()
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	indices := make(chan int)
-	for range atATime {
+	for range parallel {
 		wait.Go(func() {
 			for i := range indices {
 				o := perform(t, list[i])
@@ -178,30 +180,31 @@ func performAll(t *testing.T, list []scenario, check func(i int, o outcome)) {
 	wait.Wait()
 }
 
-// problems are the ways in which an outcome is not what every outcome must be.
+// problems returns what is wrong with an outcome. Every outcome must have none.
 func (o outcome) problems(s scenario) (list []string) {
 	if o.Err != "" {
 		return []string{o.Err}
 	}
 	if len(o.Left) > 0 {
-		list = append(list, fmt.Sprintf("left after %s: %q", s.limit(), o.Left))
+		list = append(list, fmt.Sprintf("processes are left after %s: %q", s.limit(), o.Left))
 	}
 	if o.Adopted > 0 && !o.Died {
-		list = append(list, fmt.Sprintf("%d processes came to the launcher's parent", o.Adopted))
+		list = append(list, fmt.Sprintf("%d processes became children of the launcher's parent",
+			o.Adopted))
 	}
 	if !s.documented(o.Exit) {
 		list = append(list, fmt.Sprintf("exit status %d is not the documented one", o.Exit))
 	}
 	if len(o.Remains) > 0 {
-		list = append(list, fmt.Sprintf("control groups are still there: %q", o.Remains))
+		list = append(list, fmt.Sprintf("control groups still exist: %q", o.Remains))
 	}
-	// A launcher that is killed while it comes up may not have told its other
-	// half of a folder whose name the system chose.
+	// If the supervisor is killed right after it has created its temporary folder, the keeper
+	// cannot know the folder's name.
 	if len(o.Files) > 0 && s.Faults[0].When != atOnce {
-		list = append(list, fmt.Sprintf("files are still there: %q", o.Files))
+		list = append(list, fmt.Sprintf("temporary files still exist: %q", o.Files))
 	}
 	if len(o.Old) > 0 {
-		list = append(list, fmt.Sprintf("there at the next attempt: %q", o.Old))
+		list = append(list, fmt.Sprintf("processes were alive at the next attempt: %q", o.Old))
 	}
 	return append(list, o.Touched...)
 }

@@ -9,19 +9,19 @@ import (
 	"strings"
 )
 
-// The traits of a process, a letter each.
+// The traits of a process. Each is a letter.
 const (
-	ignores   = 'i' // TERM, INT, HUP and QUIT
-	setsid    = 's' // leads a session of its own
-	doubled   = 'd' // its parent has ended: forked twice
-	cleared   = 'c' // has no environment
-	retitled  = 't' // has overwritten its name, arguments and environment
-	holds     = 'h' // keeps the worker's standard output open
-	writes    = 'w' // prints all the time
+	ignores   = 'i' // it ignores TERM, INT, HUP and QUIT
+	setsid    = 's' // it leads a session of its own
+	doubled   = 'd' // it was forked twice, so its parent has ended
+	cleared   = 'c' // it has no environment
+	retitled  = 't' // it has overwritten its name, arguments and environment
+	holds     = 'h' // it keeps the worker's standard output open
+	writes    = 'w' // it prints all the time
 	allTraits = "isdcthw"
 )
 
-// node is a process of a job with those that it starts.
+// node is a process of a job, with the processes that it starts.
 type node struct {
 	Traits string `json:"t,omitempty"`
 	Kids   []node `json:"k,omitempty"`
@@ -29,7 +29,7 @@ type node struct {
 
 func (n node) has(trait rune) bool { return strings.ContainsRune(n.Traits, trait) }
 
-// size counts the processes of trees.
+// size returns the number of processes in trees.
 func size(trees []node) int {
 	n := len(trees)
 	for _, t := range trees {
@@ -41,19 +41,19 @@ func size(trees []node) int {
 func encode(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // plain data
+		panic(err) // only plain data is encoded
 	}
 	return string(text)
 }
 
 func decode[T any](text string) (v T) {
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		panic(fmt.Sprintf("%v in %s", err, text)) // ours
+		panic(fmt.Sprintf("%v in %s", err, text)) // encode has made it
 	}
 	return v
 }
 
-// randomTree makes a worker, or a process depth levels below one.
+// randomTree returns a worker for depth 0, and otherwise a process depth levels below one.
 func randomTree(rng *rand.Rand, depth int) node {
 	var n node
 	for _, trait := range allTraits {

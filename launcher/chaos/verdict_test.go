@@ -13,15 +13,15 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// judge waits as long as the job's end may take and then looks who is left.
+// judge waits for the end of the job, as long as it may take, and records what is left.
 func (h *host) judge() {
-	over := h.until(time.Until(h.faulted.Add(h.s.limit())), func() bool {
+	over := h.until(time.Until(h.lastFault.Add(h.s.limit())), func() bool {
 		_, ended := h.ended[h.keeper]
 		return h.empty && ended
 	})
-	h.out.Took = time.Since(h.faulted)
+	h.out.Took = time.Since(h.lastFault)
 	if over {
-		// All are dead. Those who came to us are being waited for.
+		// All processes have ended. reap is still waiting for those that became our children.
 		h.until(margin, func() bool { return len(h.left()) == 0 })
 	}
 	h.mu.Lock()
@@ -49,7 +49,7 @@ func (h *host) judge() {
 	}
 }
 
-// left lists what there is below us besides the bystanders.
+// left returns the descendants of this process other than the bystanders.
 func (h *host) left() (list []process.Descendant) {
 	all, err := process.Descendants(os.Getpid())
 	if err != nil {
@@ -64,20 +64,21 @@ func (h *host) left() (list []process.Descendant) {
 }
 
 func describe(d process.Descendant) string {
-	command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.PID))
-	return fmt.Sprintf("%s state %c %s", d, d.State, strings.ReplaceAll(strings.TrimRight(string(command), "\x00"), "\x00", " "))
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.PID))
+	command := strings.ReplaceAll(strings.TrimRight(string(data), "\x00"), "\x00", " ")
+	return fmt.Sprintf("%s in state %c: %s", d, d.State, command)
 }
 
-// cleanUp ends all that there is, whatever has gone wrong.
+// cleanUp ends all descendants of this process.
 func (h *host) cleanUp() {
-	h.out.Touched = h.dismissBystanders()
+	h.out.Touched = h.endBystanders()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		list, _ := process.Descendants(os.Getpid())
 		if len(list) == 0 {
 			break
 		}
 		for _, d := range list {
-			_ = d.Signal(unix.SIGKILL) // the next round shows it
+			_ = d.Signal(unix.SIGKILL) // if this fails, the next round tries again
 		}
 		select {
 		case <-h.changed:

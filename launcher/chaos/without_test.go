@@ -12,29 +12,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The mechanisms that withoutMain can take from the launcher. The shipped program
-// has no switch for them; the kernel is told to say yes to the system call behind
-// each and to do nothing.
+// The mechanisms of the launcher that can be switched off. The launcher has no options for that.
+// Instead, a filter in the kernel makes the mechanism's system call return success without doing
+// anything.
 const (
 	noSubreaper   = "subreaper"
 	noDeathSignal = "death signal"
-	noSweep       = "sweep" // KILL and all else by pidfd
+	noSweep       = "sweep" // also switches off all other signals that are sent with a pidfd
 	noKeeper      = "keeper"
 )
 
-// pretend is a filter that makes the system call nr, if its first argument is
-// arg or arg is negative, return 0 without an effect (seccomp(2)).
+// pretend returns a filter that makes the system call nr return 0 without any effect (seccomp(2)).
+// If arg is not negative, the filter applies only to calls whose first argument is arg.
 func pretend(nr, arg int) []unix.SockFilter {
 	const (
-		load, jump, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
-		nrAt, arg0At    = 0, 16 // in struct seccomp_data, little-endian
+		load = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+		jump = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		ret  = unix.BPF_RET | unix.BPF_K
+		// Offsets in struct seccomp_data, on a little-endian machine.
+		nrAt, arg0At = 0, 16
 	)
 	filter := []unix.SockFilter{
 		{Code: load, K: nrAt},
 		{Code: jump, K: uint32(nr), Jt: 0, Jf: 3},
 		{Code: load, K: arg0At},
 		{Code: jump, K: uint32(arg), Jt: 0, Jf: 1},
-		{Code: ret, K: unix.SECCOMP_RET_ERRNO}, // with 0 for the errno
+		{Code: ret, K: unix.SECCOMP_RET_ERRNO}, // the errno is 0
 		{Code: ret, K: unix.SECCOMP_RET_ALLOW},
 	}
 	if arg < 0 {
@@ -44,10 +47,10 @@ func pretend(nr, arg int) []unix.SockFilter {
 	return filter
 }
 
-// withoutMain gives up a mechanism, for this process and all below it, and becomes
+// withoutMain switches off mechanisms for this process and all of its descendants, and executes
 // another program.
 func withoutMain(mechanism string, argv []string) int {
-	// A filter belongs to a thread; the one that calls execve is the one that stays.
+	// A filter belongs to a thread, and execve(2) keeps only the thread that calls it.
 	runtime.LockOSThread()
 	filters := map[string][]unix.SockFilter{
 		noSubreaper:   pretend(unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER),
@@ -63,13 +66,14 @@ func withoutMain(mechanism string, argv []string) int {
 	if err == nil {
 		err = unix.Exec(argv[0], argv, os.Environ())
 	}
-	fmt.Fprintln(os.Stderr, "without", mechanism, err)
+	fmt.Fprintf(os.Stderr, "cannot execute %s without %s: %v\n", argv[0], mechanism, err)
 	return 2
 }
 
 func install(filter []unix.SockFilter) error {
 	prog := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, reflect.ValueOf(prog).Pointer(), 0, 0)
+	address := reflect.ValueOf(prog).Pointer()
+	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, address, 0, 0)
 	runtime.KeepAlive(prog)
 	return err
 }

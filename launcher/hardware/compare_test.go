@@ -12,35 +12,38 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// comparison is one thing as nvidia-smi and as gpulaunch say it. "" is unknown.
+// comparison is one fact according to nvidia-smi and according to gpulaunch. "" means unknown.
 type comparison struct {
-	name         string // "GPU 0 uuid"
-	theirs, ours string
-	same         bool
+	name      string // such as "GPU 0 uuid"
+	smi, ours string
+	same      bool
 }
 
 func (c comparison) String() string {
-	return fmt.Sprintf("%s: nvidia-smi says %s, gpulaunch says %s", c.name, quotedOrUnknown(c.theirs), quotedOrUnknown(c.ours))
+	return fmt.Sprintf("%s: nvidia-smi says %s, gpulaunch says %s",
+		c.name, quoted(c.smi), quoted(c.ours))
 }
 
-func quotedOrUnknown(s string) string {
+func quoted(s string) string {
 	if s == "" {
 		return "nothing"
 	}
 	return strconv.Quote(s)
 }
 
-// equal compares two texts.
-func equal(name, theirs, ours string) comparison {
-	return comparison{name, theirs, ours, theirs == ours}
+// equal returns the comparison of two texts that must be equal.
+func equal(name, smi, ours string) comparison {
+	return comparison{name, smi, ours, smi == ours}
 }
 
-// inventoryFields are those of an inventory.
-var inventoryFields = []string{"index", "name", "uuid", "pci.bus_id", "memory.total", "compute_mode",
-	"persistence_mode", "ecc.mode.current", "mig.mode.current", "driver_version"}
+// inventoryFields are the fields of nvidia-smi that an inventory has, too.
+var inventoryFields = []string{
+	"index", "name", "uuid", "pci.bus_id", "memory.total", "compute_mode", "persistence_mode",
+	"ecc.mode.current", "mig.mode.current", "driver_version",
+}
 
-// compareInventory holds a GPU's fields against nvidia-smi's, GPU by GPU: both
-// count in PCI order. A field that nvidia-smi was not asked for is left out.
+// compareInventory compares the fields of each GPU. Both programs list the GPUs in PCI order.
+// Fields that are not in the rows, because this nvidia-smi does not know them, are left out.
 func compareInventory(rows []row, inv gpu.Inventory) []comparison {
 	list := []comparison{
 		equal("source", gpu.SourceNVML, inv.Source),
@@ -65,35 +68,37 @@ func compareDevice(r row, d gpu.Device, driver string) (list []comparison) {
 		if _, asked := r[field]; !asked {
 			continue
 		}
-		c := equal(fmt.Sprintf("GPU %s %s", r["index"], field), inOurForm(field, r.known(field)), ours[field])
-		if field == "memory.total" && !c.same { // nvidia-smi may round
-			c.same = near(c.theirs, c.ours, 1)
+		c := equal(fmt.Sprintf("GPU %s %s", r["index"], field),
+			inOurForm(field, r.known(field)), ours[field])
+		if field == "memory.total" && !c.same { // nvidia-smi may have rounded
+			c.same = near(c.smi, c.ours, 1)
 		}
 		list = append(list, c)
 	}
 	return list
 }
 
-// inOurForm writes a known value of nvidia-smi as gpulaunch writes it.
+// inOurForm returns a value of nvidia-smi in the form in which gpulaunch writes it.
 func inOurForm(field, value string) string {
 	switch field {
 	case "pci.bus_id":
 		return pciForm(value)
-	case "compute_mode": // Exclusive_Process
+	case "compute_mode": // such as Exclusive_Process
 		return strings.ReplaceAll(strings.ToLower(value), "_", "-")
 	case "mig.mode.current":
-		if value == "" { // cards that cannot be split
+		if value == "" { // the card has no MIG mode
 			return "Disabled"
 		}
 	}
 	return value
 }
 
-// pciForm writes a PCI address as sysfs does: nvidia-smi has eight digits of
-// domain, in upper case.
+// pciForm returns a PCI address in the form of sysfs. nvidia-smi uses upper case and eight digits
+// for the domain.
 func pciForm(address string) string {
 	var domain, bus, device, function uint
-	if n, err := fmt.Sscanf(address, "%x:%x:%x.%x", &domain, &bus, &device, &function); n != 4 || err != nil {
+	n, err := fmt.Sscanf(address, "%x:%x:%x.%x", &domain, &bus, &device, &function)
+	if n != 4 || err != nil {
 		return address
 	}
 	return fmt.Sprintf("%04x:%02x:%02x.%x", domain, bus, device, function)
@@ -116,13 +121,14 @@ func onOff(b *bool) string {
 	return "Disabled"
 }
 
+// near reports whether two texts are numbers that differ by at most tolerance.
 func near(a, b string, tolerance float64) bool {
 	x, errX := strconv.ParseFloat(a, 64)
 	y, errY := strconv.ParseFloat(b, 64)
 	return errX == nil && errY == nil && math.Abs(x-y) <= tolerance
 }
 
-// compareDriverFiles holds what the kernel driver's files say against nvidia-smi.
+// compareDriverFiles compares an inventory that comes from the kernel driver's files.
 func compareDriverFiles(rows []row, inv gpu.Inventory) []comparison {
 	list := []comparison{
 		equal("source", gpu.SourceDriver, inv.Source),
@@ -145,12 +151,13 @@ func compareDriverFiles(rows []row, inv gpu.Inventory) []comparison {
 	return list
 }
 
-// figures are the series of GPUs and MIG instances, by UUID and name.
+// figures are the values of the metrics about a GPU or MIG instance, by UUID and by metric.
 type figures map[string]map[string]float64
 
-var gpuSeries = regexp.MustCompile(`(?m)^gpulaunch_gpu_(\w+)\{gpu="\d+",uuid="([^"]+)"\} (\S+)$`)
+var gpuSeries = regexp.MustCompile(
+	`(?m)^gpulaunch_gpu_(\w+)\{gpu="\d+",uuid="([^"]+)"\} (\S+)$`)
 
-// parseFigures reads the metrics endpoint's text.
+// parseFigures reads the text of the metrics endpoint.
 func parseFigures(body string) figures {
 	f := figures{}
 	for _, m := range gpuSeries.FindAllStringSubmatch(body, -1) {
@@ -166,14 +173,14 @@ func parseFigures(body string) figures {
 	return f
 }
 
-// sampleField is a figure under both of its names. Two samples are never of the
-// same moment, so they may differ by least or by a share of nvidia-smi's,
+// sampleField is a value that both programs sample, under different names. The two samples are
+// never taken at the same moment, so they may differ by least or by a share of nvidia-smi's value,
 // whichever is more.
 type sampleField struct {
-	theirs, ours string
-	unit         float64 // of theirs in ours
-	least        float64 // in their unit
-	share        float64
+	smi, ours string
+	unit      float64 // what nvidia-smi's unit is in the unit of gpulaunch
+	least     float64 // in nvidia-smi's unit
+	share     float64
 }
 
 var sampleFields = []sampleField{
@@ -186,21 +193,21 @@ var sampleFields = []sampleField{
 	{"enforced.power.limit", "power_limit_watts", 1, 1, 0},
 }
 
-// sampleQuery are the fields to ask nvidia-smi for.
+// sampleQuery returns the fields to query from nvidia-smi.
 func sampleQuery() []string {
 	fields := []string{"index", "uuid"}
 	for _, f := range sampleFields {
-		fields = append(fields, f.theirs)
+		fields = append(fields, f.smi)
 	}
 	return fields
 }
 
-// compareSamples holds figures against nvidia-smi's, in its units.
+// compareSamples compares samples in the units of nvidia-smi.
 func compareSamples(rows []row, f figures) (list []comparison) {
 	for _, r := range rows {
 		ours := f[r["uuid"]]
 		for _, field := range sampleFields {
-			if _, asked := r[field.theirs]; !asked {
+			if _, asked := r[field.smi]; !asked {
 				continue
 			}
 			list = append(list, field.compare(r, ours))
@@ -210,23 +217,23 @@ func compareSamples(rows []row, f figures) (list []comparison) {
 }
 
 func (f sampleField) compare(r row, ours map[string]float64) comparison {
-	c := comparison{name: fmt.Sprintf("GPU %s %s", r["index"], f.theirs), theirs: r.known(f.theirs)}
+	c := comparison{name: fmt.Sprintf("GPU %s %s", r["index"], f.smi), smi: r.known(f.smi)}
 	value, have := ours[f.ours]
 	value /= f.unit
 	if have {
 		c.ours = strconv.FormatFloat(value, 'f', 2, 64)
 	}
-	theirs, known := r.number(f.theirs)
+	smi, known := r.number(f.smi)
 	switch {
 	case known && have:
-		c.same = math.Abs(theirs-value) <= max(f.least, f.share*theirs)
+		c.same = math.Abs(smi-value) <= max(f.least, f.share*smi)
 	default:
-		c.same = c.theirs == "" && !have
+		c.same = c.smi == "" && !have
 	}
 	return c
 }
 
-// differences are the comparisons that found one.
+// differences returns the comparisons that found a difference.
 func differences(list []comparison) (found []comparison) {
 	for _, c := range list {
 		if !c.same {

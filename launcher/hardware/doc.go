@@ -1,7 +1,7 @@
-// Package hardware holds tests only: that what gpulaunch says of a machine's GPUs
-// is what nvidia-smi says, and that workers on real GPUs get what they were
-// promised. .ci/gpu builds them for a machine with a GPU and without Go.
+// Package hardware contains only tests. They compare what gpulaunch says about a machine's GPUs
+// with what nvidia-smi says, and check that workers on real GPUs get what gpulaunch promises.
+// .ci/gpu builds them for a machine that has a GPU but no Go.
 //
-// The points of the suite return errors rather than fail a test, so that the dry
-// run on made-up GPUs can show that each of them can go wrong.
+// The suite is a list of requirements. A requirement returns an error instead of failing a test, so
+// that the dry run, which uses fake GPUs, can show that each of them can fail.
 package hardware

@@ -21,9 +21,9 @@ import (
 //go:embed testdata/cuda.c
 var cudaSource string
 
-// madeUp is a rig of GPUs that do not exist: a fake NVML library and a fake
-// nvidia-smi that tell of the same machine, and a fake CUDA driver with its GPUs.
-type madeUp struct {
+// fakeRig is a rig of GPUs that do not exist: a fake NVML library, a fake nvidia-smi and a fake
+// CUDA driver, which describe the same machine.
+type fakeRig struct {
 	rig
 	machine nvmltest.Machine
 	folder  string
@@ -31,12 +31,12 @@ type madeUp struct {
 
 func eight() nvmltest.Machine { return nvmltest.EightGPUs([]uint64{1}, []uint64{1}) }
 
-// makeUp puts the tools of a machine into PATH and into a rig. The test skips
-// without a C compiler.
-func makeUp(t *testing.T, m nvmltest.Machine) *madeUp {
+// newFakeRig builds the fakes for a machine and puts them into PATH until the test ends. The test
+// is skipped if there is no C compiler.
+func newFakeRig(t *testing.T, m nvmltest.Machine) *fakeRig {
 	t.Helper()
 	folder := t.TempDir()
-	u := &madeUp{machine: m, folder: folder}
+	u := &fakeRig{machine: m, folder: folder}
 	u.library = nvmltest.InstallIn(t, folder, m)
 	u.patience = launchertest.Patience
 	self, err := os.Executable()
@@ -50,23 +50,23 @@ func makeUp(t *testing.T, m nvmltest.Machine) *madeUp {
 	if u.smi, err = exec.LookPath(smiName); err != nil {
 		t.Fatal(err)
 	}
-	u.tellSMI(t, m)
+	u.setSMI(t, m)
 	u.env = u.buildCUDA(t)
-	u.holds = func(list []report) { u.hold(t, list) }
+	u.showAllocated = func(list []report) { u.allocate(t, list) }
 	return u
 }
 
-// withPython adds the interpreter that workers need; the test skips without one.
-func (u *madeUp) withPython(t *testing.T) *madeUp {
+// withPython adds an interpreter for workers. The test is skipped if there is none.
+func (u *fakeRig) withPython(t *testing.T) *fakeRig {
 	t.Helper()
 	u.python = launchertest.Python(t)
 	return u
 }
 
-// tellSMI gives nvidia-smi, and it alone, another machine.
-func (u *madeUp) tellSMI(t *testing.T, m nvmltest.Machine) {
+// setSMI makes nvidia-smi, but not the other fakes, describe this machine.
+func (u *fakeRig) setSMI(t *testing.T, m nvmltest.Machine) {
 	t.Helper()
-	m.Behaviors = nil // not for nvidia-smi, and not for JSON
+	m.Behaviors = nil // nvidia-smi does not use them, and JSON cannot encode them
 	data, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +80,9 @@ func (u *madeUp) tellSMI(t *testing.T, m nvmltest.Machine) {
 	}
 }
 
-// hold has workers, and nobody else, use memory of their GPUs.
-func (u *madeUp) hold(t *testing.T, list []report) {
+// allocate makes the fakes show that these workers, and no other processes, use memory of their
+// GPUs.
+func (u *fakeRig) allocate(t *testing.T, list []report) {
 	t.Helper()
 	m := u.machine
 	for i := range m.Devices {
@@ -90,43 +91,49 @@ func (u *madeUp) hold(t *testing.T, list []report) {
 				if rep.UUID == d.UUID {
 					d.Memory.Used += rep.Bytes
 					d.Processes = append(slices.Clip(d.Processes), nvmltest.Process{
-						PID: uint32(rep.PID), Used: rep.Bytes, GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance})
+						PID: uint32(rep.PID), Used: rep.Bytes,
+						GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance,
+					})
 				}
 			}
 		})
 	}
 	nvmltest.Change(t, u.library, m)
-	u.tellSMI(t, m)
+	u.setSMI(t, m)
 }
 
-// buildCUDA gives the environment in which workers find the made-up CUDA driver.
-func (u *madeUp) buildCUDA(t *testing.T) []string {
+// buildCUDA builds the fake CUDA driver, and returns the environment in which workers find it.
+func (u *fakeRig) buildCUDA(t *testing.T) []string {
 	t.Helper()
 	compiler := cmp.Or(os.Getenv("CC"), "cc")
 	library := filepath.Join(u.folder, "libcuda.so.1")
-	build := exec.Command(compiler, "-std=gnu11", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-o", library, "-x", "c", "-")
+	build := exec.Command(compiler, "-std=gnu11", "-O1", "-fPIC", "-shared",
+		"-Wall", "-Wextra", "-Werror", "-o", library, "-x", "c", "-")
 	build.Stdin = strings.NewReader(cudaSource)
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("cannot build the made-up CUDA driver: %v\n%s", err, out)
+		t.Fatalf("cannot build the fake CUDA driver: %v\n%s", err, out)
 	}
-	u.tellCUDA(t, u.machine)
-	return []string{"LD_LIBRARY_PATH=" + u.folder, "FAKE_CUDA_GPUS=" + filepath.Join(u.folder, "cuda.gpus")}
+	u.setCUDA(t, u.machine)
+	return []string{
+		"LD_LIBRARY_PATH=" + u.folder, "FAKE_CUDA_GPUS=" + filepath.Join(u.folder, "cuda.gpus"),
+	}
 }
 
-// tellCUDA gives the made-up CUDA driver, and it alone, a machine's GPUs.
-func (u *madeUp) tellCUDA(t *testing.T, m nvmltest.Machine) {
+// setCUDA makes the fake CUDA driver, but not the other fakes, have the GPUs of this machine.
+func (u *fakeRig) setCUDA(t *testing.T, m nvmltest.Machine) {
 	t.Helper()
 	var gpus strings.Builder
 	for _, d := range m.Devices {
 		fmt.Fprintf(&gpus, "%s %04X:%02X:%02X.0 %s\n", d.UUID, d.Domain, d.Bus, d.Slot, d.Name)
 	}
-	if err := os.WriteFile(filepath.Join(u.folder, "cuda.gpus"), []byte(gpus.String()), 0o600); err != nil {
+	path := filepath.Join(u.folder, "cuda.gpus")
+	if err := os.WriteFile(path, []byte(gpus.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// fakeSMI is nvidia-smi for the machine described beside it. It knows the
-// questions that the suite asks, and complains about others as nvidia-smi does.
+// fakeSMI is the main function of the fake nvidia-smi. The machine is described by a file in the
+// same folder. It knows the queries of the suite, and refuses others as nvidia-smi does.
 func fakeSMI(args []string) int {
 	data, err := os.ReadFile(filepath.Join(filepath.Dir(os.Args[0]), "machine.json"))
 	var m nvmltest.Machine
@@ -135,7 +142,7 @@ func fakeSMI(args []string) int {
 	}
 	if err != nil {
 		fmt.Println(err)
-		return 9
+		return 9 // as nvidia-smi without a driver
 	}
 	if len(args) == 0 {
 		fmt.Printf("| NVIDIA-SMI %s   Driver Version: %s   CUDA Version: %d.%d     |\n",
@@ -194,13 +201,15 @@ func smiDevice(m nvmltest.Machine, i int) map[string]string {
 		return "Disabled"
 	}
 	h := d.Health
+	persistent := h.Persistence != nil && *h.Persistence
+	modes := []string{"Default", "Exclusive_Thread", "Prohibited", "Exclusive_Process"}
 	return map[string]string{
 		"index": fmt.Sprint(i), "name": d.Name, "uuid": d.UUID, "driver_version": m.DriverVersion,
 		"pci.bus_id":           fmt.Sprintf("%08X:%02X:%02X.0", d.Domain, d.Bus, d.Slot),
 		"memory.total":         fmt.Sprint(d.Memory.Total >> 20),
 		"memory.used":          fmt.Sprint(d.Memory.Used >> 20),
-		"compute_mode":         []string{"Default", "Exclusive_Thread", "Prohibited", "Exclusive_Process"}[d.ComputeMode],
-		"persistence_mode":     enabled(h.Persistence != nil, h.Persistence != nil && *h.Persistence),
+		"compute_mode":         modes[d.ComputeMode],
+		"persistence_mode":     enabled(h.Persistence != nil, persistent),
 		"ecc.mode.current":     enabled(h.ECCMode != nil, h.ECCMode != nil && h.ECCMode.Current),
 		"mig.mode.current":     enabled(d.MIGCapable, d.MIG),
 		"utilization.gpu":      fmt.Sprint(d.GPUUtilization),

@@ -7,17 +7,17 @@ import (
 	"testing"
 )
 
-// point is one thing that is to be true of a machine's GPUs. It has either a
-// check or a list of comparisons.
-type point struct {
+// requirement is one thing that must be true of gpulaunch on a machine with GPUs. It has either a
+// check or comparisons.
+type requirement struct {
 	name    string
 	check   func(*testing.T, rig) error
 	compare func(*testing.T, rig) ([]comparison, error)
-	// real says that made-up GPUs cannot show it.
+	// real means that fake GPUs are not enough.
 	real bool
 }
 
-var suite = []point{
+var suite = []requirement{
 	{name: "inventory", compare: inventoryAgrees},
 	{name: "samples", compare: samplesAgree},
 	{name: "workers see one device", check: eachPinned},
@@ -30,14 +30,15 @@ var suite = []point{
 	{name: "nothing is left of one that ignores SIGTERM", check: nothingLeft("ignore")},
 	{name: "timings", check: timings},
 	{name: "driver files", compare: driverFilesAgree, real: true},
-	{name: "forkserver with PyTorch", check: torchPinned("--start-method=forkserver", "--preload=torch"), real: true},
+	{name: "forkserver with PyTorch",
+		check: torchPinned("--start-method=forkserver", "--preload=torch"), real: true},
 	{name: "preload that initialises CUDA", check: preloadRefused, real: true},
 	{name: "events", check: eventsRegistered},
 	{name: "verified", check: verified},
 }
 
-// run does a point as a test, and each of its comparisons as a test of its own.
-func (p point) run(t *testing.T, r rig) {
+// run runs a requirement as a test, and each of its comparisons as a test of its own.
+func (p requirement) run(t *testing.T, r rig) {
 	var list []comparison
 	var err error
 	if p.check != nil {
@@ -61,8 +62,8 @@ func (p point) run(t *testing.T, r rig) {
 	}
 }
 
-// TestHardware is the suite on this machine's GPUs. Its points use them one after
-// another, since they look at each other's traces.
+// TestHardware runs the suite with this machine's GPUs, one requirement after the other, because
+// each of them measures what all processes do.
 func TestHardware(t *testing.T) {
 	r := onThisMachine(t)
 	for _, p := range suite {

@@ -18,7 +18,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// inventoryAgrees compares gpulaunch devices with nvidia-smi, field by field.
+// inventoryAgrees compares gpulaunch devices with nvidia-smi.
 func inventoryAgrees(t *testing.T, r rig) ([]comparison, error) {
 	rows, err := r.query("gpu", inventoryFields...)
 	if err != nil {
@@ -33,23 +33,24 @@ func inventoryAgrees(t *testing.T, r rig) ([]comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	if version := cudaVersion(table); version != "" { // not in every driver's table
+	if version := cudaVersion(table); version != "" { // old drivers do not show it
 		list = append(list, equal("CUDA version", version, inv.CUDAVersion))
 	}
 	return list, nil
 }
 
-// driverFilesAgree compares what the build without NVML finds, which asks nothing
-// but the kernel driver's files, with nvidia-smi.
+// driverFilesAgree compares nvidia-smi with what the build without NVML says, which reads only the
+// kernel driver's files.
 func driverFilesAgree(t *testing.T, r rig) ([]comparison, error) {
 	files, _ := filepath.Glob("/proc/driver/nvidia/gpus/*/information")
 	if len(files) == 0 {
-		return nil, skipped("the kernel driver shows no files in /proc/driver/nvidia/gpus (as under gVisor or WSL)")
+		return nil, skipped("the kernel driver has no files in /proc/driver/nvidia/gpus " +
+			"(as under gVisor or WSL)")
 	}
 	for _, file := range files {
-		// The driver learns a UUID when someone first opens the GPU.
+		// The driver reads the UUID when a process opens the GPU for the first time.
 		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), "GPU-?") {
-			return nil, skipped("%s has no UUID yet: turn the persistence mode on", file)
+			return nil, skipped("%s does not have the UUID yet: turn on persistence mode", file)
 		}
 	}
 	binary, err := staticBinary(t)
@@ -67,25 +68,21 @@ func driverFilesAgree(t *testing.T, r rig) ([]comparison, error) {
 	return compareDriverFiles(rows, inv), nil
 }
 
-// staticBinary is the build without NVML.
+// staticBinary returns the path of a gpulaunch that was built without NVML.
 func staticBinary(t *testing.T) (string, error) {
 	if path := os.Getenv("GPULAUNCH_STATIC"); path != "" {
 		return filepath.Abs(path)
 	}
 	if _, err := exec.LookPath("go"); err != nil {
-		return "", skipped("GPULAUNCH_STATIC names no binary built with -tags nonvml, and there is no Go to build one")
+		return "", skipped("there is no Go to build gpulaunch with -tags nonvml: " +
+			"set GPULAUNCH_STATIC to the path of such a binary")
 	}
 	path := filepath.Join(t.TempDir(), "gpulaunch")
-	build := exec.Command("go", "build", "-tags", "nonvml", "-o", path, "github.com/gpulaunch/gpulaunch/cmd/gpulaunch")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
+	return path, launchertest.Build(path, "-tags", "nonvml")
 }
 
-// timings measures what it takes to find the GPUs, beside nvidia-smi -L, which
-// does little else.
+// timings measures how long it takes to find the GPUs. For comparison, it also measures nvidia-smi
+// -L, which does little else.
 func timings(t *testing.T, r rig) error {
 	for _, c := range []struct {
 		what string
@@ -103,14 +100,14 @@ func timings(t *testing.T, r rig) error {
 			}
 			list = append(list, time.Since(begin))
 		}
-		first := list[0] // the median sorts the list
-		t.Logf(r.label()+"figure: %s takes %s (median of 10; the first %s)", c.what,
-			launchertest.Median(list).Round(100*time.Microsecond), first.Round(100*time.Microsecond))
+		t.Logf(r.label()+"figure: %s takes %s (median of 10; the first one took %s)", c.what,
+			launchertest.Median(list).Round(100*time.Microsecond),
+			list[0].Round(100*time.Microsecond))
 	}
 	return nil
 }
 
-// verified prints the line for the README's table of what was tested on what.
+// verified prints the line for the README's list of tested hardware.
 func verified(t *testing.T, r rig) error {
 	inv, err := r.inventory(t)
 	if err != nil {
@@ -127,18 +124,19 @@ func verified(t *testing.T, r rig) error {
 	return err
 }
 
-// label keeps what made-up GPUs say from being taken for the truth.
+// label returns a label for output that comes from fake GPUs.
 func (r rig) label() string {
 	if r.library != "" {
-		return "(made up) "
+		return "(fake GPUs) "
 	}
 	return ""
 }
 
-// verifiedOn is "verified on: card | driver | CUDA | kernel".
+// verifiedOn returns "verified on: card | driver | CUDA | kernel".
 func verifiedOn(inv gpu.Inventory, kernel string) (string, error) {
 	if inv.Source != gpu.SourceNVML || len(inv.Devices) == 0 {
-		return "", fmt.Errorf("nothing was verified: the source of %d GPUs is %s (%s)", len(inv.Devices), inv.Source, inv.Reason)
+		return "", fmt.Errorf("nothing was verified: the source of %d GPUs is %s (%s)",
+			len(inv.Devices), inv.Source, inv.Reason)
 	}
 	var cards []string
 	count := map[string]int{}

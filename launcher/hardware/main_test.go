@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	// What is tested is a binary; named here, a change to it makes go test run these
-	// tests again rather than repeat what they said.
+	// The tests run a binary that contains these packages. Because they are imported here, go test
+	// does not use cached results after they have changed.
 	_ "github.com/gpulaunch/gpulaunch/launcher/keeper"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	_ "github.com/gpulaunch/gpulaunch/metrics"
 )
 
-// TestMain takes the binary that GPULAUNCH_BINARY names, or builds it. Under the
-// name nvidia-smi this program is the made-up one of the dry run.
+// TestMain uses the binary that GPULAUNCH_BINARY names, or builds one. If this program was started
+// under the name nvidia-smi, it is the fake nvidia-smi of the dry run.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == smiName {
 		os.Exit(fakeSMI(os.Args[1:]))
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		_, err = os.Stat(path)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "GPULAUNCH_BINARY=%s is no good: %v\n", binary, err)
+		fmt.Fprintf(os.Stderr, "cannot use GPULAUNCH_BINARY=%s: %v\n", binary, err)
 		os.Exit(1)
 	}
 	launchertest.Binary = path

@@ -19,20 +19,21 @@ import (
 
 var errNoPython = skipped("there is no python3: install it")
 
-// pythonWithCUDA is an interpreter whose PyTorch can use the GPU, or "".
+// pythonWithCUDA returns an interpreter whose PyTorch can use the GPU, or "" if there is none.
 var pythonWithCUDA = sync.OnceValue(func() string {
-	return findPython("import torch; assert torch.cuda.is_available()")
+	return launchertest.FindPython("import torch; assert torch.cuda.is_available()")
 })
 
-// withTorch is the rig with such an interpreter.
+// withTorch returns a rig with such an interpreter.
 func (r rig) withTorch() (rig, error) {
 	if r.python = pythonWithCUDA(); r.python == "" {
-		return r, skipped("there is no Python that can import a torch with CUDA: install one, or set PYTHON_EXEC")
+		return r, skipped("there is no Python that can import PyTorch with CUDA: " +
+			"install one, or set PYTHON_EXEC")
 	}
 	return r, nil
 }
 
-// gpuWorkers is the number of workers that a job gets, all of them on GPUs.
+// gpuWorkers returns how many workers a job gets, all of which must be on GPUs.
 func (r rig) gpuWorkers(t *testing.T) (int, error) {
 	p, err := r.plan(t)
 	if err == nil && p.Mode != plan.ModeGPU {
@@ -41,7 +42,7 @@ func (r rig) gpuWorkers(t *testing.T) (int, error) {
 	return len(p.Workers), err
 }
 
-// eachPinned has a worker per GPU say what the CUDA driver shows it.
+// eachPinned runs a worker on each GPU, and wants the CUDA driver to show it that GPU alone.
 func eachPinned(t *testing.T, r rig) error {
 	if r.python == "" {
 		return errNoPython
@@ -50,23 +51,23 @@ func eachPinned(t *testing.T, r rig) error {
 	if err != nil {
 		return err
 	}
-	list, err := r.look(t, n)
+	list, err := r.devices(t, n)
 	if err != nil {
 		return err
 	}
-	return r.allPinned(t, list)
+	return r.checkAllPinned(t, list)
 }
 
-func (r rig) allPinned(t *testing.T, list []report) error {
+func (r rig) checkAllPinned(t *testing.T, list []report) error {
 	inv, err := r.inventory(t)
 	for _, rep := range list {
-		err = errors.Join(err, pinned(rep, inv))
+		err = errors.Join(err, checkPinned(rep, inv))
 	}
 	return err
 }
 
-// torchPinned does the same with PyTorch workers, which also allocate, by both
-// start methods.
+// torchPinned does the same with workers that use PyTorch and allocate memory. flags are added to
+// the job's flags.
 func torchPinned(flags ...string) func(*testing.T, rig) error {
 	return func(t *testing.T, r rig) error {
 		r, err := r.withTorch()
@@ -77,20 +78,20 @@ func torchPinned(flags ...string) func(*testing.T, rig) error {
 		if err != nil {
 			return err
 		}
-		args := append(flags[:len(flags):len(flags)], script(t, "torch_worker.py"), fmt.Sprint(held))
+		args := append(slices.Clone(flags), script(t, "torch_worker.py"), fmt.Sprint(held))
 		j := launchertest.Start(t, r.jobEnv(), r.args("run", args...)...)
 		list, err := reports(t, j, n)
 		if err != nil {
 			return err
 		}
-		return errors.Join(finished(j), r.allPinned(t, list))
+		return errors.Join(awaitSuccess(j), r.checkAllPinned(t, list))
 	}
 }
 
-// trained matches what a rank of testdata/train.py says.
+// trained matches what a rank of testdata/train.py prints.
 var trained = regexp.MustCompile(`(?m)rank=(\d+) world=(\d+) params=(\w+) `)
 
-// torchTrains runs a DistributedDataParallel training, with NCCL between the GPUs.
+// torchTrains runs a training with DistributedDataParallel, and with NCCL between the GPUs.
 func torchTrains(t *testing.T, r rig) error {
 	r, err := r.withTorch()
 	if err != nil {
@@ -108,19 +109,19 @@ func torchTrains(t *testing.T, r rig) error {
 		return err
 	}
 	j := launchertest.Start(t, r.jobEnv(), r.args("run", script(t, "train.py"))...)
-	if err := finished(j); err != nil {
+	if err := awaitSuccess(j); err != nil {
 		return err
 	}
 	stdout, _ := j.Output()
 	ranks := trained.FindAllStringSubmatch(stdout, -1)
-	equal := !slices.ContainsFunc(ranks, func(m []string) bool { return m[2] != fmt.Sprint(n) || m[3] != ranks[0][3] })
-	if len(ranks) != n || !equal {
-		return fmt.Errorf("%d ranks have not come to the same parameters: %s", n, stdout)
+	differs := func(m []string) bool { return m[2] != fmt.Sprint(n) || m[3] != ranks[0][3] }
+	if len(ranks) != n || slices.ContainsFunc(ranks, differs) {
+		return fmt.Errorf("%d ranks did not end with the same parameters: %s", n, stdout)
 	}
 	return nil
 }
 
-// preloadRefused wants a preload that initialises CUDA to be refused.
+// preloadRefused wants gpulaunch to refuse preloaded modules that initialise CUDA.
 func preloadRefused(t *testing.T, r rig) error {
 	if r.python == "" {
 		return errNoPython
@@ -131,18 +132,19 @@ func preloadRefused(t *testing.T, r rig) error {
 	}
 	for module, python := range modules {
 		r.python = python
-		j := launchertest.Start(t, r.jobEnv(), r.args("run", "--start-method=forkserver", "--preload="+module,
-			script(t, "driver_worker.py"), "look")...)
+		j := launchertest.Start(t, r.jobEnv(), r.args("run", "--start-method=forkserver",
+			"--preload="+module, script(t, "driver_worker.py"), "look")...)
 		code, stderr := j.Exit()
 		if code != 125 || !strings.Contains(stderr, "initialised CUDA") {
-			return fmt.Errorf("with --preload=%s the exit code is %d: %s", module, code, stderr)
+			return fmt.Errorf("with --preload=%s the exit code is %d, "+
+				"want 125 and a line about CUDA: %s", module, code, stderr)
 		}
 	}
 	return nil
 }
 
-// noFilesLeak wants no worker that leaves CUDA alone to have files of the driver
-// open, however it is started. As a control, one that opens such a file is seen.
+// noFilesLeak wants workers that do not use CUDA to have none of the driver's files open, with both
+// start methods. As a negative control, it wants to find a worker that opens such a file.
 func noFilesLeak(t *testing.T, r rig) error {
 	if r.python == "" {
 		return errNoPython
@@ -150,39 +152,42 @@ func noFilesLeak(t *testing.T, r rig) error {
 	for _, method := range []string{"exec", "forkserver"} {
 		targets, err := r.files(t, method)
 		if err == nil {
-			err = heldFiles(targets)
+			err = checkNoDriverFiles(targets)
 		}
 		if err != nil {
 			return fmt.Errorf("with --start-method=%s: %w", method, err)
 		}
 	}
-	if r.library != "" { // made-up GPUs have no such files
+	if r.library != "" { // fake GPUs have no such files
 		return nil
 	}
 	targets, err := r.files(t, "exec", "/dev/nvidiactl")
-	if err == nil && heldFiles(targets) == nil {
-		err = fmt.Errorf("a worker that has /dev/nvidiactl open was not found out: its files are %q", targets)
+	if err == nil && checkNoDriverFiles(targets) == nil {
+		err = fmt.Errorf("a worker that has /dev/nvidiactl open was not found: its files are %q",
+			targets)
 	}
 	return err
 }
 
-// files are those that a worker has open besides the ones that it is to open.
+// files returns the files that a worker has open, after it has opened some itself.
 func (r rig) files(t *testing.T, method string, open ...string) (targets []string, err error) {
-	args := append([]string{"--nproc-per-node=1", "--start-method=" + method, script(t, "driver_worker.py"), "files"}, open...)
+	args := append([]string{
+		"--nproc-per-node=1", "--start-method=" + method, script(t, "driver_worker.py"), "files",
+	}, open...)
 	j, _ := r.run(t, args...)
 	text := j.Await(1, `files (\[.*\])$`)[0]
-	if err := finished(j); err != nil {
+	if err := awaitSuccess(j); err != nil {
 		return nil, err
 	}
 	err = json.Unmarshal([]byte(text), &targets)
 	if err == nil && len(targets) < 3 {
-		err = fmt.Errorf("it lists fewer than its three standard files: %q", targets)
+		err = fmt.Errorf("the worker lists the files %q, which are not even three", targets)
 	}
 	return targets, err
 }
 
-// sharing has two workers on one GPU, every worker on all, and one GPU that
-// CUDA_VISIBLE_DEVICES names in each way there is.
+// sharing runs two workers on one GPU, workers that see all GPUs, and a worker on a GPU that
+// CUDA_VISIBLE_DEVICES names in each of the possible ways.
 func sharing(t *testing.T, r rig) error {
 	if r.python == "" {
 		return errNoPython
@@ -196,7 +201,8 @@ func sharing(t *testing.T, r rig) error {
 	}
 	for _, d := range inv.Devices {
 		if d.MIG || !d.Usable() || d.ComputeMode != "default" {
-			return skipped("GPU %d is in MIG mode, not usable, or in compute mode %q: this needs GPUs that can be shared", d.Index, d.ComputeMode)
+			return skipped("GPU %d is in MIG mode, not usable, or in compute mode %q: "+
+				"this needs GPUs that can be shared", d.Index, d.ComputeMode)
 		}
 	}
 	return errors.Join(r.shareOne(t, inv), r.showAll(t, inv), r.nameOne(t, inv))
@@ -205,23 +211,24 @@ func sharing(t *testing.T, r rig) error {
 func (r rig) shareOne(t *testing.T, inv gpu.Inventory) error {
 	uuid := inv.Devices[0].UUID
 	r.env = append(slices.Clone(r.env), "CUDA_VISIBLE_DEVICES="+uuid)
-	list, err := r.look(t, 2, "--nproc-per-node=2", "--oversubscribe")
+	list, err := r.devices(t, 2, "--nproc-per-node=2", "--oversubscribe")
 	for _, rep := range list {
-		err = errors.Join(err, pinned(rep, inv), sees(rep, 0, uuid, inv))
+		err = errors.Join(err, checkPinned(rep, inv), checkDevice(rep, 0, uuid, inv))
 	}
 	return err
 }
 
 func (r rig) showAll(t *testing.T, inv gpu.Inventory) error {
-	list, err := r.look(t, len(inv.Devices), "--visible=all")
+	list, err := r.devices(t, len(inv.Devices), "--visible=all")
 	for _, rep := range list {
 		if len(rep.Devices) != len(inv.Devices) {
-			err = errors.Join(err, fmt.Errorf("rank %d sees %d of %d GPUs", rep.Rank, len(rep.Devices), len(inv.Devices)))
+			err = errors.Join(err, fmt.Errorf("rank %d sees %d of %d GPUs",
+				rep.Rank, len(rep.Devices), len(inv.Devices)))
 		}
 		for i, d := range inv.Devices {
-			err = errors.Join(err, sees(rep, i, d.UUID, inv))
+			err = errors.Join(err, checkDevice(rep, i, d.UUID, inv))
 		}
-		err = errors.Join(err, sees(rep, rep.LocalRank, rep.UUID, inv))
+		err = errors.Join(err, checkDevice(rep, rep.LocalRank, rep.UUID, inv))
 	}
 	return err
 }
@@ -231,9 +238,9 @@ func (r rig) nameOne(t *testing.T, inv gpu.Inventory) (err error) {
 	for _, name := range []string{d.UUID, shortened(d.UUID, inv), fmt.Sprint(d.Index)} {
 		one := r
 		one.env = append(slices.Clone(r.env), "CUDA_VISIBLE_DEVICES="+name)
-		list, e := one.look(t, 1)
+		list, e := one.devices(t, 1)
 		for _, rep := range list {
-			e = errors.Join(e, pinned(rep, inv), sees(rep, 0, d.UUID, inv))
+			e = errors.Join(e, checkPinned(rep, inv), checkDevice(rep, 0, d.UUID, inv))
 		}
 		if e != nil {
 			err = errors.Join(err, fmt.Errorf("CUDA_VISIBLE_DEVICES=%s: %w", name, e))
@@ -242,8 +249,8 @@ func (r rig) nameOne(t *testing.T, inv gpu.Inventory) (err error) {
 	return err
 }
 
-// shortened is the shortest part of a UUID, of eight digits or more, that no
-// other GPU's begins with.
+// shortened returns the shortest beginning of a UUID that no other GPU's UUID has. It has at least
+// eight digits.
 func shortened(uuid string, inv gpu.Inventory) string {
 	for n := len("GPU-") + 8; n < len(uuid); n++ {
 		others := 0

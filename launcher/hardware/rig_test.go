@@ -3,7 +3,6 @@
 package hardware
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,26 +23,29 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// rig is what the suite runs on: this machine's GPUs, or made-up ones.
+// rig is what the suite runs with: this machine's GPUs or fake ones.
 type rig struct {
 	smi      string   // the path of nvidia-smi
-	library  string   // of NVML; "" looks for it
-	env      []string // for gpulaunch, besides that of the tests
-	python   string   // "" if there is none
+	library  string   // the path of a fake NVML library, or "" for the real one
+	env      []string // variables for gpulaunch in addition to the environment of the tests
+	python   string   // an interpreter for workers, or ""
 	patience time.Duration
-	// holds tells made-up GPUs which workers hold memory; real ones know.
-	holds func([]report)
+	// showAllocated makes fake GPUs show the memory that workers hold. It is nil for real GPUs.
+	showAllocated func([]report)
 }
 
-// errSkipped is in the error of a point that cannot be tested here.
-var errSkipped = errors.New("not here")
+// errSkipped is part of the error of a requirement that cannot be checked on this machine.
+var errSkipped = errors.New("skipped")
+
+// errNoFigures is the error of a check that is too early.
+var errNoFigures = errors.New("the metrics do not contain any GPUs yet")
 
 func skipped(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errSkipped, fmt.Sprintf(format, args...))
 }
 
-// onThisMachine is the rig for real GPUs. The test skips without any: this lack
-// is not one that an installation could mend.
+// onThisMachine returns the rig for real GPUs. The test is skipped if there are none, also where
+// GPULAUNCH_TEST_REQUIRE is set: nobody can install a GPU.
 func onThisMachine(t *testing.T) rig {
 	t.Helper()
 	if _, err := os.Stat("/dev/nvidiactl"); err != nil {
@@ -51,33 +53,13 @@ func onThisMachine(t *testing.T) rig {
 	}
 	smi, err := exec.LookPath(smiName)
 	if err != nil {
-		t.Skip("there is nothing to compare with: nvidia-smi is not in PATH")
+		t.Skip("there is nothing to compare gpulaunch with: nvidia-smi is not in PATH")
 	}
-	return rig{smi: smi, python: findPython("import sys"), patience: launchertest.Patience}
+	python := launchertest.FindPython("import sys")
+	return rig{smi: smi, python: python, patience: launchertest.Patience}
 }
 
-// findPython gives the path of an interpreter that can do something, or "".
-func findPython(code string) string {
-	for _, name := range []string{os.Getenv("PYTHON_EXEC"), "python3", "python", "/usr/bin/python3", "/opt/conda/bin/python"} {
-		if name == "" {
-			continue
-		}
-		if path, err := exec.LookPath(name); err == nil && runs(path, "-c", code) {
-			return path
-		}
-	}
-	return ""
-}
-
-// runs reports whether a command ends well. Importing PyTorch for the first time
-// may take a minute.
-func runs(program string, args ...string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	return exec.CommandContext(ctx, program, args...).Run() == nil
-}
-
-// args puts a subcommand's own flags behind it.
+// args returns the arguments of a subcommand, with the flags that this rig needs.
 func (r rig) args(subcommand string, args ...string) []string {
 	list := []string{subcommand}
 	if r.library != "" {
@@ -86,46 +68,48 @@ func (r rig) args(subcommand string, args ...string) []string {
 	return append(list, args...)
 }
 
-// inventory is what gpulaunch devices says.
+// inventory returns what gpulaunch devices says.
 func (r rig) inventory(t *testing.T) (inv gpu.Inventory, err error) {
 	t.Helper()
 	return inv, r.ask(t, &inv, launchertest.Binary, r.args("devices", "--json")...)
 }
 
-// plan is what gpulaunch plan says.
+// plan returns what gpulaunch plan says.
 func (r rig) plan(t *testing.T, args ...string) (p plan.Plan, err error) {
 	t.Helper()
-	return p, r.ask(t, &p, launchertest.Binary, r.args("plan", append([]string{"--json"}, args...)...)...)
+	args = r.args("plan", append([]string{"--json"}, args...)...)
+	return p, r.ask(t, &p, launchertest.Binary, args...)
 }
 
-// ask runs a command to its end and reads the JSON that it prints.
+// ask runs a command and decodes the JSON that it prints.
 func (r rig) ask(t *testing.T, into any, program string, args ...string) error {
 	t.Helper()
 	j := launchertest.StartCommand(t, nil, r.env, append([]string{program}, args...)...)
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	if code != 0 {
-		return fmt.Errorf("%q ends with %d: %s", args, code, stderr)
+		return fmt.Errorf("%q exits with code %d: %s", args, code, stderr)
 	}
 	if err := json.Unmarshal([]byte(stdout), into); err != nil {
-		return fmt.Errorf("%q: %w in %s", args, err, stdout)
+		return fmt.Errorf("%q does not print JSON: %w in %s", args, err, stdout)
 	}
 	return nil
 }
 
-// run starts a job with the metrics on, and gives their address.
+// run starts a job with metrics, and returns their URL.
 func (r rig) run(t *testing.T, args ...string) (j *launchertest.Job, url string) {
 	t.Helper()
-	j = launchertest.Start(t, r.jobEnv(), r.args("run", append([]string{"--metrics-address=127.0.0.1:0"}, args...)...)...)
+	args = r.args("run", append([]string{"--metrics-address=127.0.0.1:0"}, args...)...)
+	j = launchertest.Start(t, r.jobEnv(), args...)
 	return j, regexp.MustCompile(`http://\S+`).FindString(j.AwaitStderr("metrics are on "))
 }
 
-// jobEnv has the interpreter for workers.
+// jobEnv returns the variables of a job, with the interpreter for its workers.
 func (r rig) jobEnv() []string {
 	return append(slices.Clone(r.env), "PYTHON_EXEC="+r.python)
 }
 
-// figures reads the metrics once; they are empty before the first sample.
+// figures reads the metrics once. They are empty before the first sample.
 func (r rig) figures(url string) (figures, error) {
 	client := http.Client{Timeout: 10 * time.Second}
 	response, err := client.Get(url)
@@ -137,10 +121,9 @@ func (r rig) figures(url string) (figures, error) {
 	return parseFigures(string(body)), err
 }
 
-// until calls a check until it is content, for no longer than the rig's
-// patience, and gives its last complaint. Figures of GPUs are those of the last
-// five seconds, so that asking more often helps little.
-func (r rig) until(check func() error) error {
+// retry repeats a check until it returns nil or the rig's patience is over, and returns the last
+// error. gpulaunch samples GPUs every five seconds, so checking more often would help little.
+func (r rig) retry(check func() error) error {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	for deadline := time.Now().Add(r.patience); ; <-ticker.C {
@@ -151,16 +134,16 @@ func (r rig) until(check func() error) error {
 	}
 }
 
-// stop ends a job by SIGTERM and wants the exit code of that.
+// stop stops a job with SIGTERM, and wants the exit code for that.
 func stop(j *launchertest.Job) error {
 	j.Signal(unix.SIGTERM)
 	if code, stderr := j.Exit(); code != 128+int(unix.SIGTERM) {
-		return fmt.Errorf("exit code %d after SIGTERM: %s", code, stderr)
+		return fmt.Errorf("the exit code after SIGTERM is %d, want 143: %s", code, stderr)
 	}
 	return nil
 }
 
-// script finds a file of testdata: this package's, or one that others use, too.
+// script returns the path of a file in the testdata of this package or of launcher.
 func script(t *testing.T, name string) string {
 	t.Helper()
 	for _, folder := range []string{"testdata", "../testdata"} {
@@ -170,6 +153,6 @@ func script(t *testing.T, name string) string {
 			}
 		}
 	}
-	t.Fatalf("%s is not in testdata: run this from the folder that .ci/gpu has made", name)
+	t.Fatalf("%s is not in testdata: run this test in the folder that .ci/gpu has made", name)
 	return ""
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// samplesAgree compares a running job's metrics with nvidia-smi. The two never
-// look at the same moment, so it looks again until all figures are near.
+// samplesAgree compares the metrics of a running job with nvidia-smi. The two never take a sample
+// at the same moment, so it compares again until all values are close to each other.
 func samplesAgree(t *testing.T, r rig) (list []comparison, err error) {
 	j, url := r.run(t, launchertest.Worker("block")...)
 	j.Await(1, `ready (\d+)`)
-	_ = r.until(func() error {
+	_ = r.retry(func() error {
 		var rows []row
 		var f figures
 		if f, err = r.figures(url); err != nil {
@@ -27,7 +27,7 @@ func samplesAgree(t *testing.T, r rig) (list []comparison, err error) {
 		}
 		list = compareSamples(rows, f)
 		if len(differences(list)) > 0 {
-			return errors.New("not yet")
+			return errors.New("some samples differ")
 		}
 		return nil
 	})
@@ -37,16 +37,15 @@ func samplesAgree(t *testing.T, r rig) (list []comparison, err error) {
 	return list, err
 }
 
-// eventsRegistered wants no complaint about the registration for events, unless
-// the platform has none.
+// eventsRegistered wants no complaint about NVML events, unless the platform does not support them.
 func eventsRegistered(t *testing.T, r rig) error {
 	j, url := r.run(t, launchertest.Worker("block")...)
 	j.Await(1, `ready (\d+)`)
-	// Events are asked for when the GPUs are listed, before the first figures.
-	err := r.until(func() error {
+	// The job registers for events when it lists the GPUs, before it takes the first sample.
+	err := r.retry(func() error {
 		f, err := r.figures(url)
 		if err == nil && len(f) == 0 {
-			err = errors.New("there are no figures of GPUs yet")
+			err = errNoFigures
 		}
 		return err
 	})
@@ -60,7 +59,7 @@ func eventsRegistered(t *testing.T, r rig) error {
 	line, excused := eventComplaint(stderr)
 	switch {
 	case line == "":
-		t.Log("events: no complaint")
+		t.Log("events: there is no complaint")
 	case excused:
 		t.Log("events: " + line)
 	default:
@@ -70,13 +69,14 @@ func eventsRegistered(t *testing.T, r rig) error {
 }
 
 var (
-	aboutEvents = regexp.MustCompile(`(?m)^.*(?:\bevents\b|\bXIDs will not be told\b).*$`)
-	// What NVML says of a platform, not of a call that was wrong.
-	noSupport = regexp.MustCompile(`(?:^|\(|: )not supported|permission|blocked by the operating system`)
+	aboutEvents = regexp.MustCompile(`(?m)^.*\b(?:events|XIDs)\b.*$`)
+	// noSupport matches NVML's errors about the platform, but not its errors about a wrong call.
+	noSupport = regexp.MustCompile(
+		`(?:^|\(|: )not supported|permission|blocked by the operating system`)
 )
 
-// eventComplaint finds what gpulaunch says about events, and whether the reason
-// is that the platform or the card has none.
+// eventComplaint returns what gpulaunch says about events. excused is true if the reason is that
+// the platform or the card does not support them.
 func eventComplaint(stderr string) (line string, excused bool) {
 	line = strings.TrimSpace(aboutEvents.FindString(stderr))
 	return line, noSupport.MatchString(line)

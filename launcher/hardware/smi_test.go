@@ -16,12 +16,12 @@ import (
 
 const smiName = "nvidia-smi"
 
-// row is what nvidia-smi says of one GPU or process, by the names of its fields
-// (nvidia-smi --help-query-gpu).
+// row is what nvidia-smi says about one GPU or process, by the names of the fields (nvidia-smi
+// --help-query-gpu).
 type row map[string]string
 
-// known gives a field's value, and "" for one that nvidia-smi does not know: it
-// then writes why, as [N/A], [Not Supported] or [Insufficient Permissions].
+// known returns the value of a field, or "" if nvidia-smi does not know it. It writes the reason
+// instead: [N/A], [Not Supported] or [Insufficient Permissions].
 func (r row) known(field string) string {
 	value := r[field]
 	if value == "N/A" || strings.HasPrefix(value, "[") {
@@ -30,22 +30,25 @@ func (r row) known(field string) string {
 	return value
 }
 
-// number is a field that is one, and false if it is unknown or makes no sense.
+// number returns the value of a field as a number, and false if it is unknown or not a number.
 func (r row) number(field string) (float64, bool) {
 	n, err := strconv.ParseFloat(r.known(field), 64)
 	return n, err == nil
 }
 
-// invalidField matches what nvidia-smi says of a field that is too new for it.
+// invalidField matches the error of nvidia-smi for a field that it does not know.
 var invalidField = regexp.MustCompile(`Field "([^"]+)" is not a valid field to query`)
 
-// query asks nvidia-smi about what, "gpu" or "compute-apps". Fields that it has
-// never heard of are left out of the rows.
+// query asks nvidia-smi for fields. what is "gpu" or "compute-apps". Fields that this nvidia-smi
+// does not know are left out of the rows.
 func (r rig) query(what string, fields ...string) ([]row, error) {
 	for {
-		out, err := r.smiSays("--query-"+what+"="+strings.Join(fields, ","), "--format=csv,noheader,nounits")
-		if m := invalidField.FindStringSubmatch(out); m != nil && len(fields) > 1 && slices.Contains(fields, m[1]) {
-			fields = slices.DeleteFunc(slices.Clone(fields), func(f string) bool { return f == m[1] })
+		out, err := r.smiSays("--query-"+what+"="+strings.Join(fields, ","),
+			"--format=csv,noheader,nounits")
+		m := invalidField.FindStringSubmatch(out)
+		if m != nil && len(fields) > 1 && slices.Contains(fields, m[1]) {
+			fields = slices.Clone(fields)
+			fields = slices.DeleteFunc(fields, func(f string) bool { return f == m[1] })
 			continue
 		}
 		if err != nil {
@@ -55,7 +58,7 @@ func (r rig) query(what string, fields ...string) ([]row, error) {
 	}
 }
 
-// smiSays runs nvidia-smi and gives its standard output.
+// smiSays runs nvidia-smi and returns its standard output.
 func (r rig) smiSays(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -65,12 +68,13 @@ func (r rig) smiSays(args ...string) (string, error) {
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			said += string(exit.Stderr)
 		}
-		err = fmt.Errorf("%s %s: %w: %s", r.smi, strings.Join(args, " "), err, strings.TrimSpace(said))
+		err = fmt.Errorf("%s %s: %w: %s",
+			r.smi, strings.Join(args, " "), err, strings.TrimSpace(said))
 	}
 	return string(out), err
 }
 
-// parseRows reads csv,noheader,nounits: a line for each, values between commas.
+// parseRows reads the format csv,noheader,nounits: one line per row, values separated by commas.
 func parseRows(text string, fields []string) ([]row, error) {
 	var rows []row
 	for line := range strings.Lines(text) {
@@ -79,7 +83,8 @@ func parseRows(text string, fields []string) ([]row, error) {
 		}
 		values := strings.Split(line, ",")
 		if len(values) != len(fields) {
-			return nil, fmt.Errorf("nvidia-smi gives %d values for the %d fields %s: %q", len(values), len(fields), strings.Join(fields, ","), line)
+			return nil, fmt.Errorf("nvidia-smi printed %d values for the %d fields %s: %q",
+				len(values), len(fields), strings.Join(fields, ","), line)
 		}
 		r := row{}
 		for i, value := range values {
@@ -90,10 +95,11 @@ func parseRows(text string, fields []string) ([]row, error) {
 	return rows, nil
 }
 
-// headerVersion is the CUDA version in the head of nvidia-smi's table.
+// headerVersion matches the CUDA version in the first line of nvidia-smi's table.
 var headerVersion = regexp.MustCompile(`CUDA (?:UMD )?Version\s*:\s*(\d+\.\d+)`)
 
-// cudaVersion is the newest CUDA that nvidia-smi says the driver supports, or "".
+// cudaVersion returns the newest CUDA version that the driver supports according to nvidia-smi, or
+// "".
 func cudaVersion(table string) string {
 	m := headerVersion.FindStringSubmatch(table)
 	if m == nil {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// HoldLock holds the lock that workers wait for until the file is closed, and tells
-// them whose end they wait for; 0 is nobody's.
+// HoldLock locks the file at path for workers that call [AwaitEnd], until the returned file is
+// closed or the process ends. holder is the pid of the process whose end they wait for, or 0 if
+// they wait for the lock alone.
 func HoldLock(path string, holder int) *os.File {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err == nil {
@@ -27,17 +27,14 @@ func HoldLock(path string, holder int) *os.File {
 	return f
 }
 
-// AwaitFile waits until a file holds something.
+// AwaitFile waits until the file at path exists and is not empty.
 func AwaitFile(path string) {
-	for {
-		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
-			return
-		}
-		<-time.After(5 * time.Millisecond)
+	if !Poll(func() bool { info, err := os.Stat(path); return err == nil && info.Size() > 0 }) {
+		panic(fmt.Sprintf("%s is empty or missing after %s", path, Patience))
 	}
 }
 
-// AwaitEnd waits until the process that held the lock has ended.
+// AwaitEnd waits until the process that holds the lock at path has ended.
 func AwaitEnd(path string) {
 	AwaitFile(path)
 	f, err := os.Open(path)
@@ -47,13 +44,14 @@ func AwaitEnd(path string) {
 	if err != nil {
 		panic(err)
 	}
-	// A lock is released before its holder can be waited for, and a process is in state
-	// Z before its threads have ended: only one that has been waited for has ended.
 	holder, _ := io.ReadAll(f)
-	for string(holder) != "0" {
-		if _, err := os.Stat("/proc/" + string(holder)); err != nil {
-			return
-		}
-		<-time.After(time.Millisecond)
+	if string(holder) == "0" {
+		return
+	}
+	// The lock is free and the process is in state Z before all of its threads have ended. All of
+	// it has ended only when it has been waited for, and then /proc does not list it any more.
+	ended := Poll(func() bool { _, err := os.Stat("/proc/" + string(holder)); return err != nil })
+	if !ended {
+		panic(fmt.Sprintf("process %s still exists %s after it gave up the lock", holder, Patience))
 	}
 }

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package launchertest runs real jobs through the real gpulaunch binary, for
-// tests. The workers of such a job are the test binary itself, run again.
+// Package launchertest helps tests to run real jobs with the real gpulaunch binary. The workers
+// of such a job are the test binary itself, which is executed again.
 package launchertest
 
 import (
@@ -16,23 +16,25 @@ import (
 
 const (
 	workerArg = "gpulaunch-test-worker"
-	// Patience bounds every wait. It is for a loaded machine, not a measure.
+	// Patience is the limit of every wait. It leaves room for a loaded machine, and says nothing
+	// about how long anything should take.
 	Patience = 60 * time.Second
 )
 
-// Binary is the gpulaunch under test, once Main has built it.
+// Binary is the path of the gpulaunch binary under test. [Main] sets it.
 var Binary string
 
-// RunIfWorker does a worker's work, and ends the process, if this is one.
+// RunIfWorker runs a worker's program and exits if this process was started as a worker.
+// Otherwise it does nothing.
 func RunIfWorker() {
 	if len(os.Args) > 2 && os.Args[1] == workerArg {
 		os.Exit(workerMain(os.Args[2:]))
 	}
 }
 
-// Main is what TestMain calls: it is a worker, or builds the binary, runs the
-// tests and gives the exit code. With GPULAUNCH_TEST_RACE set the binary has the
-// race detector.
+// Main is called by TestMain, which exits with its result. In a worker it runs the worker's
+// program. Otherwise it builds [Binary] and runs the tests. If GPULAUNCH_TEST_RACE is set, the
+// binary is built with the race detector.
 func Main(m *testing.M) int {
 	RunIfWorker()
 	dir, err := os.MkdirTemp("", "gpulaunch-test-")
@@ -42,15 +44,28 @@ func Main(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	Binary = filepath.Join(dir, "gpulaunch")
-	build := exec.Command("go", "build", "-o", Binary, "github.com/gpulaunch/gpulaunch/cmd/gpulaunch")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var flags []string
 	if os.Getenv("GPULAUNCH_TEST_RACE") != "" {
-		build.Args = slices.Insert(build.Args, 2, "-race")
-		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+		flags = append(flags, "-race")
 	}
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+	if err := Build(Binary, flags...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
+}
+
+// Build builds gpulaunch with flags for go build, and writes it to path. It uses cgo only where
+// it must, for the race detector.
+func Build(path string, flags ...string) error {
+	args := append([]string{"build", "-o", path}, flags...)
+	build := exec.Command("go", append(args, "github.com/gpulaunch/gpulaunch/cmd/gpulaunch")...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if slices.Contains(flags, "-race") {
+		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build gpulaunch: %w\n%s", err, out)
+	}
+	return nil
 }

@@ -21,89 +21,121 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
-// Worker gives the command line of a worker.
-func Worker(args ...string) []string {
-	return append([]string{"--", os.Args[0], workerArg}, args...)
+// Worker returns the end of a gpulaunch command line: it makes this test binary the worker, which
+// then runs one of the programs below, which is named first and followed by its arguments.
+func Worker(program ...string) []string {
+	return append([]string{"--", os.Args[0]}, WorkerArgs(program...)...)
 }
 
-// Report is what a worker says of itself.
-type Report struct {
-	PID, Group int
-	Env        map[string]string
-	CPUs       affinity.CPUSet // what the kernel says
-	Blocked    string          // SigBlk of /proc/self/status
-	Stdin      string
-}
+// WorkerArgs returns the arguments with which this test binary runs a worker's program.
+func WorkerArgs(program ...string) []string { return append([]string{workerArg}, program...) }
 
-// workerMain is what the workers of these tests do.
-func workerMain(args []string) int {
-	switch args[0] {
-	case "report":
-		out, err := json.Marshal(selfReport())
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		fmt.Printf("report %s\n", out)
-	case "block":
-		// Announces itself and ends with the first signal that ends it.
-		fmt.Printf("ready %d\n", os.Getpid())
-		block()
-	case "ignore":
-		// As block, but only SIGKILL ends it.
-		signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
-		fmt.Printf("ready %d\n", os.Getpid())
-		block()
-	case "fail":
-		// The rank args[1] exits with code args[2], the others block.
-		if os.Getenv("RANK") == args[1] {
-			code, _ := strconv.Atoi(args[2])
-			return code
-		}
-		fmt.Printf("ready %d\n", os.Getpid())
-		block()
-	case "succeed-after":
-		// Fails until the restart count is args[1].
-		fmt.Printf("attempt %s port %s\n", os.Getenv("TORCHELASTIC_RESTART_COUNT"), os.Getenv("MASTER_PORT"))
-		if os.Getenv("TORCHELASTIC_RESTART_COUNT") != args[1] {
-			return 9
-		}
-	case "relay":
-		// Says which signals it gets.
-		c := make(chan os.Signal, 8)
-		signal.Notify(c, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGTERM)
-		fmt.Printf("ready %d\n", os.Getpid())
-		for sig := range c {
-			fmt.Printf("got %s\n", unix.SignalName(sig.(syscall.Signal)))
-			if sig == unix.SIGTERM {
-				return 0
+// programs are what the workers of tests can do, by name. They get the arguments that follow the
+// name, and return an exit code.
+var programs map[string]func(args []string) int
+
+func init() {
+	programs = map[string]func(args []string) int{
+		// report prints a Report as JSON.
+		"report": func([]string) int { return printReport() },
+		// block announces itself. Any signal that ends a process ends it.
+		"block": func([]string) int { return announceAndBlock() },
+		// ignore announces itself. Of the usual signals only SIGKILL ends it.
+		"ignore": func([]string) int {
+			signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+			return announceAndBlock()
+		},
+		// fail RANK CODE exits with the code in the worker with that rank, and blocks in others.
+		"fail": fail,
+		// succeed-after COUNT fails until the restart count is COUNT.
+		"succeed-after": succeedAfter,
+		// relay prints the names of the signals that it gets. SIGTERM ends it.
+		"relay": func([]string) int { return relay() },
+		// on-int DURATION ends that long after SIGINT.
+		"on-int": exitAfterInterrupt,
+		// leave PROGRAM starts the program in a session of its own, and ends.
+		"leave": func(args []string) int { return startOrphan(args[0]) },
+		// leave-and-block PROGRAM does the same but blocks.
+		"leave-and-block": func(args []string) int {
+			if code := startOrphan(args[0]); code != 0 {
+				return code
 			}
-		}
-	case "on-int":
-		// Takes a moment (args[1]) to end after SIGINT.
-		c := make(chan os.Signal, 8)
-		signal.Notify(c, unix.SIGINT)
-		fmt.Printf("ready %d\n", os.Getpid())
-		<-c
-		pause(args[1])
-	case "leave":
-		return leave(args[1])
-	case "leave-and-block":
-		if code := leave(args[1]); code != 0 {
-			return code
-		}
-		fmt.Printf("ready %d\n", os.Getpid())
-		block()
-	case "print":
-		fmt.Print(args[1])
-		fmt.Fprint(os.Stderr, args[2])
+			return announceAndBlock()
+		},
+		// print OUT ERR prints its arguments to the standard output and the standard error.
+		"print": func(args []string) int {
+			fmt.Print(args[0])
+			fmt.Fprint(os.Stderr, args[1])
+			return 0
+		},
+	}
+}
+
+func workerMain(args []string) int {
+	program, ok := programs[args[0]]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "unknown program %q for a worker\n", args[0])
+		return 2
+	}
+	return program(args[1:])
+}
+
+// announceAndBlock says that the worker is ready, and does not return.
+func announceAndBlock() int {
+	announce()
+	for {
+		_ = unix.Pause()
+	}
+}
+
+func announce() { fmt.Printf("ready %d\n", os.Getpid()) }
+
+func fail(args []string) int {
+	if os.Getenv("RANK") == args[0] {
+		code, _ := strconv.Atoi(args[1])
+		return code
+	}
+	return announceAndBlock()
+}
+
+func succeedAfter(args []string) int {
+	restarts := os.Getenv("TORCHELASTIC_RESTART_COUNT")
+	fmt.Printf("attempt %s port %s\n", restarts, os.Getenv("MASTER_PORT"))
+	if restarts != args[0] {
+		return 9
 	}
 	return 0
 }
 
-// leave leaves a child in a session of its own behind, which does what is said.
-func leave(what string) int {
-	child := exec.Command("/proc/self/exe", workerArg, what)
+func relay() int {
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGTERM)
+	announce()
+	for sig := range c {
+		fmt.Printf("got %s\n", unix.SignalName(sig.(syscall.Signal)))
+		if sig == unix.SIGTERM {
+			break
+		}
+	}
+	return 0
+}
+
+func exitAfterInterrupt(args []string) int {
+	delay, err := time.ParseDuration(args[0])
+	if err != nil {
+		panic(err)
+	}
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, unix.SIGINT)
+	announce()
+	<-c
+	<-time.After(delay)
+	return 0
+}
+
+// startOrphan starts a program that outlives this process, and prints its announcement.
+func startOrphan(program string) int {
+	child := exec.Command("/proc/self/exe", WorkerArgs(program)...)
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := child.StdoutPipe()
 	if err == nil {
@@ -118,20 +150,23 @@ func leave(what string) int {
 	return 0
 }
 
-// pause is a worker's time of doing something else.
-func pause(text string) {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		panic(err)
-	}
-	<-time.After(d)
+// Report is what a worker reports about itself.
+type Report struct {
+	PID, Group int
+	Env        map[string]string
+	CPUs       affinity.CPUSet // those that the kernel lets it use
+	Blocked    string          // SigBlk in /proc/self/status
+	Stdin      string          // all of its standard input
 }
 
-// block waits for a signal that ends the process.
-func block() {
-	for {
-		_ = unix.Pause()
+func printReport() int {
+	out, err := json.Marshal(selfReport())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
+	fmt.Printf("report %s\n", out)
+	return 0
 }
 
 func selfReport() Report {

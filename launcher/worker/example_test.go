@@ -1,40 +1,52 @@
 package worker_test
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
 	"os"
 
 	"github.com/gpulaunch/gpulaunch/launcher/worker"
 )
 
-// A whole program, started once for each GPU by
+// A program that prints the SHA-256 sums of files. The command
 //
-//	gpulaunch run ./sizes FILE ...
+//	gpulaunch run --nproc-per-node=4 ./sums FILE ...
 //
-// Each worker takes every WorldSize-th file. If one cannot be read, its worker's error
-// is what the launcher reports, and the launcher stops the others.
+// starts four workers, and each of them takes every fourth file. If one of them cannot read a
+// file, gpulaunch stops the others and reports that worker's error.
 func Example() {
 	worker.Run(func(info worker.Info) error {
-		files := os.Args[1:]
-		for i := info.Rank; i < len(files); i += info.WorldSize {
-			stat, err := os.Stat(files[i])
+		names := os.Args[1:]
+		for i := info.Rank; i < len(names); i += info.WorldSize {
+			file, err := os.Open(names[i])
 			if err != nil {
-				return fmt.Errorf("file %d of %d: %w", i+1, len(files), err)
+				return err
 			}
-			fmt.Printf("%s: %d bytes, on device %q\n", files[i], stat.Size(), info.Device)
+			sum := sha256.New()
+			if _, err := io.Copy(sum, file); err != nil {
+				return fmt.Errorf("file %d of %d: %w", i+1, len(names), err)
+			}
+			file.Close()
+			fmt.Printf("%x  %s\n", sum.Sum(nil), names[i])
 		}
 		return nil
 	})
 }
 
-// A program with a main of its own records the error that ends it.
+// A server with a main function of its own, started once for each device. An error in any of the
+// servers is what the launcher reports.
 func ExampleRecord() {
 	info, err := worker.FromEnvironment()
 	if err == nil {
-		fmt.Printf("rank %d meets the others at %s\n", info.Rank, info.Master())
-		return
+		address := fmt.Sprintf(":%d", 8000+info.LocalRank)
+		log.Printf("serving on %s with device %q", address, info.Device)
+		err = http.ListenAndServe(address, nil)
 	}
-	if err := worker.Record(err); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if recordErr := worker.Record(err); recordErr != nil {
+		log.Print(recordErr)
 	}
+	log.Fatal(err)
 }

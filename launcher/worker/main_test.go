@@ -15,7 +15,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/errorfile"
 )
 
-// TestMain is also the main function of the workers: one of the programs below.
+// TestMain is also the main function of the workers, which run one of the programs below.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "worker" {
 		programs[os.Args[2]]()
@@ -26,8 +26,10 @@ func TestMain(m *testing.M) {
 }
 
 var programs = map[string]func(){
-	"well":         run(func() error { return nil }),
-	"error":        run(func() error { return fmt.Errorf("open %q: %w", "model", errors.New("not there")) }),
+	"well": run(func() error { return nil }),
+	"error": run(func() error {
+		return fmt.Errorf("open %q: %w", "model", errors.New("not there"))
+	}),
 	"detailed":     run(func() error { return detailed{} }),
 	"nothing said": run(func() error { return errors.New(" ") }),
 	"nil pointer":  run(func() error { return (*pointed)(nil) }),
@@ -41,9 +43,11 @@ var programs = map[string]func(){
 	}),
 	"recursion": run(func() error { fall(5000); return nil }),
 	"goexit":    run(func() error { leaveEarly(); return nil }),
-	// 64 KiB end within an é.
-	"long":            run(func() error { return errors.New("é" + strings.Repeat("\x01é", 1<<20)) }),
-	"error once":      run(func() error { return errors.Join(Record(errors.New("the cause")), errors.New("the rest")) }),
+	// The first 64 KiB of this message end inside an é.
+	"long": run(func() error { return errors.New("é" + strings.Repeat("\x01é", 1<<20)) }),
+	"error once": run(func() error {
+		return errors.Join(Record(errors.New("the cause")), errors.New("the rest"))
+	}),
 	"record":          func() { recording(errors.New("seen here")) },
 	"record nil":      func() { recording(nil) },
 	"record detailed": func() { recording(detailed{}) },
@@ -89,7 +93,7 @@ func recording(err error) {
 	}
 }
 
-// detailed is an error with a stack of its own, as some libraries make them.
+// detailed is an error with a stack of its own, as some libraries make.
 type detailed struct{}
 
 func (detailed) Error() string { return "short" }
@@ -102,12 +106,12 @@ func (detailed) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, text)
 }
 
-// pointed is an error that cannot be asked when it is nil.
+// pointed is an error whose method panics for a nil pointer.
 type pointed struct{ text string }
 
 func (p *pointed) Error() string { return p.text }
 
-// environ is what gpulaunch tells rank 1 of 2, less what the test leaves to be inherited.
+// environ holds the variables that gpulaunch sets for rank 1 of 2 workers.
 var environ = map[string]string{
 	"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
 	"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
@@ -115,15 +119,25 @@ var environ = map[string]string{
 	"CUDA_VISIBLE_DEVICES": "", "GPULAUNCH_GPU_UUID": "", "GPULAUNCH_GPU_PCI": "",
 }
 
-// ended is how a worker has ended.
-type ended struct {
+// outcome is what is left of a worker that has ended.
+type outcome struct {
 	code           int
 	stdout, stderr string
-	record         *errorfile.Record // nil without one
+	record         *errorfile.Record // nil if it left none
 }
 
-// worker runs a program whose record, if it leaves one, is to go to the file name.
-func worker(t *testing.T, program, name string, env ...string) (e ended) {
+func (o outcome) String() string {
+	record := "nothing"
+	if o.record != nil {
+		record = fmt.Sprintf("%+v", *o.record)
+	}
+	return fmt.Sprintf("exit code %d, stdout %q, stderr %q, recorded %s",
+		o.code, o.stdout, o.stderr, record)
+}
+
+// runWorker runs one of the programs as a worker whose error file is name. The worker gets env in
+// addition to environ.
+func runWorker(t *testing.T, program, name string, env ...string) (o outcome) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -140,23 +154,35 @@ func worker(t *testing.T, program, name string, env ...string) (e ended) {
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	e = ended{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
+	o = outcome{
+		code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(),
+	}
+	if name != "" {
+		o.record = readRecord(t, name)
+	}
+	return o
+}
+
+// readRecord reads an error file, if it exists, and checks that nothing else is in its folder.
+func readRecord(t *testing.T, name string) *errorfile.Record {
+	t.Helper()
 	data, err := os.ReadFile(name)
-	if os.IsNotExist(err) || name == "" {
-		return e
+	if os.IsNotExist(err) {
+		return nil
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.record, err = errorfile.Parse(data); err != nil {
-		t.Fatalf("%v: %s", err, data)
+	record, err := errorfile.Parse(data)
+	if err != nil {
+		t.Fatalf("the worker's record cannot be read (%v): %s", err, data)
 	}
 	info, err := os.Lstat(name)
 	if err != nil || info.Mode() != 0o600 || info.Size() > 1<<20 {
-		t.Errorf("the record is %v (%v)", info, err)
+		t.Errorf("the error file is %v (%v), want mode 0600 and at most 1 MiB", info, err)
 	}
 	if left, err := os.ReadDir(filepath.Dir(name)); err != nil || len(left) != 1 {
-		t.Errorf("beside the record: %v (%v)", left, err)
+		t.Errorf("the folder contains %v (%v), want the error file alone", left, err)
 	}
-	return e
+	return record
 }

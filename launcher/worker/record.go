@@ -13,12 +13,14 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/errorfile"
 )
 
-// Record leaves err for the launcher's report, with the stack of the caller or, if err
-// has more to say when formatted with %+v than with %v (as errors that carry their own
-// stack do), with that. Only the first error of a process, and of processes that it has
-// started, is kept: it is the cause. Record does nothing if err is nil or if no launcher
-// wants to know (TORCHELASTIC_ERROR_FILE is not set). The error that it returns says
-// why the launcher will not hear of it.
+// Record writes err to the worker's error file, from which the launcher reports it. It adds the
+// stack of its caller. If formatting err with %+v gives more text than with %v, as for errors that
+// carry a stack of their own, it adds that text instead.
+//
+// Only the first error counts, as the cause: Record does nothing if this process, or one that it
+// has started, has recorded an error before. It also does nothing if err is nil, and if
+// TORCHELASTIC_ERROR_FILE is not set, because then no launcher reads the file. Record returns an
+// error only if the file cannot be written.
 func Record(err error) error {
 	if err == nil {
 		return nil
@@ -27,23 +29,24 @@ func Record(err error) error {
 	if r.Traceback == "" {
 		r.Traceback = stack("")
 	}
-	return leave(r)
+	return write(r)
 }
 
-// describe words an error. fmt does it, because err may be a nil pointer or panic.
+// describe returns a record for an error. It formats err with package fmt, which handles nil
+// pointers and methods that panic.
 func describe(err error) errorfile.Record {
 	r := errorfile.Record{Message: fmt.Sprint(err)}
 	if detail := fmt.Sprintf("%+v", err); len(detail) > len(r.Message) {
 		r.Traceback = detail
 	}
 	if strings.TrimSpace(r.Message) == "" {
-		r.Message = fmt.Sprintf("%T without a text", err)
+		r.Message = fmt.Sprintf("%T without a message", err)
 	}
 	return r
 }
 
-// stack lists the calls that led here, the last one first, from the one that called
-// the function named after on; without a name, from the caller's caller on.
+// stack returns the calls on the stack, the innermost one first. It starts with the caller of the
+// function called after, or with the caller of stack's caller if after is "".
 func stack(after string) string {
 	pcs := make([]uintptr, 200)
 	pcs = pcs[:runtime.Callers(3, pcs)]
@@ -64,8 +67,8 @@ func stack(after string) string {
 	return b.String()
 }
 
-// textLimit bounds each text, in bytes: a file of more than 1 MiB is not read, and in
-// JSON a byte can become six.
+// textLimit is the length of the longest text that is written, in bytes. The launcher does not
+// read files of more than 1 MiB, and JSON may need six bytes for one.
 const textLimit = 64 << 10
 
 func shorten(text string) string {
@@ -75,21 +78,21 @@ func shorten(text string) string {
 	return strings.ToValidUTF8(text[:textLimit], "") + " ... (cut)"
 }
 
-// leave writes the record, unless there is one. A reader finds all of it or nothing:
-// it is written under another name, and link(2) gives it the right one only if that is
-// free.
-func leave(r errorfile.Record) error {
+// write writes the error file, unless it exists already or TORCHELASTIC_ERROR_FILE is not set.
+func write(r errorfile.Record) error {
 	name := os.Getenv("TORCHELASTIC_ERROR_FILE")
 	if name == "" {
 		return nil
 	}
-	if err := leaveAs(name, r); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("the launcher cannot be told of the error: %w", err)
+	if err := writeNew(name, r); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("cannot record the error for the launcher: %w", err)
 	}
 	return nil
 }
 
-func leaveAs(name string, r errorfile.Record) error {
+// writeNew creates the file in one step, so that a reader never sees a part of it: it writes a
+// file with another name, and link(2) then adds the right name unless it is taken.
+func writeNew(name string, r errorfile.Record) error {
 	r.Message, r.Traceback, r.Time = shorten(r.Message), shorten(r.Traceback), time.Now()
 	data, err := errorfile.Encode(r)
 	if err != nil {

@@ -8,19 +8,21 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/errorfile"
 )
 
-// Run is the whole main of a worker: it calls f with what [FromEnvironment] says and
-// returns when f has returned nil. An error, a panic (with the stack of where it
-// happened) or runtime.Goexit is recorded as [Record] does it and printed on the
-// standard error, and the process exits with code 1, without running the deferred
-// functions of Run's callers.
+// Run is the whole main function of a worker. It calls f with the result of [FromEnvironment],
+// and returns if f returns nil.
 //
-// A panic in another goroutine, os.Exit and what the Go runtime calls a fatal error
-// end the process past Run and leave no record.
+// If f returns an error, panics or calls runtime.Goexit, or if FromEnvironment fails, Run records
+// that as [Record] does, prints it to the standard error, and exits with code 1. A panic is
+// recorded with the stack of the place where it happened. Deferred functions of Run's callers do
+// not run then.
+//
+// Run cannot record what ends the process in another way: a panic in another goroutine, a call of
+// os.Exit, and fatal errors of the Go runtime.
 func Run(f func(Info) error) {
 	returned := false
 	defer func() {
 		if !returned {
-			failed(unwound(recover()))
+			exit(describePanic(recover()))
 		}
 	}()
 	info, err := FromEnvironment()
@@ -29,24 +31,29 @@ func Run(f func(Info) error) {
 	}
 	returned = true
 	if err != nil {
-		// Without a stack of its own an error has none: this one would lead to main only.
-		failed(describe(err))
+		// The stack of this call would only lead to main, so an error without a stack of its own
+		// is recorded without one.
+		exit(describe(err))
 	}
 }
 
-// unwound describes why a function did not return, by what its deferred function
-// recovered.
-func unwound(value any) errorfile.Record {
+// describePanic returns a record for a function that did not return. value is what a deferred
+// function got from recover: since Go 1.21 it is nil only after runtime.Goexit.
+func describePanic(value any) errorfile.Record {
 	if value == nil {
-		return errorfile.Record{Message: "runtime.Goexit was called", Traceback: stack("runtime.Goexit")}
+		return errorfile.Record{
+			Message: "runtime.Goexit was called", Traceback: stack("runtime.Goexit"),
+		}
 	}
-	return errorfile.Record{Message: fmt.Sprint("panic: ", value), Traceback: stack("runtime.gopanic")}
+	return errorfile.Record{
+		Message: fmt.Sprint("panic: ", value), Traceback: stack("runtime.gopanic"),
+	}
 }
 
-// failed ends the process. The record comes first: writing on a standard error that
-// nobody reads may take for ever.
-func failed(r errorfile.Record) {
-	err := leave(r)
+// exit writes the record, prints it, and exits with code 1. It writes first, because printing
+// blocks if the standard error is a pipe that nobody reads.
+func exit(r errorfile.Record) {
+	err := write(r)
 	text := r.Message + "\n" + r.Traceback
 	if strings.HasPrefix(r.Traceback, r.Message) {
 		text = r.Traceback

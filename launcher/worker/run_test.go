@@ -13,138 +13,153 @@ func recordName(t *testing.T) string { return filepath.Join(t.TempDir(), "error-
 
 func TestRun(t *testing.T) {
 	const pkg = `github\.com/gpulaunch/gpulaunch/launcher/worker\.`
+	const explode = `^` + pkg + `explode\n`
 	for program, c := range map[string]struct{ message, traceback string }{
-		"error":          {`open "model": not there`, `^$`},
-		"detailed":       {"short", `^short\nits\.own\.stack\n\tfile\.go:1$`},
-		"nothing said":   {"*errors.errorString without a text", `^$`},
-		"nil pointer":    {"<nil>", `^$`},
-		"panic":          {"panic: out of lemons", `^` + pkg + `explode\n\t/.*/main_test\.go:\d+\n` + pkg + `init\.`},
-		"panic error":    {"panic: short", `^` + pkg + `explode\n`},
-		"panic nil":      {"panic: panic called with nil argument", `^` + pkg + `explode\n`},
+		"error":        {`open "model": not there`, `^$`},
+		"detailed":     {"short", `^short\nits\.own\.stack\n\tfile\.go:1$`},
+		"nothing said": {"*errors.errorString without a message", `^$`},
+		"nil pointer":  {"<nil>", `^$`},
+		"panic": {"panic: out of lemons",
+			explode + `\t/.*/main_test\.go:\d+\n` + pkg + `init\.`},
+		"panic error":    {"panic: short", explode},
+		"panic nil":      {"panic: panic called with nil argument", explode},
 		"nil map":        {"panic: assignment to entry in nil map", pkg + `dereference\n`},
-		"panic in defer": {"panic: second", `^` + pkg + `explode\n`},
-		"recursion":      {"panic: at the bottom", `^(` + pkg + `fall\n.*\n)+\.\.\. and more calls\n$`},
-		"goexit":         {"runtime.Goexit was called", `^` + pkg + `leaveEarly\n`},
+		"panic in defer": {"panic: second", explode},
+		"recursion": {"panic: at the bottom",
+			`^(` + pkg + `fall\n.*\n)+\.\.\. and more calls\n$`},
+		"goexit": {"runtime.Goexit was called", `^` + pkg + `leaveEarly\n`},
 	} {
 		t.Run(program, func(t *testing.T) {
 			start := time.Now().Truncate(time.Second)
-			e := worker(t, program, recordName(t))
-			if e.code != 1 || e.stdout != "rank 1\n" {
-				t.Errorf("exit code %d, output %q", e.code, e.stdout)
+			o := runWorker(t, program, recordName(t))
+			if o.code != 1 || o.stdout != "rank 1\n" || o.record == nil {
+				t.Fatalf("%s, want exit code 1, stdout \"rank 1\\n\" and a record", o)
 			}
-			if e.record == nil {
-				t.Fatalf("no record\n%s", e.stderr)
+			r := o.record
+			if r.Message != c.message {
+				t.Errorf("the message is %q, want %q", r.Message, c.message)
 			}
-			r := e.record
-			if r.Message != c.message || !regexp.MustCompile(c.traceback).MatchString(r.Traceback) {
-				t.Errorf("message %q, want %q; traceback, wanted %s:\n%s", r.Message, c.message, c.traceback, r.Traceback)
+			if !regexp.MustCompile(c.traceback).MatchString(r.Traceback) {
+				t.Errorf("the traceback does not match %s:\n%s", c.traceback, r.Traceback)
 			}
 			if r.Time.Before(start) || r.Time.After(time.Now()) || r.Code != 0 {
-				t.Errorf("at %s with code %d", r.Time, r.Code)
+				t.Errorf("the time is %s and the code %d, want a time since %s and no code",
+					r.Time, r.Code, start)
 			}
 			want := r.Message + "\n" + r.Traceback
 			if program == "detailed" {
 				want = r.Traceback // begins with the message
 			}
-			if e.stderr != strings.TrimRight(want, "\n")+"\n" {
-				t.Errorf("the standard error is\n%s\nwant\n%s", e.stderr, want)
+			if o.stderr != strings.TrimRight(want, "\n")+"\n" {
+				t.Errorf("the standard error is\n%s\nwant\n%s", o.stderr, want)
 			}
 		})
 	}
 }
 
 func TestRunReturns(t *testing.T) {
-	e := worker(t, "well", recordName(t))
-	if e.code != 0 || e.stdout != "rank 1\nreturned\n" || e.stderr != "" || e.record != nil {
-		t.Errorf("%+v", e)
+	o := runWorker(t, "well", recordName(t))
+	if o.code != 0 || o.stdout != "rank 1\nreturned\n" || o.stderr != "" || o.record != nil {
+		t.Errorf("%s, want exit code 0, that Run returned, and no error", o)
 	}
 }
 
-// TestRunWithoutLauncher: the program was started by hand.
+// TestRunWithoutLauncher starts a worker as a user could by mistake.
 func TestRunWithoutLauncher(t *testing.T) {
 	const want = "RANK is not set: start this program with gpulaunch run"
-	e := worker(t, "well", "", "RANK=")
-	if e.code != 1 || e.stdout != "" || e.stderr != want+"\n" {
-		t.Errorf("%+v", e)
+	o := runWorker(t, "well", "", "RANK=")
+	if o.code != 1 || o.stdout != "" || o.stderr != want+"\n" {
+		t.Errorf("%s, want exit code 1 and the message %q", o, want)
 	}
-	if e = worker(t, "well", recordName(t), "RANK="); e.record == nil || e.record.Message != want {
-		t.Errorf("%+v", e)
+	o = runWorker(t, "well", recordName(t), "RANK=")
+	if o.record == nil || o.record.Message != want {
+		t.Errorf("%s, want the message %q in the record", o, want)
 	}
 }
 
-// TestRunUnrecorded: the launcher's folder is gone, or holds a record already.
+// TestRunUnrecorded has workers whose error file cannot be written or exists already.
 func TestRunUnrecorded(t *testing.T) {
-	e := worker(t, "error", filepath.Join(t.TempDir(), "gone", "error.json"))
-	want := "open \"model\": not there\nthe launcher cannot be told of the error: open "
-	if e.code != 1 || !strings.HasPrefix(e.stderr, want) || strings.Count(e.stderr, "\n") != 2 {
-		t.Errorf("%+v", e)
+	o := runWorker(t, "error", filepath.Join(t.TempDir(), "gone", "error.json"))
+	want := "open \"model\": not there\ncannot record the error for the launcher: open "
+	if o.code != 1 || !strings.HasPrefix(o.stderr, want) || strings.Count(o.stderr, "\n") != 2 {
+		t.Errorf("%s, want exit code 1 and two lines that begin with %q", o, want)
 	}
-	e = worker(t, "error once", recordName(t))
-	if e.code != 1 || e.record == nil || e.record.Message != "the cause" || e.stderr != "the rest\n" {
-		t.Errorf("%+v %+v", e, e.record)
+	o = runWorker(t, "error once", recordName(t))
+	if o.code != 1 || o.stderr != "the rest\n" ||
+		o.record == nil || o.record.Message != "the cause" {
+		t.Errorf("%s, want the first error in the record and the second one on stderr", o)
 	}
 }
 
 func TestRunLongMessage(t *testing.T) {
-	e := worker(t, "long", recordName(t))
-	if e.record == nil || !strings.HasSuffix(e.record.Message, "\x01 ... (cut)") {
-		t.Fatalf("%d, %v", e.code, e.record)
+	o := runWorker(t, "long", recordName(t))
+	if o.record == nil || !strings.HasSuffix(o.record.Message, "\x01 ... (cut)") {
+		t.Fatalf("exit code %d, record %v, want a record with a message that is cut",
+			o.code, o.record)
 	}
-	if len(e.stderr) < 3<<20 {
-		t.Errorf("%d bytes on the standard error", len(e.stderr))
+	if len(o.stderr) < 3<<20 {
+		t.Errorf("%d bytes were printed, want the whole message", len(o.stderr))
 	}
 }
 
 func TestRecord(t *testing.T) {
-	here := regexp.MustCompile(`^github\.com/gpulaunch/gpulaunch/launcher/worker\.recording\n\t/.*main_test\.go:\d+\n.*\n.*\n.*TestMain\n`)
+	here := regexp.MustCompile(`^github\.com/gpulaunch/gpulaunch/launcher/worker\.recording\n` +
+		`\t/.*main_test\.go:\d+\n.*\n.*\n.*TestMain\n`)
 	name := recordName(t)
-	e := worker(t, "record", name)
-	if e.code != 0 || e.stdout != "returned\n" || e.stderr != "" {
-		t.Errorf("%+v", e)
+	o := runWorker(t, "record", name)
+	if o.code != 0 || o.stdout != "returned\n" || o.stderr != "" {
+		t.Errorf("%s, want exit code 0 and no complaint", o)
 	}
-	if e.record == nil || e.record.Message != "seen here" || !here.MatchString(e.record.Traceback) {
-		t.Fatalf("%+v", e.record)
+	if o.record == nil || o.record.Message != "seen here" ||
+		!here.MatchString(o.record.Traceback) {
+		t.Fatalf("%s, want the message \"seen here\" and a stack like %s", o, here)
 	}
-	// The first error is kept, be it another process's.
-	if again := worker(t, "record detailed", name); again.stdout != "returned\n" || again.record.Message != "seen here" {
-		t.Errorf("%+v %+v", again, again.record)
+	// The first error stays, also when another process records one.
+	o = runWorker(t, "record detailed", name)
+	if o.stdout != "returned\n" || o.record == nil || o.record.Message != "seen here" {
+		t.Errorf("%s, want no complaint and the record of the first process", o)
 	}
-	e = worker(t, "record detailed", recordName(t))
-	if e.record == nil || e.record.Message != "short" || e.record.Traceback != "short\nits.own.stack\n\tfile.go:1" {
-		t.Errorf("%+v", e.record)
+	const detail = "short\nits.own.stack\n\tfile.go:1"
+	o = runWorker(t, "record detailed", recordName(t))
+	if o.record == nil || o.record.Message != "short" || o.record.Traceback != detail {
+		t.Errorf("%s, want the message \"short\" and the stack %q", o, detail)
 	}
-	if e = worker(t, "record nil", recordName(t)); e.code != 0 || e.stdout != "returned\n" || e.record != nil {
-		t.Errorf("%+v", e)
+	o = runWorker(t, "record nil", recordName(t))
+	if o.code != 0 || o.stdout != "returned\n" || o.record != nil {
+		t.Errorf("%s, want no record of a nil error", o)
 	}
-	if e = worker(t, "record", ""); e.code != 0 || e.stdout != "returned\n" {
-		t.Errorf("%+v", e)
+	if o = runWorker(t, "record", ""); o.code != 0 || o.stdout != "returned\n" {
+		t.Errorf("%s, want no complaint without an error file", o)
 	}
-	e = worker(t, "record", "/proc/none/error.json")
-	if e.code != 0 || !strings.HasPrefix(e.stdout, "the launcher cannot be told of the error: open /proc/none/.record-") {
-		t.Errorf("%+v", e)
+	const want = "cannot record the error for the launcher: open /proc/none/.record-"
+	o = runWorker(t, "record", "/proc/none/error.json")
+	if o.code != 0 || !strings.HasPrefix(o.stdout, want) {
+		t.Errorf("%s, want the error %q", o, want)
 	}
 }
 
 func TestRecordTogether(t *testing.T) {
-	e := worker(t, "record together", recordName(t))
-	if e.code != 0 || e.stdout != "returned\n" || e.record == nil || !strings.HasPrefix(e.record.Message, "error ") {
-		t.Errorf("%+v %+v", e, e.record)
+	o := runWorker(t, "record together", recordName(t))
+	if o.code != 0 || o.stdout != "returned\n" ||
+		o.record == nil || !strings.HasPrefix(o.record.Message, "error ") {
+		t.Errorf("%s, want one of the errors and no complaint", o)
 	}
 }
 
-// TestRecordKeepsWhatIsThere: not even a link without an end is replaced or followed.
-func TestRecordKeepsWhatIsThere(t *testing.T) {
+// TestRecordReplacesNothing wants Record neither to replace nor to follow a link to a missing file
+// that has the error file's name.
+func TestRecordReplacesNothing(t *testing.T) {
 	name, target := recordName(t), recordName(t)
 	if err := os.Symlink(target, name); err != nil {
 		t.Fatal(err)
 	}
-	if e := worker(t, "record", name); e.code != 0 || e.stdout != "returned\n" {
-		t.Errorf("%+v", e)
+	if o := runWorker(t, "record", name); o.code != 0 || o.stdout != "returned\n" {
+		t.Errorf("%s, want no complaint", o)
 	}
 	if _, err := os.Lstat(target); !os.IsNotExist(err) {
-		t.Errorf("written through a link (%v)", err)
+		t.Errorf("Record created the file that the link names (%v)", err)
 	}
 	if got, err := os.Readlink(name); got != target {
-		t.Errorf("the link became %q, %v", got, err)
+		t.Errorf("the link leads to %q (%v), want %q", got, err, target)
 	}
 }

@@ -1,6 +1,7 @@
-// Package worker is for the program that gpulaunch (or torchrun) starts once for each
-// device, when it is written in Go: it tells which worker this is, and leaves the
-// reason of a failure for the launcher's report.
+// Package worker is for Go programs that gpulaunch or torchrun starts as workers, one for each
+// device.
+//
+// [Run] is the whole main function of such a program:
 //
 //	func main() {
 //		worker.Run(func(info worker.Info) error {
@@ -8,7 +9,12 @@
 //		})
 //	}
 //
-// It links nothing of the launcher.
+// It finds out which worker this is, calls the function, and records the error or panic that ends
+// it, so that the launcher's report can show it as the cause of the job's failure. A program that
+// cannot leave its main function to Run calls [FromEnvironment] first, and [Record] with the error
+// that ends it.
+//
+// The package links none of the launcher, and starts no goroutines.
 package worker
 
 import (
@@ -20,27 +26,31 @@ import (
 	"strings"
 )
 
-// Info says which worker this is. Ranks count from 0.
+// Info says which worker of a job this process is. Ranks start with 0.
 type Info struct {
-	Rank, WorldSize int // among the workers of all machines
-	// LocalRank and LocalWorldSize are about the workers of this machine. LocalRank is
-	// GPULAUNCH_LOCAL_RANK where that is set and else LOCAL_RANK, which is 0 in every
-	// worker that sees one device only, because programs take it for a device's number.
+	// Rank is this worker's number among the WorldSize workers on all machines.
+	Rank, WorldSize int
+	// LocalRank is this worker's number among the LocalWorldSize workers on this machine. It comes
+	// from GPULAUNCH_LOCAL_RANK if that is set, and else from LOCAL_RANK. gpulaunch sets
+	// LOCAL_RANK to 0 in every worker that sees only one device, because programs use it as the
+	// device's number.
 	LocalRank, LocalWorldSize int
-	// MasterAddr and MasterPort are where rank 0 listens for the others.
+	// MasterAddr and MasterPort are the address at which rank 0 listens for the other workers.
 	MasterAddr string
 	MasterPort int
-	Restart    int    // TORCHELASTIC_RESTART_COUNT: how often all workers were started again
-	RunID      string // TORCHELASTIC_RUN_ID: the job's name
-	// Device is CUDA_VISIBLE_DEVICES: what this worker sees; "" for a CPU-only worker.
+	// Restart is how often all workers have been started again (TORCHELASTIC_RESTART_COUNT).
+	Restart int
+	// RunID is the job's name (TORCHELASTIC_RUN_ID).
+	RunID string
+	// Device is the device that this worker sees (CUDA_VISIBLE_DEVICES), or "" for none.
 	Device string
-	// DeviceUUID and DevicePCI are GPULAUNCH_GPU_UUID and GPULAUNCH_GPU_PCI; "" when not
-	// known.
+	// DeviceUUID and DevicePCI identify the device (GPULAUNCH_GPU_UUID, GPULAUNCH_GPU_PCI). They
+	// are "" if unknown.
 	DeviceUUID, DevicePCI string
 }
 
-// FromEnvironment reads the variables that the launcher has set. The error names the
-// variable, its value and what to do.
+// FromEnvironment reads the environment variables that the launcher has set. It returns an error
+// if the program was not started by a launcher, or if a variable is invalid.
 func FromEnvironment() (Info, error) {
 	var e environment
 	localRank := "LOCAL_RANK"
@@ -62,22 +72,22 @@ func FromEnvironment() (Info, error) {
 	if os.Getenv("TORCHELASTIC_RESTART_COUNT") != "" {
 		i.Restart = e.number("TORCHELASTIC_RESTART_COUNT", 0, math.MaxInt32)
 	}
-	e.below("RANK", i.Rank, "WORLD_SIZE", i.WorldSize)
-	e.below(localRank, i.LocalRank, "LOCAL_WORLD_SIZE", i.LocalWorldSize)
+	e.less("RANK", i.Rank, "WORLD_SIZE", i.WorldSize)
+	e.less(localRank, i.LocalRank, "LOCAL_WORLD_SIZE", i.LocalWorldSize)
 	if e.err != nil {
 		return Info{}, e.err
 	}
 	return i, nil
 }
 
-// Master is MasterAddr and MasterPort in one, as net.Dial and net.Listen take them:
-// host:port, an IPv6 address in brackets.
+// Master returns MasterAddr and MasterPort in the form host:port, which net.Dial and net.Listen
+// take. IPv6 addresses are in brackets.
 func (i Info) Master() string {
 	host := strings.TrimSuffix(strings.TrimPrefix(i.MasterAddr, "["), "]")
 	return net.JoinHostPort(host, strconv.Itoa(i.MasterPort))
 }
 
-// environment reads variables and keeps the first error.
+// environment reads environment variables and keeps the first error.
 type environment struct{ err error }
 
 func (e *environment) fail(format string, args ...any) {
@@ -86,7 +96,7 @@ func (e *environment) fail(format string, args ...any) {
 	}
 }
 
-// text reads a variable that must not be empty.
+// text returns the value of a variable that must not be empty.
 func (e *environment) text(name string) string {
 	value := os.Getenv(name)
 	if value == "" {
@@ -95,7 +105,7 @@ func (e *environment) text(name string) string {
 	return value
 }
 
-// number reads a whole number from low to high.
+// number returns the value of a variable that must be a whole number from low to high.
 func (e *environment) number(name string, low, high int) int {
 	value := e.text(name)
 	n, err := strconv.Atoi(value)
@@ -105,9 +115,9 @@ func (e *environment) number(name string, low, high int) int {
 	return n
 }
 
-// below checks that ranks stay below the number of workers.
-func (e *environment) below(name string, rank int, sizeName string, size int) {
+// less requires that a rank is less than the number of workers.
+func (e *environment) less(name string, rank int, sizeName string, size int) {
 	if rank >= size {
-		e.fail("%s is %d, which must be below %s, but that is %d", name, rank, sizeName, size)
+		e.fail("%s is %d, but it must be less than %s, which is %d", name, rank, sizeName, size)
 	}
 }

@@ -1,15 +1,22 @@
 /*
- * A made-up libcuda.so.1 with the functions that driver_worker.py calls, as cuda.h
- * declares them. Its GPUs are lines of "UUID PCI-ADDRESS NAME" in the file that
- * FAKE_CUDA_GPUS names; CUDA_VISIBLE_DEVICES picks among them. It is strict: what
- * the real one could take for another pointer, size or device is an error here.
+ * A fake libcuda.so.1 with the functions that driver_worker.py calls, as cuda.h declares them. The
+ * file that FAKE_CUDA_GPUS names has one line "UUID PCI-ADDRESS NAME" for each GPU, and
+ * CUDA_VISIBLE_DEVICES selects some of them. The library is strict: every wrong pointer, size and
+ * device is an error, also where the real library could not notice it.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OK = 0, INVALID_VALUE = 1, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201 };
+enum {
+    OK = 0,
+    INVALID_VALUE = 1,
+    NOT_INITIALIZED = 3,
+    NO_DEVICE = 100,
+    INVALID_DEVICE = 101,
+    INVALID_CONTEXT = 201
+};
 enum { MOST = 16 };
 
 struct gpu { char uuid[64], pci[32], name[96]; };
@@ -59,7 +66,8 @@ int cuInit(unsigned int flags)
         memcpy(visible, all, sizeof visible);
         count = n;
     }
-    for (entry = list ? strtok(list, ",") : NULL; entry && count < MOST; entry = strtok(NULL, ",")) {
+    entry = list ? strtok(list, ",") : NULL;
+    for (; entry && count < MOST; entry = strtok(NULL, ",")) {
         i = named(entry, all, n);
         if (i < 0)
             break;
@@ -79,7 +87,7 @@ int cuDeviceGet(int *device, int ordinal)
 {
     if (ordinal < 0 || ordinal >= count)
         return INVALID_DEVICE;
-    *device = ordinal + 1000; /* not the ordinal: nobody may mix them up */
+    *device = ordinal + 1000; /* differs from the ordinal, so that they cannot be mixed up */
     return OK;
 }
 
@@ -127,7 +135,7 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
 {
     if (!of(device))
         return INVALID_DEVICE;
-    *context = retained = (void *)0x7f0123456789abcd; /* needs all 64 bits */
+    *context = retained = (void *)0x7f0123456789abcd; /* uses all 64 bits */
     return OK;
 }
 
@@ -171,6 +179,6 @@ int cuMemFree_v2(uint64_t at)
 int cuGetErrorName(int result, const char **text)
 {
     (void)result;
-    *text = "CUDA_ERROR_MADE_UP";
+    *text = "CUDA_ERROR_FAKE";
     return OK;
 }

@@ -1,10 +1,10 @@
-"""A worker that asks the CUDA driver itself, so that it needs nothing but Python.
+"""A worker that calls the CUDA driver itself, so that it needs nothing but Python.
 
-Usage: driver_worker.py look            says which devices it sees
-       driver_worker.py hold BYTES      on SIGUSR1 allocates, and says so
-       driver_worker.py loop BYTES HOW  keeps the GPU busy; HOW is die or ignore (SIGTERM)
-       driver_worker.py files [FILE]    lists its open files, of which FILE is one;
-                                        it does not touch CUDA
+Usage: driver_worker.py look            reports which devices it sees
+       driver_worker.py hold BYTES      allocates memory at SIGUSR1, and reports that
+       driver_worker.py loop BYTES HOW  keeps the GPU busy; HOW is what it does at SIGTERM: die or
+                                        ignore
+       driver_worker.py files [FILE]    opens FILE and lists its open files, without using CUDA
 """
 import ctypes
 import json
@@ -15,7 +15,7 @@ import uuid
 
 
 class Driver:
-    """The functions of cuda.h under the names that libcuda.so.1 exports."""
+    """Calls the functions of cuda.h by the names that libcuda.so.1 exports."""
 
     def __init__(self):
         self.lib = ctypes.CDLL("libcuda.so.1")
@@ -39,17 +39,19 @@ class Driver:
         handle = ctypes.c_int()
         self.call("cuDeviceGet", ctypes.byref(handle), ctypes.c_int(ordinal))
         octets = (ctypes.c_ubyte * 16)()
-        # Version 2 tells a MIG instance's own; drivers before CUDA 11.4 lack it.
-        version = "cuDeviceGetUuid_v2" if hasattr(self.lib, "cuDeviceGetUuid_v2") else "cuDeviceGetUuid"
-        self.call(version, octets, handle)
+        # Version 2 returns the UUID of a MIG instance. Drivers before CUDA 11.4 do not have it.
+        version = "_v2" if hasattr(self.lib, "cuDeviceGetUuid_v2") else ""
+        self.call("cuDeviceGetUuid" + version, octets, handle)
         name = ctypes.create_string_buffer(256)
         self.call("cuDeviceGetName", name, ctypes.c_int(len(name)), handle)
         pci = ctypes.create_string_buffer(64)
         self.call("cuDeviceGetPCIBusId", pci, ctypes.c_int(len(pci)), handle)
-        return {"uuid": str(uuid.UUID(bytes=bytes(octets))), "name": name.value.decode(), "pci": pci.value.decode()}
+        return {
+            "uuid": str(uuid.UUID(bytes=bytes(octets))),
+            "name": name.value.decode(), "pci": pci.value.decode()}
 
     def open(self):
-        """Makes the first device's context, which is what counts as a compute process."""
+        """Creates a context on the first device, which makes this a compute process."""
         handle, context = ctypes.c_int(), ctypes.c_void_p()
         self.call("cuDeviceGet", ctypes.byref(handle), ctypes.c_int(0))
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
@@ -62,7 +64,7 @@ class Driver:
         return memory
 
     def fill(self, memory, size):
-        """Runs a kernel over the memory and waits for it."""
+        """Runs a kernel that fills the memory, and waits for it."""
         self.call("cuMemsetD8_v2", memory, ctypes.c_ubyte(1), ctypes.c_size_t(size))
         self.call("cuCtxSynchronize")
 
@@ -74,26 +76,27 @@ def say(word, what):
     print(word, what, flush=True)
 
 
-def tell(devices, size=0):
+def report(devices, size=0):
     env = os.environ.get
     say("gpu", json.dumps({
         "pid": os.getpid(), "rank": int(env("RANK")), "local_rank": int(env("LOCAL_RANK")),
-        "uuid": env("GPULAUNCH_GPU_UUID"), "pci": env("GPULAUNCH_GPU_PCI"), "bytes": size, "devices": devices}))
+        "uuid": env("GPULAUNCH_GPU_UUID"), "pci": env("GPULAUNCH_GPU_PCI"),
+        "bytes": size, "devices": devices}))
 
 
 def look():
-    tell(Driver().devices())
+    report(Driver().devices())
 
 
 def hold(size):
-    # Blocked before it is announced, or the signal could come too early and end this.
+    # The signal ends the process unless it is blocked before anybody can send it.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     say("ready", os.getpid())
     signal.sigwait([signal.SIGUSR1])
     driver = Driver()
     driver.open()
     driver.allocate(int(size))
-    tell(driver.devices(), int(size))
+    report(driver.devices(), int(size))
     while True:
         signal.pause()
 
@@ -104,7 +107,7 @@ def loop(size, how):
     driver = Driver()
     driver.open()
     memory = driver.allocate(int(size))
-    tell(driver.devices(), int(size))
+    report(driver.devices(), int(size))
     while True:
         driver.free(memory)
         memory = driver.allocate(int(size))
@@ -117,7 +120,7 @@ def files(*extra):
         try:
             targets.append(os.readlink("/proc/self/fd/" + name))
         except OSError:
-            pass  # the folder's own
+            pass  # the descriptor with which listdir read the folder
     say("files", json.dumps(targets))
     del held
 

@@ -1,4 +1,4 @@
-"""A module that initialises CUDA when it is imported, which no preload may do."""
+"""Initialises CUDA when it is imported. gpulaunch must refuse to preload such a module."""
 import ctypes
 
 ctypes.CDLL("libcuda.so.1").cuInit(0)

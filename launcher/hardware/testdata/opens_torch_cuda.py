@@ -1,4 +1,4 @@
-"""A module that initialises CUDA through PyTorch when it is imported."""
+"""Initialises CUDA with PyTorch when it is imported."""
 import torch
 
 torch.cuda.init()

@@ -23,22 +23,30 @@ func TestMain(m *testing.M) {
 
 func TestLocate(t *testing.T) {
 	const pure = "24 23 0:22 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
-	const hybrid = "30 24 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n31 24 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+	const version1 = "30 24 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+	const hybrid = version1 + "31 24 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+	const container = "1 1 0:1 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw"
+	const escaped = `1 1 0:1 / /mnt/c\040g rw - cgroup2 cgroup rw`
+	const optional = "1 1 0:1 / /cg rw shared:4 master:1 - cgroup2 none rw\n"
+	const tmpfs = "1 1 0:1 / /cgroup2 rw - tmpfs cgroup2 rw\n"
+	const garbage = " - \n - cgroup2\nx - cgroup2 y\n"
 	for name, c := range map[string]struct{ mounts, own, want string }{
-		"pure":                        {pure, "0::/user.slice/a b\n", "/sys/fs/cgroup/user.slice/a b"},
-		"hybrid":                      {hybrid, "4:memory:/x\n0::/\n", "/sys/fs/cgroup/unified"},
-		"a container's part":          {"1 1 0:1 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw", "0::/docker/abc/sub\n", "/sys/fs/cgroup/sub"},
-		"another container's part":    {"1 1 0:1 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw", "0::/docker/abcd\n", ""},
-		"outside of the namespace":    {pure, "0::/../other\n", ""},
-		"version 1 only":              {"30 24 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", "4:memory:/\n", ""},
-		"escaped mount point":         {`1 1 0:1 / /mnt/c\040g rw - cgroup2 cgroup rw`, "0::/\n", "/mnt/c g"},
-		"optional fields":             {"1 1 0:1 / /cg rw shared:4 master:1 - cgroup2 none rw\n", "0::/j\n", "/cg/j"},
-		"nothing":                     {"", "", ""},
-		"garbage":                     {" - \n - cgroup2\nx - cgroup2 y\n", "0::/\n0::x\n", ""},
-		"a mount with another's name": {"1 1 0:1 / /cgroup2 rw - tmpfs cgroup2 rw\n", "0::/\n", ""},
+		"version 2 only":           {pure, "0::/user.slice/a b\n", "/sys/fs/cgroup/user.slice/a b"},
+		"both versions":            {hybrid, "4:memory:/x\n0::/\n", "/sys/fs/cgroup/unified"},
+		"version 1 only":           {version1, "4:memory:/\n", ""},
+		"a container's part":       {container, "0::/docker/abc/sub\n", "/sys/fs/cgroup/sub"},
+		"another container's part": {container, "0::/docker/abcd\n", ""},
+		"outside the namespace":    {pure, "0::/../other\n", ""},
+		"an escaped mount point":   {escaped, "0::/\n", "/mnt/c g"},
+		"optional fields":          {optional, "0::/j\n", "/cg/j"},
+		"a tmpfs called cgroup2":   {tmpfs, "0::/\n", ""},
+		"garbage":                  {garbage, "0::/\n0::x\n", ""},
+		"nothing":                  {"", "", ""},
 	} {
-		if parent, reason := locate(c.mounts, c.own); parent != c.want || (parent == "") != (reason != "") {
-			t.Errorf("%s: %q, %q; want %q", name, parent, reason, c.want)
+		parent, reason := locate(c.mounts, c.own)
+		if parent != c.want || (parent == "") != (reason != "") {
+			t.Errorf("%s: locate returns %q with the reason %q, want %q",
+				name, parent, reason, c.want)
 		}
 	}
 }
@@ -47,27 +55,27 @@ func FuzzLocate(f *testing.F) {
 	f.Add("24 23 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/a\n")
 	f.Fuzz(func(t *testing.T, mounts, own string) {
 		if parent, _ := locate(mounts, own); strings.Contains(parent, "/../") {
-			t.Errorf("%q", parent)
+			t.Errorf("the parent %q leads out of the hierarchy", parent)
 		}
 	})
 }
 
-// make makes a group, or skips.
+// makeGroup makes a group that is removed when the test ends. The test is skipped where none can
+// be made, as on many machines that run all other tests, CI's among them.
 func makeGroup(t *testing.T) *Group {
 	t.Helper()
-	// Not every machine that passes the other tests has a place for one, CI's included.
 	parent, reason := Find()
 	if parent == "" {
-		t.Skipf("no control group can be made here: %s", reason)
+		t.Skipf("cannot make a control group here: %s", reason)
 	}
 	g, err := Make(parent, func(string) {})
 	if err != nil {
-		t.Skipf("no control group can be made here: %v", err)
+		t.Skipf("cannot make a control group here: %v", err)
 	}
 	t.Cleanup(func() {
 		Kill(g.Path)
 		if err := Remove(g.Path, 10*time.Second); err != nil {
-			t.Error(err)
+			t.Errorf("cannot remove %s: %v", g.Path, err)
 		}
 		g.Close()
 	})
@@ -82,30 +90,33 @@ func TestMembersAreKilledAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := Remove(g.Path, 0); err == nil {
-		t.Fatal("a group with a member was removed")
+		t.Fatal("Remove removed a group that has a member")
 	}
 	if !Kill(g.Path) {
 		_ = cmd.Process.Kill()
 		t.Log("this kernel has no cgroup.kill")
 	}
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Errorf("%v", err)
+	_ = cmd.Wait()
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		t.Errorf("the member ended with %s, want SIGKILL", cmd.ProcessState)
 	}
 	if err := os.Mkdir(filepath.Join(g.Path, "below"), 0o755); err != nil {
 		t.Error(err)
 	}
 	if err := Remove(g.Path, 10*time.Second); err != nil {
-		t.Error(err)
+		t.Errorf("cannot remove a group without members: %v", err)
 	}
 	if _, err := os.Stat(g.Path); err == nil {
-		t.Error("it is still there")
+		t.Errorf("%s still exists after Remove", g.Path)
 	}
 }
 
 func TestStaleGroupsAreRemoved(t *testing.T) {
 	g := makeGroup(t)
 	parent := filepath.Dir(g.Path)
-	stale, alive := filepath.Join(parent, prefix+"999999999-1"), filepath.Join(parent, prefix+"1-1")
+	stale := filepath.Join(parent, prefix+"999999999-1")
+	alive := filepath.Join(parent, prefix+"1-1")
 	for _, path := range []string{stale, alive} {
 		if err := os.Mkdir(path, 0o755); err != nil {
 			t.Fatal(err)
@@ -114,10 +125,10 @@ func TestStaleGroupsAreRemoved(t *testing.T) {
 	}
 	makeGroup(t)
 	if _, err := os.Stat(stale); err == nil {
-		t.Error("the group of a dead launcher is still there")
+		t.Errorf("Make left %s, the group of a launcher that does not run", stale)
 	}
 	if _, err := os.Stat(alive); err != nil {
-		t.Error("the group of a living process was removed")
+		t.Errorf("Make removed %s, the group of a running process: %v", alive, err)
 	}
 }
 
@@ -127,7 +138,7 @@ func TestParseOOMKills(t *testing.T) {
 		"oom_kill x\n": 0, "": 0, "oom_kill 7": 7,
 	} {
 		if got := parseOOMKills(events); got != want {
-			t.Errorf("%q: %d, want %d", events, got, want)
+			t.Errorf("parseOOMKills(%q) is %d, want %d", events, got, want)
 		}
 	}
 }

@@ -1,7 +1,8 @@
-// Package cgroup gives a job a control group of its own, where cgroup version 2
-// (Documentation/admin-guide/cgroup-v2.rst in the kernel's source) can be written
-// to. A control group knows its members whatever they do, and ends them all at
-// once; nothing else does.
+// Package cgroup gives a job a control group of its own, on systems where a process may create
+// version 2 control groups (Documentation/admin-guide/cgroup-v2.rst in the kernel's source).
+//
+// A control group knows its members even if they fork, change their session or lose their
+// parent, and the kernel can kill all of them at once. No other mechanism does both.
 package cgroup
 
 import (
@@ -13,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Find looks for the control group that this process is in, below which those of jobs
-// can be made, and changes nothing. It takes the unified hierarchy wherever it is
-// mounted: alone on /sys/fs/cgroup, or beside version 1. parent is the group's folder, or
-// "" when none can be made there, and then reason says why.
+// Find returns the folder of the control group that this process is in. Jobs can have control
+// groups below it. If they cannot, parent is "" and reason says why. Find changes nothing.
+//
+// The version 2 hierarchy may be mounted anywhere: on /sys/fs/cgroup if it is the only one, or
+// in another place next to version 1.
 func Find() (parent, reason string) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -31,17 +33,17 @@ func Find() (parent, reason string) {
 		return "", reason
 	}
 	if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
-		return "", fmt.Sprintf("%s cannot be written: %v", parent, err)
+		return "", fmt.Sprintf("cannot write to %s: %v", parent, err)
 	}
 	return parent, ""
 }
 
-// locate puts together what mountinfo and /proc/self/cgroup say (proc(5),
-// cgroups(7)).
+// locate does the work of Find with the contents of /proc/self/mountinfo and /proc/self/cgroup
+// (proc_pid_mountinfo(5), cgroups(7)). It does not check permissions.
 func locate(mounts, own string) (parent, reason string) {
 	path, ok := ownPath(own)
 	if !ok {
-		return "", "this process is in no control group of version 2"
+		return "", "this process is not in a version 2 control group"
 	}
 	for line := range strings.Lines(mounts) {
 		before, after, found := strings.Cut(line, " - ")
@@ -49,28 +51,31 @@ func locate(mounts, own string) (parent, reason string) {
 		if !found || len(fields) < 5 || len(kind) < 1 || kind[0] != "cgroup2" {
 			continue
 		}
-		// A container sees a part of the hierarchy as its root (field 4).
+		// In a container the mount shows only a part of the hierarchy: field 4 is the root of
+		// that part.
 		inside, ok := within(path, unescape(fields[3]))
 		if !ok {
 			continue
 		}
 		return filepath.Join(unescape(fields[4]), inside), ""
 	}
-	return "", "cgroup version 2 is not mounted"
+	return "", "no mounted cgroup2 file system shows this process's control group"
 }
 
-// ownPath finds the line of the unified hierarchy, "0::/path".
+// ownPath returns the path in the line "0::/path", which is the one of the version 2 hierarchy.
 func ownPath(own string) (string, bool) {
 	for line := range strings.Lines(own) {
-		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok && strings.HasPrefix(path, "/") {
+		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
+		if ok && strings.HasPrefix(path, "/") {
 			return path, true
 		}
 	}
 	return "", false
 }
 
-// within gives the rest of path below root. A path that leads out of the root
-// ("/../x", for a process outside of its cgroup namespace) is not within it.
+// within returns the part of path below root, and false if path is not below root. A process
+// outside its cgroup namespace has a path such as "/../x" (cgroup_namespaces(7)), which is not
+// below any root.
 func within(path, root string) (string, bool) {
 	if strings.Contains(path, "/..") {
 		return "", false
@@ -85,7 +90,7 @@ func within(path, root string) (string, bool) {
 	return rest, true
 }
 
-// unescape undoes mountinfo's octal escapes of white space and backslashes.
+// unescape replaces the octal escapes that mountinfo uses for white space and backslashes.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

@@ -13,24 +13,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// prefix begins the name of each job's control group; the pid of the process that
-// made it and a number follow.
+// prefix starts the name of every job's control group. The pid of the process that created the
+// group and a number follow.
 const prefix = "gpulaunch-"
 
-// Group is a job's control group.
+// Group is the control group of a job.
 type Group struct {
-	// Path is its folder.
+	// Path is the group's folder.
 	Path string
 	dir  *os.File
 }
 
-// Make makes a control group at the place. It also removes empty ones of
-// launchers that were killed before they could. Whoever is to remove it if this
-// process cannot hears of its path before it is there.
-func Make(parent string, tell func(path string)) (*Group, error) {
+// Make creates a control group below parent. It first removes empty groups of launchers that
+// were killed before they could remove them.
+//
+// announce is called with the group's path before the group exists. Another process that learns
+// the path this way can remove the group if this one is killed.
+func Make(parent string, announce func(path string)) (*Group, error) {
 	removeStale(parent)
-	path := filepath.Join(parent, fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), time.Now().UnixNano()))
-	tell(path)
+	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), time.Now().UnixNano())
+	path := filepath.Join(parent, name)
+	announce(path)
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return nil, err
 	}
@@ -42,8 +45,8 @@ func Make(parent string, tell func(path string)) (*Group, error) {
 	return &Group{Path: path, dir: dir}, nil
 }
 
-// removeStale tries to remove what dead launchers left. rmdir refuses a control
-// group with members, so a living one's is safe even if its pid was reused.
+// removeStale removes the groups of launchers that no longer run. If a pid has been reused, the
+// group of a live job is still safe: rmdir(2) fails for a control group that has members.
 func removeStale(parent string) {
 	entries, err := filepath.Glob(filepath.Join(parent, prefix+"*"))
 	if err != nil {
@@ -57,7 +60,7 @@ func removeStale(parent string) {
 	}
 }
 
-// FD is the folder's descriptor, for SysProcAttr.CgroupFD (clone3(2),
+// FD returns a descriptor of the group's folder for SysProcAttr.CgroupFD (clone3(2),
 // CLONE_INTO_CGROUP, since Linux 5.7).
 func (g *Group) FD() int { return int(g.dir.Fd()) }
 
@@ -66,14 +69,14 @@ func (g *Group) Add(pid int) error {
 	return os.WriteFile(filepath.Join(g.Path, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 }
 
-// Kill ends all members and those of groups below, at once (cgroup.kill, since
-// Linux 5.14). False means that this kernel cannot, or that there is no group.
+// Kill kills all members of the group at path and of the groups below it (cgroup.kill, since
+// Linux 5.14). It reports false if the kernel is older or if path is "" or not a group.
 func Kill(path string) bool {
 	return path != "" && os.WriteFile(filepath.Join(path, "cgroup.kill"), []byte("1"), 0) == nil
 }
 
-// Remove removes the group at path and empty groups below it. Members that have
-// been killed take a moment to leave, hence the limit.
+// Remove removes the group at path and the empty groups below it. Members that have been killed
+// take a moment to leave, so Remove tries again until limit has passed.
 func Remove(path string, limit time.Duration) error {
 	if path == "" {
 		return nil
@@ -87,14 +90,14 @@ func Remove(path string, limit time.Duration) error {
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
 			return err
 		}
-		// cgroup.events could be waited for, but by now the members have been reaped
-		// and only the kernel's own work is left.
+		// cgroup.events could be polled instead, but the members have been reaped by now, and
+		// the kernel needs only a moment to let go of them.
 		<-time.After(time.Millisecond)
 	}
 }
 
-// removeTree removes groups from below; only folders can be removed in this
-// file system, and removing one takes its files along.
+// removeTree removes a group after the groups below it. In a cgroup file system only folders
+// can be removed, and the files in a folder go with it.
 func removeTree(path string) error {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -110,12 +113,12 @@ func removeTree(path string) error {
 	return unix.Rmdir(path)
 }
 
-// Close closes the descriptor; the group stays.
+// Close closes the descriptor of the group's folder. The group itself stays.
 func (g *Group) Close() { g.dir.Close() }
 
-// OOMKills is how many members the kernel killed because the group, or one
-// above it, was out of memory (memory.events). False when the memory controller is
-// not there to count.
+// OOMKills returns how many members the kernel has killed because this group, or a group above
+// it, ran out of memory (oom_kill in memory.events). known is false if the memory controller is
+// not enabled, because nothing counts them then.
 func (g *Group) OOMKills() (n int, known bool) {
 	data, err := os.ReadFile(filepath.Join(g.Path, "memory.events"))
 	if err != nil {

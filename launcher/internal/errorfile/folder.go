@@ -13,20 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sizeLimit is the most that is read of one file, in bytes.
+// sizeLimit is the size of the largest file that is read, in bytes.
 const sizeLimit = 1 << 20
 
-// Folder is the private folder, held open since it was made so that a worker that
-// replaces it changes nothing.
+// Folder is a private folder for error files. It stays open from the moment it is created, so a
+// worker that replaces the folder changes nothing. Its methods may be called from any goroutine.
 type Folder struct {
-	path string
-	mu   sync.Mutex // a job that is left in a hurry removes it while it may be read
-	gone bool
-	root *os.Root // for removing
-	dir  *os.File // the same folder, for system calls
+	path    string
+	mu      sync.Mutex // a job that must end at once may remove the folder during a Read
+	removed bool
+	root    *os.Root // used to remove what is in the folder
+	dir     *os.File // the same folder, used for system calls
 }
 
-// Make makes a folder under TMPDIR (/tmp) that only this user can enter.
+// Make creates a folder in TMPDIR, or in /tmp if TMPDIR is not set. Only this user can enter it.
 func Make() (*Folder, error) {
 	path, err := os.MkdirTemp("", "gpulaunch-") // mode 0700
 	if err != nil {
@@ -46,24 +46,24 @@ func Make() (*Folder, error) {
 	return &Folder{path: path, root: root, dir: dir}, nil
 }
 
-// Path is where the folder was made.
+// Path returns the path that the folder was created with.
 func (f *Folder) Path() string { return f.path }
 
-// Name is what a worker gets as TORCHELASTIC_ERROR_FILE.
+// Name returns the path of a worker's error file, for TORCHELASTIC_ERROR_FILE.
 func (f *Folder) Name(attempt, rank int) string {
 	return filepath.Join(f.path, base(attempt, rank))
 }
 
 func base(attempt, rank int) string { return fmt.Sprintf("error-%d-%d.json", attempt, rank) }
 
-// Read reads what a worker has left, once it has ended. It is nil, without an error,
-// if that is nothing: no file, or an empty one. Errors are short phrases that go after
-// "rank 1's error file cannot be used: ".
+// Read reads a worker's error file. Call it after the worker has ended. If there is no file, or
+// if it is empty, Read returns nil without an error. Errors complete the sentence "rank 1's error
+// file cannot be used: …".
 func (f *Folder) Read(attempt, rank int) (*Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.gone {
-		return nil, unix.EBADF
+	if f.removed {
+		return nil, errors.New("its folder has been removed")
 	}
 	data, err := f.content(base(attempt, rank))
 	if err != nil || len(data) == 0 {
@@ -72,29 +72,25 @@ func (f *Folder) Read(attempt, rank int) (*Record, error) {
 	return Parse(data)
 }
 
-// content reads a file of the folder without waiting for anybody: opening a FIFO waits
-// for a writer (fifo(7)), and opening a device may do anything, so the kind is looked
-// at first, and again once the file is open.
+// content reads a file in the folder and never blocks. Opening a FIFO waits for a writer
+// (fifo(7)), and opening a device can have any effect, so content checks what kind of file it is
+// before opening it, and checks again afterwards.
 func (f *Folder) content(name string) ([]byte, error) {
 	var before, st unix.Stat_t
-	err := retry(func() error {
+	err := ignoringEINTR(func() error {
 		return unix.Fstatat(int(f.dir.Fd()), name, &before, unix.AT_SYMLINK_NOFOLLOW)
 	})
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
 	if err == nil {
-		err = usable(&before)
+		err = checkReadable(&before)
 	}
 	if err != nil {
 		return nil, err
 	}
-	var fd int
-	// O_NONBLOCK also keeps a lease on the file from holding us up (fcntl(2)).
-	if err := retry(func() (err error) {
-		fd, err = unix.Openat(int(f.dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
-		return err
-	}); err != nil {
+	fd, err := f.open(name)
+	if err != nil {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), name)
@@ -103,59 +99,71 @@ func (f *Folder) content(name string) ([]byte, error) {
 		return nil, err
 	}
 	if st.Dev != before.Dev || st.Ino != before.Ino {
-		return nil, errors.New("replaced while it was read")
+		return nil, errors.New("it was replaced while it was being read")
 	}
-	if err := usable(&st); err != nil {
+	if err := checkReadable(&st); err != nil {
 		return nil, err
 	}
 	return readAll(file, st.Size)
 }
 
-// usable says what speaks against reading a file. One with a further name may be any
-// file of this user.
-func usable(st *unix.Stat_t) error {
+// open opens a file in the folder. With O_NONBLOCK, opening does not wait for another process
+// that holds a lease on the file (fcntl(2), F_SETLEASE).
+func (f *Folder) open(name string) (fd int, err error) {
+	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_NOCTTY
+	err = ignoringEINTR(func() (err error) {
+		fd, err = unix.Openat(int(f.dir.Fd()), name, flags, 0)
+		return err
+	})
+	return fd, err
+}
+
+// checkReadable returns an error unless st describes a regular file of acceptable size that has
+// no other name. A file with another name could be any file of this user.
+func checkReadable(st *unix.Stat_t) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 	case unix.S_IFLNK:
-		return errors.New("a symbolic link")
+		return errors.New("it is a symbolic link")
 	case unix.S_IFIFO:
-		return errors.New("a named pipe")
+		return errors.New("it is a named pipe")
 	case unix.S_IFSOCK:
-		return errors.New("a socket")
+		return errors.New("it is a socket")
 	case unix.S_IFDIR:
-		return errors.New("a folder")
+		return errors.New("it is a folder")
 	default:
-		return errors.New("a device")
+		return errors.New("it is a device")
 	}
 	if st.Nlink > 1 {
-		return fmt.Errorf("a file with %d hard links", st.Nlink)
+		return fmt.Errorf("it has %d hard links", st.Nlink)
 	}
 	if st.Size > sizeLimit {
-		return fmt.Errorf("%d bytes, more than 1 MiB", st.Size)
+		return fmt.Errorf("it is %d bytes long, more than 1 MiB", st.Size)
 	}
 	return nil
 }
 
-// readAll reads a file of a known size; a writer that is still there does not make it
-// read more.
+// readAll reads a file of the given size. It fails if the file has grown, which means that some
+// process is still writing to it.
 func readAll(file *os.File, size int64) ([]byte, error) {
 	data := make([]byte, size+1)
 	n, err := io.ReadFull(file, data)
 	switch {
 	case err == nil:
-		return nil, errors.New("still being written")
+		return nil, errors.New("it is still being written")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return data[:n], nil
 	}
 	var errno unix.Errno
 	if errors.As(err, &errno) {
-		err = errno // without the path
+		err = errno // the path would only make the message longer
 	}
 	return nil, err
 }
 
-// retry makes a system call that signals may interrupt.
-func retry(call func() error) error {
+// ignoringEINTR repeats a system call while signals interrupt it. Package process has the same
+// helper, but Go workers link errorfile and should not link the launcher's packages.
+func ignoringEINTR(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {
 			return err
@@ -163,14 +171,14 @@ func retry(call func() error) error {
 	}
 }
 
-// Remove removes the folder with what is in it and closes it. It never leaves the
-// folder: links are removed, not followed, and what a worker has put in the folder's
-// place stays. Of a folder that a worker has moved away the empty shell stays.
+// Remove deletes the folder with everything in it, and closes it. It deletes nothing outside the
+// folder: it removes links without following them. If a worker has moved the folder and put
+// something else in its place, Remove empties the folder but leaves both where they are.
 func (f *Folder) Remove() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.gone = true
-	_ = f.dir.Chmod(0o700) // a worker may have taken our rights away
+	f.removed = true
+	_ = f.dir.Chmod(0o700) // a worker may have removed our permissions
 	f.empty()
 	held, err := f.dir.Stat()
 	if named, err2 := os.Lstat(f.path); err == nil && err2 == nil && os.SameFile(held, named) {
@@ -180,8 +188,8 @@ func (f *Folder) Remove() {
 	f.root.Close()
 }
 
-// empty removes what is in the folder, a thousand entries at a time: a worker chooses
-// how many there are. A folder that still gets new ones after a million is left alone.
+// empty deletes everything in the folder, a thousand entries at a time, because a worker decides
+// how many there are. It gives up after a million entries, in case a process keeps adding more.
 func (f *Folder) empty() {
 	for range 1000 {
 		if _, err := f.dir.Seek(0, io.SeekStart); err != nil {

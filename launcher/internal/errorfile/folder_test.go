@@ -16,8 +16,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
-// private makes a folder for one test.
-func private(t *testing.T) *Folder {
+// newFolder makes a folder that is removed when the test ends.
+func newFolder(t *testing.T) *Folder {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
 	f, err := Make()
@@ -35,6 +35,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// valid is an error file without errors.
 const valid = `{"message": "text"}`
 
 func write(t *testing.T, name, text string) {
@@ -42,158 +43,191 @@ func write(t *testing.T, name, text string) {
 	must(t, os.WriteFile(name, []byte(text), 0o600))
 }
 
-// wantError wants rank 0's file of attempt 0 to be refused with a phrase.
+// wantError reads the file of rank 0 in attempt 0 and wants this error.
 func wantError(t *testing.T, f *Folder, want string) {
 	t.Helper()
 	if r, err := f.Read(0, 0); r != nil || err == nil || err.Error() != want {
-		t.Errorf("got %v, %v, want the error %q", r, err, want)
+		t.Errorf("Read returns %v, %v, want the error %q", r, err, want)
+	}
+}
+
+// wantNothing wants Read to find no record and no error.
+func wantNothing(t *testing.T, f *Folder, attempt, rank int) {
+	t.Helper()
+	if r, err := f.Read(attempt, rank); r != nil || err != nil {
+		t.Errorf("Read(%d, %d) returns %v, %v, want nothing", attempt, rank, r, err)
+	}
+}
+
+// wantMissing wants the folder to be gone.
+func wantMissing(t *testing.T, f *Folder) {
+	t.Helper()
+	if _, err := os.Lstat(f.Path()); !os.IsNotExist(err) {
+		t.Errorf("%s still exists after Remove (%v)", f.Path(), err)
 	}
 }
 
 func TestMakeAndRemove(t *testing.T) {
-	f := private(t)
+	f := newFolder(t)
 	info, err := os.Stat(f.Path())
 	must(t, err)
 	if info.Mode() != os.ModeDir|0o700 || filepath.Dir(f.Path()) != os.Getenv("TMPDIR") {
-		t.Errorf("%s has mode %s", f.Path(), info.Mode())
+		t.Errorf("%s has mode %s, want a folder in TMPDIR with mode 0700", f.Path(), info.Mode())
 	}
 	if want := f.Path() + "/error-2-13.json"; f.Name(2, 13) != want {
-		t.Errorf("the name is %s, want %s", f.Name(2, 13), want)
+		t.Errorf("Name(2, 13) is %s, want %s", f.Name(2, 13), want)
 	}
-	if flags, err := unix.FcntlInt(f.dir.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
-		t.Errorf("workers inherit the folder (%#x, %v)", flags, err)
+	flags, err := unix.FcntlInt(f.dir.Fd(), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("workers inherit the folder's descriptor: its flags are %#x (%v)", flags, err)
 	}
 	f.Remove()
-	if _, err := os.Lstat(f.Path()); !os.IsNotExist(err) {
-		t.Errorf("the folder is still there (%v)", err)
-	}
-	wantError(t, f, "bad file descriptor")
+	wantMissing(t, f)
+	wantError(t, f, "its folder has been removed")
 
 	t.Setenv("TMPDIR", f.Path())
 	if f, err := Make(); err == nil {
-		t.Errorf("made %s in a folder that is gone", f.Path())
+		t.Errorf("Make made %s in a folder that does not exist", f.Path())
 	}
 }
 
 func TestRead(t *testing.T) {
-	f := private(t)
+	f := newFolder(t)
 	for _, text := range []string{"", "{}"} {
-		write(t, f.Name(0, 0), text) // other ranks' and attempts' files do not matter
-		if r, err := f.Read(1, 0); r != nil || err != nil {
-			t.Errorf("without a file: %v, %v", r, err)
-		}
+		write(t, f.Name(0, 0), text) // a file of another attempt
+		wantNothing(t, f, 1, 0)
 	}
 	write(t, f.Name(1, 0), "")
-	if r, err := f.Read(1, 0); r != nil || err != nil {
-		t.Errorf("with an empty file: %v, %v", r, err)
-	}
+	wantNothing(t, f, 1, 0)
 	write(t, f.Name(1, 0), `{"message": {"message": "ValueError: x", "errorCode": 7}}`)
 	r, err := f.Read(1, 0)
 	must(t, err)
 	if diff := cmp.Diff(&Record{Message: "ValueError: x", Code: 7}, r); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	wantError(t, f, "no message in it")
+	wantError(t, f, "it contains no message")
 }
 
-// TestReadHostile puts each kind of file that is no record where one is expected. A
-// test that hangs here has found a way to hold the launcher up.
+// hostile are the kinds of files that a worker could leave instead of an error file.
+var hostile = map[string]struct {
+	put  func(t *testing.T, name string) error
+	want string
+}{
+	"truncated": {func(t *testing.T, name string) error {
+		return os.WriteFile(name, []byte(valid[:10]), 0o600)
+	}, "it is not JSON: unexpected end of JSON input"},
+	"FIFO": {func(t *testing.T, name string) error {
+		return unix.Mkfifo(name, 0o600)
+	}, "it is a named pipe"},
+	"folder": {func(t *testing.T, name string) error {
+		return os.Mkdir(name, 0o700)
+	}, "it is a folder"},
+	"socket": {putSocket, "it is a socket"},
+	"link to a file": {func(t *testing.T, name string) error {
+		return os.Symlink("/etc/passwd", name)
+	}, "it is a symbolic link"},
+	"link to nothing": {func(t *testing.T, name string) error {
+		return os.Symlink("nothing", name)
+	}, "it is a symbolic link"},
+	"link to itself": {func(t *testing.T, name string) error {
+		return os.Symlink(name, name)
+	}, "it is a symbolic link"},
+	"link to a neighbour": {func(t *testing.T, name string) error {
+		write(t, name+".real", valid)
+		return os.Symlink(filepath.Base(name)+".real", name)
+	}, "it is a symbolic link"},
+	"hard link": {func(t *testing.T, name string) error {
+		secret := filepath.Join(t.TempDir(), "secret")
+		write(t, secret, valid)
+		return os.Link(secret, name)
+	}, "it has 2 hard links"},
+	"device": {func(t *testing.T, name string) error {
+		zero := unix.Mkdev(1, 5) // /dev/zero
+		if err := unix.Mknod(name, unix.S_IFCHR|0o600, int(zero)); err != nil {
+			nvmltest.Unavailable(t, fmt.Sprintf("cannot make a device node (%v): run as root", err))
+		}
+		return nil
+	}, "it is a device"},
+	"huge": {func(t *testing.T, name string) error {
+		write(t, name, valid)
+		return os.Truncate(name, 1<<40)
+	}, "it is 1099511627776 bytes long, more than 1 MiB"},
+	"one byte too long": {func(t *testing.T, name string) error {
+		write(t, name, valid+strings.Repeat(" ", sizeLimit+1-len(valid)))
+		return nil
+	}, "it is 1048577 bytes long, more than 1 MiB"},
+	"unreadable": {func(t *testing.T, name string) error {
+		if os.Geteuid() == 0 {
+			t.Skip("root reads everything")
+		}
+		write(t, name, valid)
+		return os.Chmod(name, 0)
+	}, "permission denied"},
+}
+
+// putSocket works in the socket's folder, because a socket's address has room for only 107 bytes
+// (unix(7)).
+func putSocket(t *testing.T, name string) error {
+	t.Chdir(filepath.Dir(name))
+	address := net.UnixAddr{Name: "/proc/self/cwd/" + filepath.Base(name), Net: "unix"}
+	l, err := net.ListenUnix("unix", &address)
+	if err == nil {
+		t.Cleanup(func() { l.Close() })
+	}
+	return err
+}
+
+// TestReadHostile wants Read to refuse each of these files. If the test hangs, a worker can keep
+// the launcher waiting.
 func TestReadHostile(t *testing.T) {
-	for name, c := range map[string]struct {
-		put  func(t *testing.T, name string)
-		want string
-	}{
-		"truncated": {func(t *testing.T, name string) { write(t, name, valid[:10]) }, "not JSON: unexpected end of JSON input"},
-		"FIFO":      {func(t *testing.T, name string) { must(t, unix.Mkfifo(name, 0o600)) }, "a named pipe"},
-		"folder":    {func(t *testing.T, name string) { must(t, os.Mkdir(name, 0o700)) }, "a folder"},
-		"socket": {func(t *testing.T, name string) {
-			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "/proc/self/cwd/" + shorten(t, name), Net: "unix"})
-			must(t, err)
-			t.Cleanup(func() { l.Close() })
-		}, "a socket"},
-		"link to a file":  {func(t *testing.T, name string) { must(t, os.Symlink("/etc/passwd", name)) }, "a symbolic link"},
-		"link to nothing": {func(t *testing.T, name string) { must(t, os.Symlink("nothing", name)) }, "a symbolic link"},
-		"link to itself":  {func(t *testing.T, name string) { must(t, os.Symlink(name, name)) }, "a symbolic link"},
-		"link to a neighbour": {func(t *testing.T, name string) {
-			write(t, name+".real", valid)
-			must(t, os.Symlink(filepath.Base(name)+".real", name))
-		}, "a symbolic link"},
-		"hard link": {func(t *testing.T, name string) {
-			secret := filepath.Join(t.TempDir(), "secret")
-			write(t, secret, valid)
-			must(t, os.Link(secret, name))
-		}, "a file with 2 hard links"},
-		"device": {func(t *testing.T, name string) {
-			if err := unix.Mknod(name, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))); err != nil { // /dev/zero
-				nvmltest.Unavailable(t, fmt.Sprintf("device nodes cannot be made (%v): run as root", err))
-			}
-		}, "a device"},
-		"huge": {func(t *testing.T, name string) {
-			write(t, name, valid)
-			must(t, os.Truncate(name, 1<<40))
-		}, "1099511627776 bytes, more than 1 MiB"},
-		"one byte too many": {func(t *testing.T, name string) {
-			write(t, name, valid+strings.Repeat(" ", sizeLimit+1-len(valid)))
-		}, "1048577 bytes, more than 1 MiB"},
-		"unreadable": {func(t *testing.T, name string) {
-			if os.Geteuid() == 0 {
-				t.Skip("root reads everything")
-			}
-			write(t, name, valid)
-			must(t, os.Chmod(name, 0))
-		}, "permission denied"},
-	} {
+	for name, c := range hostile {
 		t.Run(name, func(t *testing.T) {
-			f := private(t)
-			c.put(t, f.Name(0, 0))
+			f := newFolder(t)
+			must(t, c.put(t, f.Name(0, 0)))
 			wantError(t, f, c.want)
 			f.Remove()
-			if _, err := os.Lstat(f.Path()); !os.IsNotExist(err) {
-				t.Errorf("the folder is still there (%v)", err)
-			}
+			wantMissing(t, f)
 		})
 	}
 }
 
-// shorten gives a name from the working directory, made the file's folder for the
-// test: a socket's address has room for 107 bytes (unix(7)).
-func shorten(t *testing.T, name string) string {
-	t.Chdir(filepath.Dir(name))
-	return filepath.Base(name)
-}
-
 func TestReadLargest(t *testing.T) {
-	f := private(t)
+	f := newFolder(t)
 	write(t, f.Name(0, 0), valid+strings.Repeat(" ", sizeLimit-len(valid)))
 	if r, err := f.Read(0, 0); err != nil || r.Message != "text" {
-		t.Errorf("got %v, %v", r, err)
+		t.Errorf("Read returns %v, %v for a file of exactly 1 MiB, want the message text", r, err)
 	}
 }
 
-// TestReadLeased: opening a file whose lease another descriptor holds waits up to 45
-// seconds for it to be given back, unless told not to wait (fcntl(2), F_SETLEASE).
+// TestReadLeased reads a file on which another descriptor holds a lease. Without O_NONBLOCK,
+// opening it would wait up to 45 seconds for the lease (fcntl(2), F_SETLEASE).
 func TestReadLeased(t *testing.T) {
-	f := private(t)
+	f := newFolder(t)
 	write(t, f.Name(0, 0), valid)
 	holder, err := os.OpenFile(f.Name(0, 0), os.O_RDWR, 0)
 	must(t, err)
 	defer holder.Close()
 	if _, err := unix.FcntlInt(holder.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		nvmltest.Unavailable(t, fmt.Sprintf("no leases on files here (%v): set TMPDIR to a local file system", err))
+		nvmltest.Unavailable(t, fmt.Sprintf("files here cannot have leases (%v): "+
+			"set TMPDIR to a folder on a local file system", err))
 	}
 	wantError(t, f, "resource temporarily unavailable")
 }
 
-// TestReadGrowing reads a file that is longer than it was when its size was looked at.
+// TestReadGrowing reads a file that has become longer since its size was read.
 func TestReadGrowing(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	write(t, name, valid)
-	for size, want := range map[int64]string{0: "still being written", 18: "still being written", 19: "", 50: ""} {
+	const growing = "it is still being written"
+	for size, want := range map[int64]string{0: growing, 18: growing, 19: "", 50: ""} {
 		file, err := os.Open(name)
 		must(t, err)
 		data, err := readAll(file, size)
-		if want == "" && (err != nil || string(data) != valid) || want != "" && (err == nil || err.Error() != want) {
-			t.Errorf("size %d: got %q, %v", size, data, err)
+		switch {
+		case want == "" && (err != nil || string(data) != valid):
+			t.Errorf("size %d: readAll returns %q, %v, want all of the file", size, data, err)
+		case want != "" && (err == nil || err.Error() != want):
+			t.Errorf("size %d: readAll returns %q, %v, want the error %q", size, data, err, want)
 		}
 		file.Close()
 	}
@@ -201,14 +235,14 @@ func TestReadGrowing(t *testing.T) {
 	must(t, err)
 	defer dir.Close()
 	if _, err := readAll(dir, 5); err != unix.EISDIR {
-		t.Errorf("a folder: %v", err)
+		t.Errorf("readAll returns the error %v for a folder, want %v", err, unix.EISDIR)
 	}
 }
 
-// TestReadRaced replaces the file again and again while it is read, by a link to another
-// record and by a FIFO: what was looked at and what is opened must be the same.
+// TestReadRaced exchanges the file again and again while it is read, with a link to another record
+// and with a FIFO. Read must open the same file that it has checked.
 func TestReadRaced(t *testing.T) {
-	f := private(t)
+	f := newFolder(t)
 	name, link, fifo := f.Name(0, 0), f.Name(0, 1), f.Name(0, 2)
 	forged := filepath.Join(t.TempDir(), "forged")
 	write(t, forged, `{"message": "forged"}`)
@@ -233,7 +267,7 @@ func TestReadRaced(t *testing.T) {
 	for range 5000 {
 		r, err := f.Read(0, 0)
 		if err == nil && (r == nil || r.Message != "text") {
-			t.Errorf("read %v", r)
+			t.Errorf("Read returns %v, want the message text or an error", r)
 			break
 		}
 		outcomes[fmt.Sprint(err)]++
@@ -243,12 +277,12 @@ func TestReadRaced(t *testing.T) {
 	t.Log(outcomes)
 }
 
-// TestReplacedFolder: a worker moves the folder away and puts a link to another one in
-// its place. The held folder is read and emptied, the other one left alone.
+// TestReplacedFolder moves the folder away, as a worker could, and puts something else in its
+// place. The folder that was made is read and emptied, and the other one is left alone.
 func TestReplacedFolder(t *testing.T) {
 	for _, how := range []string{"a link", "a folder", "an empty folder"} {
 		t.Run(how, func(t *testing.T) {
-			f := private(t)
+			f := newFolder(t)
 			away, other := f.Path()+".away", t.TempDir()
 			write(t, f.Name(0, 0), valid)
 			must(t, os.Rename(f.Path(), away))
@@ -263,28 +297,27 @@ func TestReplacedFolder(t *testing.T) {
 				write(t, f.Name(0, 1), `{"message": "forged"}`)
 			}
 			if r, err := f.Read(0, 0); err != nil || r.Message != "text" {
-				t.Errorf("got %v, %v", r, err)
+				t.Errorf("Read returns %v, %v, want the message text", r, err)
 			}
-			if r, err := f.Read(0, 1); r != nil || err != nil {
-				t.Errorf("without a file: %v, %v", r, err)
-			}
+			wantNothing(t, f, 0, 1)
 			before, err := os.ReadDir(other)
 			must(t, err)
 			f.Remove()
 			after, err := os.ReadDir(other)
 			if err != nil || len(after) != len(before) {
-				t.Errorf("the other folder has %d of %d files left (%v)", len(after), len(before), err)
+				t.Errorf("Remove left %d of %d files in the other folder (%v)",
+					len(after), len(before), err)
 			}
 			if left, err := os.ReadDir(away); err != nil || len(left) != 0 {
-				t.Errorf("the held folder has %v left (%v)", left, err)
+				t.Errorf("Remove left %v in the folder that was moved (%v)", left, err)
 			}
 		})
 	}
 }
 
-// TestRemoveStaysInside fills the folder with all that may lead out of it.
+// TestRemoveStaysInside removes a folder with links out of it.
 func TestRemoveStaysInside(t *testing.T) {
-	f, outside := private(t), t.TempDir()
+	f, outside := newFolder(t), t.TempDir()
 	kept := filepath.Join(outside, "kept")
 	write(t, kept, "x")
 	deep := filepath.Join(f.Path(), "a", "b", "c")
@@ -296,15 +329,13 @@ func TestRemoveStaysInside(t *testing.T) {
 		must(t, os.Link(kept, filepath.Join(dir, fmt.Sprint("hard", i))))
 		must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0))
 	}
-	for i := range 1100 { // more than are removed in one go
+	for i := range 1100 { // more than empty removes at a time
 		write(t, filepath.Join(f.Path(), fmt.Sprint(i)), "")
 	}
 	must(t, os.Chmod(f.Path(), 0))
 	f.Remove()
-	if _, err := os.Lstat(f.Path()); !os.IsNotExist(err) {
-		t.Errorf("the folder is still there (%v)", err)
-	}
+	wantMissing(t, f)
 	if text, err := os.ReadFile(kept); err != nil || string(text) != "x" {
-		t.Errorf("a file outside: %q, %v", text, err)
+		t.Errorf("a file outside the folder contains %q (%v), want \"x\"", text, err)
 	}
 }

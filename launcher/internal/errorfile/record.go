@@ -1,10 +1,11 @@
-// Package errorfile reads what a failed worker has left about its end, and writes it
-// the same way.
+// Package errorfile reads the error files that failed workers leave, and writes such files.
 //
-// A worker finds the name of a file in TORCHELASTIC_ERROR_FILE, and PyTorch's @record
-// (torch.distributed.elastic.multiprocessing.errors) writes the exception there as
-// JSON. The worker runs whatever its user likes, under the launcher's own user, so
-// what lies under that name is checked as if an enemy had put it there.
+// TORCHELASTIC_ERROR_FILE holds the name of a worker's error file. PyTorch's @record
+// (torch.distributed.elastic.multiprocessing.errors) writes the worker's exception to it as
+// JSON, and package worker does the same for Go programs.
+//
+// A worker runs arbitrary code as the user who started the launcher, so package errorfile does
+// not trust the file or the folder that it is in. It starts no goroutines.
 package errorfile
 
 import (
@@ -17,33 +18,36 @@ import (
 	"time"
 )
 
-// Record is what a worker says about its end. Its texts are valid UTF-8 but may hold
-// control characters: whoever prints them has to make them harmless.
+// Record is the content of an error file. The texts are valid UTF-8, but they may contain control
+// characters, which must be escaped before the texts are printed. The JSON form is the one in
+// reports, and not the one in error files: see [Encode].
 type Record struct {
 	// Message is never blank.
 	Message string `json:"message"`
-	// Traceback is empty if the worker left none.
+	// Traceback is "" if the file has none.
 	Traceback string `json:"traceback"`
-	// Time is in whole seconds, zero if unknown.
+	// Time is in whole seconds, and zero if unknown.
 	Time time.Time `json:"time,omitzero"`
-	// Code is PyTorch's errorCode: an exit code, or a signal's number negated; 0 if absent.
+	// Code is PyTorch's errorCode: an exit code or a negated signal number, 0 if absent.
 	Code int `json:"-"`
 }
 
-// Parse understands both forms that PyTorch's ErrorHandler knows, that of an exception
-// and the short one of other programs:
+// Parse reads the two forms that PyTorch's ErrorHandler knows. The first describes an exception,
+// the second is a short form for other programs:
 //
 //	{"message": {"message": "ValueError: x", "errorCode": 1,
 //	             "extraInfo": {"py_callstack": "Traceback ...", "timestamp": "1700000000"}}}
 //	{"message": "x", "errorCode": 1, "timestamp": 1700000000}
 //
-// Names are matched exactly, the last of equal ones counts (as in Python), and what is
-// missing or of another type counts as absent, except for the message.
+// Names must match exactly, and if a name occurs twice, the last value counts, as in Python. A
+// value that is missing or has the wrong type is treated as absent. Only the message is required.
+//
+// Errors complete the sentence "rank 1's error file cannot be used: …".
 func Parse(data []byte) (*Record, error) {
-	// Checked once and as a whole, so that taking it apart cannot fail. Nesting deeper
-	// than 10000 levels is an error here, before anything is built from it.
-	if err := json.Unmarshal(data, new(unread)); err != nil {
-		return nil, fmt.Errorf("not JSON: %w", err)
+	// This checks the whole text, so the functions below can rely on valid JSON. It also refuses
+	// more than 10000 levels of nesting before any memory is spent on them.
+	if err := json.Unmarshal(data, new(syntaxOnly)); err != nil {
+		return nil, fmt.Errorf("it is not JSON: %w", err)
 	}
 	record, extra := members(data), fields{}
 	if inner := members(record["message"]); inner != nil {
@@ -58,7 +62,7 @@ func Parse(data []byte) (*Record, error) {
 		Code:      optional[int](record["errorCode"]),
 	}
 	if strings.TrimSpace(r.Message) == "" {
-		return nil, errors.New("no message in it")
+		return nil, errors.New("it contains no message")
 	}
 	if r.Traceback == "" {
 		r.Traceback = optional[string](extra[otherCallstack])
@@ -66,17 +70,20 @@ func Parse(data []byte) (*Record, error) {
 	return r, nil
 }
 
-// fields are the members of an object that matter, by name, not yet decoded.
+// fields maps the names of an object's members to their values, which are not decoded yet. It
+// holds only the members that Parse uses.
 type fields map[string][]byte
 
-// otherCallstack is the name for the first text under any other name that ends like
-// py_callstack: programs in other languages call theirs cpp_callstack and the like.
+// otherCallstack is the key in fields for the first text whose name ends with "callstack" and is
+// not py_callstack. Programs in other languages use names such as cpp_callstack.
 const otherCallstack = "callstack"
 
-// members takes an object apart, in place, because there may be a hundred thousand
-// members and a file shall not need much more memory than its size; nil for anything
-// else. data is valid JSON. Names are compared as they are written: nobody writes
-// these with escapes.
+// members returns the members of a JSON object that matter, and nil if data is not an object.
+// data must be valid JSON.
+//
+// It takes the object apart in place: a file may have a hundred thousand members, and parsing it
+// should not need much more memory than its size. Names are compared as they are written,
+// because no program writes the names that matter with escapes.
 func members(data []byte) fields {
 	rest, ok := bytes.CutPrefix(bytes.TrimSpace(data), []byte{'{'})
 	if !ok {
@@ -100,9 +107,10 @@ func members(data []byte) fields {
 	return found
 }
 
-// cut splits what follows an object's brace, comma or colon behind the name or value
-// at its start. rest is empty after the object's last value.
-func cut(data []byte) (first, rest []byte) {
+// cut returns the name or value at the start of data, and the rest behind the colon or comma that
+// follows it. data is what follows an opening brace, a comma or a colon in an object. rest is
+// empty after the last value.
+func cut(data []byte) (token, rest []byte) {
 	depth, quoted := 0, false
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
@@ -124,23 +132,23 @@ func cut(data []byte) (first, rest []byte) {
 	return nil, nil
 }
 
-// unread is a value that is checked and not decoded.
-type unread struct{}
+// syntaxOnly is a target for json.Unmarshal that checks the syntax and decodes nothing.
+type syntaxOnly struct{}
 
-func (*unread) UnmarshalJSON([]byte) error { return nil }
+func (*syntaxOnly) UnmarshalJSON([]byte) error { return nil }
 
-// optional is a value of the wanted type, or that type's zero: Unmarshal leaves value
-// alone if it fails. What is not valid UTF-8, and half a surrogate pair, becomes U+FFFD.
+// optional decodes a value, and returns the zero value if it is missing or has another type.
+// Unmarshal replaces invalid UTF-8 and unpaired surrogates by U+FFFD.
 func optional[T string | int](data []byte) (value T) {
-	_ = json.Unmarshal(data, &value)
+	_ = json.Unmarshal(data, &value) // leaves value alone if it fails
 	return value
 }
 
-// latest is the end of the year 9999 in Unix time; later times cannot be written down.
+// latest is the end of the year 9999 in Unix time. time.Time cannot encode later years as JSON.
 const latest = 253402300799
 
-// seconds reads a time in seconds since 1970, a number or a text; zero if it is neither.
-// PyTorch takes 0 for an unknown time, too.
+// seconds decodes a Unix time that is written as a number or as a text. It returns the zero time
+// for anything else and also for 0, which PyTorch uses for an unknown time.
 func seconds(data []byte) time.Time {
 	text := optional[string](data)
 	if text == "" {
@@ -153,12 +161,12 @@ func seconds(data []byte) time.Time {
 	return time.Unix(int64(n), 0)
 }
 
-// Encode writes a record as PyTorch's @record does, so that torchrun understands it as
-// well. The time is always there, because torchrun fails without it. The only error is
-// a blank message.
+// Encode returns the record as PyTorch's @record would write it, so torchrun can read it as well.
+// It always writes a timestamp, because torchrun fails without one. It fails only if the message
+// is blank.
 func Encode(r Record) ([]byte, error) {
 	if strings.TrimSpace(r.Message) == "" {
-		return nil, errors.New("a record needs a message")
+		return nil, errors.New("cannot encode a record without a message")
 	}
 	type extraInfo struct {
 		Callstack string `json:"py_callstack,omitempty"`

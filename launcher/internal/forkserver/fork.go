@@ -16,54 +16,55 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// Spec is what a worker gets.
+// Spec describes a worker.
 type Spec struct {
-	// Env is its whole environment.
+	// Env is the worker's whole environment.
 	Env []string
-	// CPUs are those that it may run on; nil leaves it those of the template.
+	// CPUs are the CPUs that the worker may use. nil means those of the template process.
 	CPUs []int
-	// Memory sets its memory policy: the first of these calls that the kernel knows.
-	// Empty leaves the template's.
+	// Memory are calls that set the worker's memory policy, the preferred one first. The worker
+	// makes the first call that the kernel supports. Without calls it keeps the policy of the
+	// template process.
 	Memory []MemoryCall
-	// Files are its descriptors 0, 1 and 2. The caller keeps its own.
+	// Files become the descriptors 0, 1 and 2. Fork does not close them.
 	Files [3]*os.File
 }
 
-// MemoryCall is a call of set_mempolicy(2): the number of the system call on this
-// architecture, the mode and the nodes.
+// MemoryCall is a call of set_mempolicy(2): the system call's number on this architecture, the
+// mode and the nodes.
 type MemoryCall struct {
 	Number int   `json:"number"`
 	Mode   int   `json:"mode"`
 	Nodes  []int `json:"nodes"`
 }
 
-// Fork starts one worker, as the leader of a process group, and returns when it is
-// about to run its script. It waits for Ready; when the template dies or is closed,
-// it returns an error.
+// Fork starts one worker as the leader of a process group of its own, and returns when the worker
+// is about to run its script. It first waits for Ready. It returns an error if the template process
+// dies or is closed.
 //
-// adopt is called with the worker's pid while it waits and nothing of spec is set:
-// it is the time to write the pid down, to open a pidfd and to move the process into
-// a control group. From adopt's nil on, the worker is the caller's to wait for, even
-// if Fork returns an error then; Fork has killed it in that case. Until then it is
-// Fork's: if adopt returns an error, Fork kills the worker and waits for it.
+// Fork calls adopt with the worker's pid while the worker waits and has none of the properties in
+// spec yet. adopt can record the pid, open a pidfd and move the worker into a control group.
+// When adopt has returned nil, the caller must wait for the worker, even if Fork returns an error:
+// Fork has killed the worker then. If adopt returns an error, Fork kills the worker and waits for
+// it.
 func (t *Template) Fork(spec Spec, adopt func(pid int) error) (pid int, err error) {
 	<-t.ready
 	if t.err != nil {
 		return 0, t.err
 	}
-	t.oneByOne.Lock()
-	defer t.oneByOne.Unlock()
+	t.forking.Lock()
+	defer t.forking.Unlock()
 	control, theirs, err := pair()
 	if err != nil {
 		return 0, err
 	}
 	defer control.Close()
 	defer t.closeWithTemplate(control)()
-	pid, err = t.ask(theirs, spec.Files)
+	pid, err = t.requestFork(theirs, spec.Files)
 	if err != nil {
 		return 0, err
 	}
-	w, err := hold(pid)
+	w, err := claim(pid)
 	if err != nil {
 		return 0, err
 	}
@@ -80,8 +81,8 @@ func (t *Template) Fork(spec Spec, adopt func(pid int) error) (pid int, err erro
 	return pid, nil
 }
 
-// closeWithTemplate closes the connection if the template ends before the returned
-// function is called.
+// closeWithTemplate closes the connection if the template process ends or is closed before stop is
+// called.
 func (t *Template) closeWithTemplate(c *net.UnixConn) (stop func()) {
 	done := make(chan struct{})
 	go func() {
@@ -96,10 +97,11 @@ func (t *Template) closeWithTemplate(c *net.UnixConn) (stop func()) {
 	return func() { close(done) }
 }
 
-// ask has the template fork a worker with the control connection and the files. It
-// closes control.
-func (t *Template) ask(control *os.File, files [3]*os.File) (pid int, err error) {
-	rights := unix.UnixRights(int(control.Fd()), int(files[0].Fd()), int(files[1].Fd()), int(files[2].Fd()))
+// requestFork has the template process fork a worker that gets the control connection and the
+// files, and returns the worker's pid. It closes control.
+func (t *Template) requestFork(control *os.File, files [3]*os.File) (pid int, err error) {
+	rights := unix.UnixRights(int(control.Fd()),
+		int(files[0].Fd()), int(files[1].Fd()), int(files[2].Fd()))
 	_, _, err = t.link.WriteMsgUnix([]byte("f"), rights, nil)
 	runtime.KeepAlive(files)
 	control.Close()
@@ -111,21 +113,21 @@ func (t *Template) ask(control *os.File, files [3]*os.File) (pid int, err error)
 		err = receive(t.link, &reply)
 	}
 	switch {
-	case err != nil && broken(err):
-		return 0, fmt.Errorf("the template does not make sense: %w", err)
+	case err != nil && isInvalid(err):
+		return 0, fmt.Errorf("the template process sent an invalid message: %w", err)
 	case err != nil:
-		return 0, t.gone()
+		return 0, t.exitError()
 	case reply.Errno != 0:
-		return 0, fmt.Errorf("cannot fork a worker from the template: %s: %w",
+		return 0, fmt.Errorf("cannot fork a worker from the template process: %s: %w",
 			unix.ErrnoName(reply.Errno), process.WithResourceHint(reply.Errno))
 	}
 	return reply.PID, nil
 }
 
-// setUp sends a worker what it is to be and waits until it is.
+// setUp sends the spec to a worker, and waits until the worker has all properties in it.
 func (t *Template) setUp(control *net.UnixConn, spec Spec) error {
 	err := send(control, struct {
-		Env        []byte       `json:"env"` // in base 64, because it need not be UTF-8
+		Env        []byte       `json:"env"` // in base64, because variables need not be UTF-8
 		CPUs       []int        `json:"cpus"`
 		Memory     []MemoryCall `json:"memory"`
 		Supervisor int          `json:"supervisor"`
@@ -139,27 +141,27 @@ func (t *Template) setUp(control *net.UnixConn, spec Spec) error {
 	}
 	switch {
 	case reply.Error != "":
-		return errors.New("a forked worker could not be set up: " + reply.Error)
+		return errors.New("cannot set up a forked worker: " + reply.Error)
 	case reply.Done:
 		return nil
 	case errors.Is(err, net.ErrClosed):
-		return t.gone()
+		return t.exitError()
 	}
 	return fmt.Errorf("a forked worker ended while it was being set up (%v)", err)
 }
 
-// worker is a process that is held on to by its pidfd.
+// worker is a forked process with a pidfd, which names it even after it has ended.
 type worker struct {
 	pid, pidfd int
 }
 
-// hold makes sure that the worker is this process's child. If it cannot, it has
-// ended the worker.
-func hold(pid int) (worker, error) {
+// claim opens a pidfd for a forked worker, after making sure that it is a child of this process.
+// If claim returns an error, it has killed the worker.
+func claim(pid int) (worker, error) {
 	w := worker{pid: pid}
 	d, ok := process.Read(pid)
 	if !ok {
-		return w, fmt.Errorf("the forked worker (process %d) ended at once", pid)
+		return w, fmt.Errorf("the forked worker (pid %d) ended at once", pid)
 	}
 	var err error
 	if w.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
@@ -167,21 +169,23 @@ func hold(pid int) (worker, error) {
 			_ = unix.Kill(pid, unix.SIGKILL)
 			_, _ = process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, nil, 0, nil) })
 		}
-		return w, fmt.Errorf("cannot hold on to the forked worker (process %d): %w", pid, process.WithResourceHint(err))
+		return w, fmt.Errorf("cannot watch the forked worker (pid %d): %w",
+			pid, process.WithResourceHint(err))
 	}
 	if d.Parent == os.Getpid() {
 		return w, nil
 	}
 	w.kill()
 	unix.Close(w.pidfd)
-	return w, fmt.Errorf("the forked worker (process %d) has become a child of process %d, not of this one (%d), "+
-		"which must be a child subreaper", pid, d.Parent, os.Getpid())
+	return w, fmt.Errorf("the forked worker (pid %d) became a child of process %d "+
+		"instead of this one (%d): make this process a child subreaper", pid, d.Parent, os.Getpid())
 }
 
-// kill cannot hit another process that has got the number since.
+// kill uses the pidfd, so it never hits another process that has got the same pid.
 func (w worker) kill() { _ = unix.PidfdSendSignal(w.pidfd, unix.SIGKILL, nil, 0) }
 
-// wait collects a killed worker, unless somebody has collected it as an orphan.
+// wait waits for a killed worker. It returns at once if the worker has been waited for as an
+// orphan.
 func (w worker) wait() {
 	_, _ = process.RetryEINTR(func() (int, error) {
 		return 0, unix.Waitid(unix.P_PIDFD, w.pidfd, nil, unix.WEXITED, nil)

@@ -3,17 +3,14 @@
 package forkserver
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +18,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// null gives files for a worker of which nothing is read.
+// null returns /dev/null for all files of a worker.
 func null(t *testing.T) (files [3]*os.File) {
 	t.Helper()
 	f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
@@ -32,48 +29,56 @@ func null(t *testing.T) (files [3]*os.File) {
 	return [3]*os.File{f, f, f}
 }
 
-// TestManyWorkers also counts descriptors on both sides, and the template's children.
+// countDescriptors returns how many descriptors this process and another one have open.
+func countDescriptors(t *testing.T, other int) (n [2]int) {
+	t.Helper()
+	for i, pid := range []int{os.Getpid(), other} {
+		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n[i] = len(list)
+	}
+	return n
+}
+
+// TestManyWorkers also wants no descriptors to stay open, and no children of the template process
+// to be left.
 func TestManyWorkers(t *testing.T) {
 	subreaper(t)
 	template := usable(t, modules(t, "json"))
 	pid := template.Facts().PID
 	files := null(t)
-	count := func() (n [2]int) {
-		for i, p := range []int{os.Getpid(), pid} {
-			list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p))
-			if err != nil {
-				t.Fatal(err)
-			}
-			n[i] = len(list)
-		}
-		return n
-	}
 	before := [2]int{}
 	for i := range 50 {
 		adopted := 0
 		worker, err := template.Fork(Spec{Env: environ(t), Files: files}, func(pid int) error {
 			adopted = pid
-			// It waits: a worker that had been told what to be would lead a group.
-			if d, ok := process.Read(pid); !ok || d.Parent != os.Getpid() || d.Group == pid {
-				t.Errorf("%+v", d)
+			// The worker must still wait: after it has been set up, it leads a process group.
+			d, ok := process.Read(pid)
+			if !ok || d.Parent != os.Getpid() || d.Group == pid {
+				t.Errorf("the adopted worker is %+v, want a child of this process "+
+					"that does not lead a process group yet", d)
 			}
 			return nil
 		})
 		if err != nil || adopted != worker {
-			t.Fatalf("worker %d, adopted %d: %v", worker, adopted, err)
+			t.Fatalf("Fork returns worker %d (%v), and adopt was called with %d",
+				worker, err, adopted)
 		}
 		if exit := reap(t, worker); !exit.OK() {
-			t.Errorf("worker %d %s", i, exit)
+			t.Errorf("worker %d %s, want exit code 0", i, exit)
 		}
 		if i == 0 {
-			before = count()
+			before = countDescriptors(t, pid)
 		}
 	}
-	if after := count(); after != before {
-		t.Errorf("descriptors: %v, then %v", before, after)
+	if after := countDescriptors(t, pid); after != before {
+		t.Errorf("this process and the template process have %v descriptors open, want %v",
+			after, before)
 	}
 	if list, err := process.Descendants(pid); err != nil || len(list) != 0 {
-		t.Errorf("%v, %v", list, err)
+		t.Errorf("the template process has the descendants %v (%v), want none", list, err)
 	}
 }
 
@@ -82,187 +87,103 @@ func TestAdoptRefuses(t *testing.T) {
 	template := usable(t, modules(t))
 	refusal := errors.New("no")
 	var worker int
-	_, err := template.Fork(Spec{Files: null(t)}, func(pid int) error { worker = pid; return refusal })
+	_, err := template.Fork(Spec{Files: null(t)}, func(pid int) error {
+		worker = pid
+		return refusal
+	})
 	if err != refusal {
-		t.Errorf("%v", err)
+		t.Errorf("Fork returns the error %v, want the one of adopt", err)
 	}
-	// Fork has waited for it.
 	if err := unix.Kill(worker, 0); err != unix.ESRCH {
-		t.Errorf("worker %d: %v", worker, err)
+		t.Errorf("kill(%d, 0) returns %v, want ESRCH: Fork must have waited for it", worker, err)
 	}
-	_ = fork(t, template, Spec{Env: environ(t)}) // the template goes on
+	_ = fork(t, template, Spec{Env: environ(t)}) // the template process still works
 }
 
 func TestSetUpFails(t *testing.T) {
 	subreaper(t)
 	template := usable(t, modules(t))
 	var worker int
-	_, err := template.Fork(Spec{CPUs: []int{4000}, Files: null(t)}, func(pid int) error { worker = pid; return nil })
-	if err == nil || err.Error() != "a forked worker could not be set up: CPUs: OSError: [Errno 22] Invalid argument" {
-		t.Errorf("%v", err)
+	spec := Spec{CPUs: []int{4000}, Files: null(t)}
+	_, err := template.Fork(spec, func(pid int) error { worker = pid; return nil })
+	const want = "cannot set up a forked worker: CPUs: OSError: [Errno 22] Invalid argument"
+	if err == nil || err.Error() != want {
+		t.Errorf("with CPUs that do not exist, Fork returns the error %v, want %s", err, want)
 	}
-	if exit := reap(t, worker); exit.OK() { // the caller's to wait for
-		t.Errorf("the worker %s", exit)
+	if exit := reap(t, worker); exit.OK() { // adopt returned nil, so the caller has to wait
+		t.Errorf("the worker %s, want a failure", exit)
 	}
-	_, err = template.Fork(Spec{Files: null(t)}, func(pid int) error { worker = pid; return unix.Kill(pid, unix.SIGKILL) })
+	_, err = template.Fork(Spec{Files: null(t)}, func(pid int) error {
+		worker = pid
+		return unix.Kill(pid, unix.SIGKILL)
+	})
 	if err == nil || !strings.Contains(err.Error(), "ended while it was being set up") {
-		t.Errorf("%v", err)
+		t.Errorf("for a worker that was killed, Fork returns the error %v", err)
 	}
 	if exit := reap(t, worker); !exit.EndedBy(unix.SIGKILL) {
-		t.Errorf("the worker %s", exit)
+		t.Errorf("the worker %s, want SIGKILL", exit)
 	}
-	_ = fork(t, template, Spec{Env: environ(t)})
+	_ = fork(t, template, Spec{Env: environ(t)}) // the template process still works
 }
 
 func TestNoSubreaper(t *testing.T) {
 	if parent, ok := process.Read(1); !ok || parent.PID == os.Getpid() {
-		t.Skip("this is process 1")
+		t.Skip("this is process 1, which gets all orphans")
 	}
 	template := usable(t, modules(t))
-	_, err := template.Fork(Spec{Files: null(t)}, func(int) error { t.Error("adopted"); return nil })
-	if err == nil || !strings.Contains(err.Error(), "which must be a child subreaper") {
-		t.Errorf("%v", err)
-	}
-}
-
-// TestTemplateKilled: whoever needs it learns how it ended.
-func TestTemplateKilled(t *testing.T) {
-	over := make(chan *exec.Cmd, 1)
-	cfg := modules(t)
-	cfg.Ended = func(cmd *exec.Cmd) { over <- cmd }
-	template := usable(t, cfg)
-	if err := unix.Kill(template.Facts().PID, unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	<-template.Dead()
-	if got := template.Exit(); got != ended(unix.SIGKILL) {
-		t.Errorf("%q", got)
-	}
-	if cmd := <-over; cmd.ProcessState == nil {
-		t.Error("not waited for")
-	}
-	_, err := template.Fork(Spec{Files: null(t)}, nil)
-	if want := fmt.Sprintf("the template (process %d) %s", template.Facts().PID, ended(unix.SIGKILL)); err == nil || err.Error() != want {
-		t.Errorf("%v, want %s", err, want)
-	}
-	template.Close()
-	template.Close()
-	if _, err := template.Fork(Spec{Files: null(t)}, nil); err == nil {
-		t.Error("no error")
-	}
-}
-
-func TestCloseWhileImporting(t *testing.T) {
-	cfg := modules(t, "hangs")
-	out, w := pipe(t)
-	cfg.Stdout = w
-	template := begin(t, cfg)
-	if _, err := out.Read(make([]byte, 8)); err != nil {
-		t.Fatal(err)
-	}
-	result := make(chan error)
-	go func() {
-		_, err := template.Fork(Spec{Files: null(t)}, nil)
-		result <- err
-	}()
-	template.Close()
-	if err := <-result; err != errClosed || template.Err() != errClosed {
-		t.Errorf("%v, %v", err, template.Err())
-	}
-	if got := template.Exit(); got != ended(unix.SIGKILL) {
-		t.Errorf("%q", got)
-	}
-}
-
-func TestCloseAtOnce(t *testing.T) {
-	template := begin(t, modules(t, "json"))
-	template.Close()
-	<-template.Ready()
-	if err := template.Err(); err != errClosed {
-		t.Errorf("%v", err)
-	}
-}
-
-// TestCloseWhileForking has a template that does not answer.
-func TestCloseWhileForking(t *testing.T) {
-	template := usable(t, modules(t))
-	pid := template.Facts().PID
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	var status unix.WaitStatus // when it has stopped, and not before
-	if _, err := unix.Wait4(pid, &status, unix.WUNTRACED, nil); err != nil || !status.Stopped() {
-		t.Fatalf("%v, %v", status, err)
-	}
-	result := make(chan error)
-	go func() {
-		_, err := template.Fork(Spec{Files: null(t)}, nil)
-		result <- err
-	}()
-	template.Close()
-	if err := <-result; err != errClosed {
-		t.Errorf("%v", err)
-	}
-}
-
-// TestCloseWhileSettingUp has a worker that does not answer.
-func TestCloseWhileSettingUp(t *testing.T) {
-	subreaper(t)
-	template := usable(t, modules(t))
-	var worker int
-	_, err := template.Fork(Spec{Files: null(t)}, func(pid int) error {
-		worker = pid
-		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-			return err
-		}
-		go template.Close()
+	_, err := template.Fork(Spec{Files: null(t)}, func(int) error {
+		t.Error("a worker was adopted that is not a child of this process")
 		return nil
 	})
-	if err != errClosed {
-		t.Errorf("%v", err)
-	}
-	if exit := reap(t, worker); !exit.EndedBy(unix.SIGKILL) {
-		t.Errorf("the worker %s", exit)
+	if err == nil || !strings.Contains(err.Error(), "make this process a child subreaper") {
+		t.Errorf("Fork returns the error %v, want one that asks for a child subreaper", err)
 	}
 }
 
-// TestForkFails has a user who may have one process, the template, or two: then the
-// worker cannot be forked from the middle one. And it has a template that may have no
-// more descriptors.
+// TestForkFails has a template process that reaches its limits. With one process, which is the
+// template process itself, the middle process cannot be forked, and with two, the worker cannot be
+// forked by the middle process.
 func TestForkFails(t *testing.T) {
 	if os.Geteuid() != 0 {
-		nvmltest.Unavailable(t, "cannot become another user, who has no other processes: run as root")
+		nvmltest.Unavailable(t, "this test becomes a user without other processes: run as root")
 	}
 	cfg := modules(t, "limits")
-	if cfg.Argv[0] = "/usr/bin/python3"; exec.Command(cfg.Argv[0], "-c", "").Run() != nil {
-		nvmltest.Unavailable(t, "no Python for all users: install python3")
+	cfg.Argv[0] = "/usr/bin/python3"
+	if exec.Command(cfg.Argv[0], "-c", "").Run() != nil {
+		nvmltest.Unavailable(t, "there is no Python that every user can run: install python3")
 	}
 	subreaper(t)
+	const again = "EAGAIN: resource temporarily unavailable; the limit on processes is reached"
+	const files = "EMFILE: too many open files; the limit on open files is reached"
 	for name, c := range map[string]struct {
 		errno syscall.Errno
 		text  string
 	}{
-		"NPROC 1":  {unix.EAGAIN, "EAGAIN: resource temporarily unavailable; the limit on processes is reached"},
-		"NPROC 2":  {unix.EAGAIN, "EAGAIN: resource temporarily unavailable; the limit on processes is reached"},
-		"NOFILE 5": {unix.EMFILE, "EMFILE: too many open files; the limit on open files is reached"},
+		"NPROC 1":  {unix.EAGAIN, again},
+		"NPROC 2":  {unix.EAGAIN, again},
+		"NOFILE 5": {unix.EMFILE, files},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Environ = environ(t, "LIMIT="+name)
-			cfg.Folder = readable(t)
-			cfg.Start = asNobody
+			cfg.Folder = publicFolder(t)
+			cfg.Start = startAsNobody
 			template := usable(t, cfg)
-			for range 2 { // it goes on
-				_, err := template.Fork(Spec{Files: null(t)}, func(int) error { t.Error("adopted"); return nil })
-				if !errors.Is(err, c.errno) || !strings.HasPrefix(err.Error(), "cannot fork a worker from the template: "+c.text) {
-					t.Errorf("%v", err)
+			for range 2 { // a failure does not stop the template process
+				_, err := template.Fork(Spec{Files: null(t)}, func(int) error {
+					t.Error("a worker was adopted")
+					return nil
+				})
+				want := "cannot fork a worker from the template process: " + c.text
+				if !errors.Is(err, c.errno) || !strings.HasPrefix(err.Error(), want) {
+					t.Errorf("Fork returns the error %v, want %s", err, want)
 				}
 			}
 		})
 	}
 }
 
-// readable is a folder that other users can be given, unlike the test's own.
-func readable(t *testing.T) string {
+// publicFolder makes a folder that another user can reach, unlike t.TempDir.
+func publicFolder(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "forkserver")
 	if err != nil {
@@ -272,104 +193,15 @@ func readable(t *testing.T) string {
 	return folder
 }
 
-func asNobody(cmd *exec.Cmd) error {
+func startAsNobody(cmd *exec.Cmd) error {
 	const nobody = 65534
 	for _, path := range []string{filepath.Dir(cmd.Args[2]), cmd.Args[2]} {
 		if err := os.Chown(path, nobody, nobody); err != nil {
 			return err
 		}
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: nobody, Gid: nobody},
+	}
 	return cmd.Start()
-}
-
-// TestTorch: random numbers and threads of workers are as they would be.
-func TestTorch(t *testing.T) {
-	if withTorch() == "" {
-		nvmltest.Unavailable(t, "no PyTorch: install python3-torch")
-	}
-	subreaper(t)
-	cfg := modules(t, "torch", "numpy")
-	cfg.Argv = []string{withTorch(), "-u", data(t, "draws.py")}
-	cfg.Environ = environ(t, "OMP_NUM_THREADS=1")
-	template := usable(t, cfg)
-	p := run{python: withTorch(), args: cfg.Argv[2:], env: environ(t, "OMP_NUM_THREADS=2"), stdin: os.DevNull, cpus: []int{allowed(t)}}
-	var numpy, python, torch [2]float64
-	for i := range 2 {
-		r := p.forkedly(t, template)
-		var threads, cpu, sum int
-		_, err := fmt.Sscanf(r.stdout, "%g %g %g\n%d [%d]\n%d", &numpy[i], &python[i], &torch[i], &threads, &cpu, &sum)
-		if err != nil || threads != 2 || cpu != allowed(t) || sum != 300*300*300 {
-			t.Errorf("%+v: %v", r, err)
-		}
-	}
-	if numpy[0] == numpy[1] || python[0] == python[1] || torch[0] == torch[1] {
-		t.Errorf("numpy %v, python %v, torch %v", numpy, python, torch)
-	}
-	f := template.Facts()
-	t.Logf("imports took %v; %d MiB are shared", f.Import, f.Shared>>20)
-}
-
-// BenchmarkFork forks workers from a template with PyTorch. They wait meanwhile.
-func BenchmarkFork(b *testing.B) {
-	if withTorch() == "" {
-		nvmltest.Unavailable(b, "no PyTorch: install python3-torch")
-	}
-	if err := process.BecomeSubreaper(); err != nil {
-		b.Fatal(err)
-	}
-	template, err := Start(Config{
-		Argv: []string{withTorch(), "-u", "testdata/worker.py"}, Environ: os.Environ(), Folder: b.TempDir(), Preload: []string{"torch"},
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer template.Close()
-	<-template.Ready()
-	in, stdin, err := os.Pipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var pids []int
-	start, before := time.Now(), ticks(b, template.Facts().PID)
-	for b.Loop() {
-		pid, err := template.Fork(Spec{Env: os.Environ(), Files: [3]*os.File{in, null, null}}, func(int) error { return nil })
-		if err != nil {
-			b.Fatal(err)
-		}
-		pids = append(pids, pid)
-	}
-	b.ReportMetric(float64(time.Since(start).Milliseconds())/float64(len(pids)), "ms/worker")
-	used := ticks(b, append(pids, template.Facts().PID)...) - before
-	b.ReportMetric(float64(10*used)/float64(len(pids)), "cpu-ms/worker")
-	stdin.Close()
-	for _, pid := range pids {
-		_, _ = unix.Wait4(pid, nil, 0, nil)
-	}
-	b.Logf("%+v", template.Facts())
-}
-
-// ticks is the processor time of processes and of the children that they have waited
-// for, in hundredths of a second (fields 14 to 17 of proc_pid_stat(5)).
-func ticks(b *testing.B, pids ...int) (sum int) {
-	b.Helper()
-	for _, pid := range pids {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			b.Fatal(err)
-		}
-		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-		for _, field := range fields[11:15] {
-			n, err := strconv.Atoi(field)
-			if err != nil {
-				b.Fatal(err)
-			}
-			sum += n
-		}
-	}
-	return sum
 }

@@ -17,8 +17,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 func TestMain(m *testing.M) {
@@ -29,51 +29,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// interpreter is the Python of most tests: PYTHON_EXEC or python3, and the program
-// itself where that is a wrapper.
-var interpreter = sync.OnceValues(func() (string, error) {
-	python := os.Getenv("PYTHON_EXEC")
-	if python == "" {
-		python = "python3"
-	}
-	path, err := exec.Command(python, "-c", "import sys; print(sys.executable)").Output()
-	return strings.TrimSpace(string(path)), err
-})
-
-func python(t *testing.T) string {
-	t.Helper()
-	path, err := interpreter()
-	if err != nil {
-		nvmltest.Unavailable(t, "no Python: install python3")
-	}
-	return path
-}
-
-// withTorch is a Python that can import PyTorch and NumPy.
-var withTorch = sync.OnceValue(func() string {
-	own, _ := interpreter()
-	for _, path := range []string{own, "/usr/bin/python3"} {
-		if exec.Command(path, "-c", "import torch, numpy").Run() == nil {
-			return path
-		}
-	}
-	return ""
-})
-
-// subreaper makes this process one until the test ends.
+// subreaper makes this process a child subreaper until the test ends.
 func subreaper(t *testing.T) {
 	t.Helper()
 	if err := process.BecomeSubreaper(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	launchertest.EndSubreaper(t)
 }
 
-// data is the absolute path of something in testdata.
+// data returns the absolute path of a file or folder in testdata.
 func data(t *testing.T, name string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", name))
@@ -83,8 +48,8 @@ func data(t *testing.T, name string) string {
 	return path
 }
 
-// environ is an environment for Python with additions, which may have another
-// PYTHONPATH.
+// environ returns an environment for Python with more variables. Python finds the modules in
+// testdata/preload unless one of them is PYTHONPATH.
 func environ(t *testing.T, more ...string) []string {
 	t.Helper()
 	isPath := func(entry string) bool { return strings.HasPrefix(entry, "PYTHONPATH=") }
@@ -94,17 +59,18 @@ func environ(t *testing.T, more ...string) []string {
 	return append(more, "PATH="+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1")
 }
 
-// modules is a template's Config with modules to preload, and a script that does
-// nothing.
+// modules returns the Config of a template process that preloads modules. The script is
+// testdata/worker.py.
 func modules(t *testing.T, names ...string) Config {
 	t.Helper()
 	return Config{
-		Argv: []string{python(t), "-u", data(t, "worker.py")}, Environ: environ(t), Folder: t.TempDir(), Preload: names,
+		Argv:    []string{launchertest.Python(t), "-u", data(t, "worker.py")},
+		Environ: environ(t), Folder: t.TempDir(), Preload: names,
 		Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 }
 
-// begin starts a template. It ends with the test.
+// begin starts a template process, which is closed when the test ends.
 func begin(t *testing.T, cfg Config) *Template {
 	t.Helper()
 	if cfg.Start == nil {
@@ -118,14 +84,16 @@ func begin(t *testing.T, cfg Config) *Template {
 	return template
 }
 
-// start has the template die with the test.
+// start starts a template process that is killed if the test's process dies.
 func start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // for good: see PR_SET_PDEATHSIG
+	// The signal is sent when the thread ends that forked the process (PR_SET_PDEATHSIG in
+	// prctl(2)), so the thread must not end before the test does.
+	runtime.LockOSThread()
 	return cmd.Start()
 }
 
-// usable starts a template and waits until workers can be forked.
+// usable starts a template process and waits until workers can be forked.
 func usable(t *testing.T, cfg Config) *Template {
 	t.Helper()
 	template := begin(t, cfg)
@@ -139,7 +107,7 @@ func usable(t *testing.T, cfg Config) *Template {
 	return template
 }
 
-// forked is a worker of a test.
+// forked is a worker that a test has forked.
 type forked struct {
 	t      *testing.T
 	pid    int
@@ -147,7 +115,7 @@ type forked struct {
 	stdout *os.File
 }
 
-// fork starts a worker with pipes.
+// fork starts a worker with pipes. It is killed when the test ends, unless it has been waited for.
 func fork(t *testing.T, template *Template, spec Spec) *forked {
 	t.Helper()
 	in, stdin := pipe(t)
@@ -179,7 +147,7 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// wait waits for the worker as for any child.
+// wait waits for the worker, as a process waits for any child.
 func (w *forked) wait() process.ExitStatus {
 	w.t.Helper()
 	exit := reap(w.t, w.pid)
@@ -190,34 +158,36 @@ func (w *forked) wait() process.ExitStatus {
 func reap(t *testing.T, pid int) process.ExitStatus {
 	t.Helper()
 	var status unix.WaitStatus
-	if _, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, &status, 0, nil) }); err != nil {
-		t.Fatalf("wait for %d: %v", pid, err)
+	_, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, &status, 0, nil) })
+	if err != nil {
+		t.Fatalf("cannot wait for process %d: %v", pid, err)
 	}
 	return process.ExitStatusOf(status)
 }
 
-// result is what a program did.
+// result is what a program printed and how it ended.
 type result struct {
 	stdout, stderr string
 	exit           process.ExitStatus
 }
 
-// run is what to run both ways.
+// run is a Python program that can be started directly and be forked from a template process.
 type run struct {
 	python  string
 	args    []string
 	env     []string
-	stdin   string // a file
+	stdin   string // the name of a file
 	preload []string
 	cpus    []int
 }
 
-// plainly runs it as python does.
+// plainly starts the program directly.
 func (p run) plainly(t *testing.T) result {
 	t.Helper()
 	return p.collect(t, func(files [3]*os.File) int {
-		// Not exec.Command, which changes the environment.
-		child, err := os.StartProcess(p.python, append([]string{p.python, "-u"}, p.args...), &os.ProcAttr{
+		// exec.Command would remove duplicates from the environment.
+		argv := append([]string{p.python, "-u"}, p.args...)
+		child, err := os.StartProcess(p.python, argv, &os.ProcAttr{
 			Env: p.env, Files: files[:], Sys: &syscall.SysProcAttr{Setpgid: true},
 		})
 		if err != nil {
@@ -228,11 +198,12 @@ func (p run) plainly(t *testing.T) result {
 	})
 }
 
-// forkedly runs it as a worker of the template.
+// forkedly forks the program from a template process.
 func (p run) forkedly(t *testing.T, template *Template) result {
 	t.Helper()
 	return p.collect(t, func(files [3]*os.File) int {
-		pid, err := template.Fork(Spec{Env: p.env, CPUs: p.cpus, Files: files}, func(int) error { return nil })
+		spec := Spec{Env: p.env, CPUs: p.cpus, Files: files}
+		pid, err := template.Fork(spec, func(int) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +211,7 @@ func (p run) forkedly(t *testing.T, template *Template) result {
 	})
 }
 
-// collect waits for what begin starts.
+// collect returns the result of the process that begin starts.
 func (p run) collect(t *testing.T, begin func(files [3]*os.File) (pid int)) (r result) {
 	t.Helper()
 	stdout, out := pipe(t)
@@ -249,14 +220,15 @@ func (p run) collect(t *testing.T, begin func(files [3]*os.File) (pid int)) (r r
 	out.Close()
 	errs.Close()
 	var reading sync.WaitGroup
-	reading.Go(func() { r.stdout = all(stdout) })
-	reading.Go(func() { r.stderr = all(stderr) })
+	reading.Go(func() { r.stdout = readAll(stdout) })
+	reading.Go(func() { r.stderr = readAll(stderr) })
 	reading.Wait()
 	r.exit = reap(t, pid)
 	return r
 }
 
-// input is the file, from its second line on.
+// input opens the file for the standard input, and skips the first four bytes, so that the file's
+// offset differs from 0.
 func (p run) input(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.Open(p.stdin)
@@ -270,7 +242,7 @@ func (p run) input(t *testing.T) *os.File {
 	return f
 }
 
-func all(r io.Reader) string {
+func readAll(r io.Reader) string {
 	text, _ := io.ReadAll(r)
 	return string(text)
 }

@@ -9,8 +9,7 @@ import (
 	"strings"
 )
 
-// anonymous is how many bytes of anonymous memory a process has, 0 if that cannot
-// be read.
+// anonymous returns how many bytes of anonymous memory a process has, or 0 if that cannot be read.
 func anonymous(pid int) int64 {
 	rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
@@ -19,7 +18,7 @@ func anonymous(pid int) int64 {
 	return parseAnonymous(string(rollup))
 }
 
-// parseAnonymous reads the line "Anonymous:  1234 kB" (proc_pid_smaps(5)).
+// parseAnonymous finds the line "Anonymous:  1234 kB" (proc_pid_smaps(5)).
 func parseAnonymous(rollup string) int64 {
 	for line := range strings.Lines(rollup) {
 		fields := strings.Fields(line)

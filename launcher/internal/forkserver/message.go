@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Messages are JSON after a length of four bytes, the highest first.
+// A message is a length of four bytes, in big-endian order, and JSON of that length.
 
-// longest bounds a message in bytes. The longest one is a traceback, which the
-// template cuts to less.
+// longest is the length of the longest message that is accepted, in bytes. Tracebacks are the
+// longest messages, and the template process cuts them to less than this.
 const longest = 1 << 20
 
-// failure is what the template or a worker says when it cannot go on.
+// failure is the message that the template process or a worker sends before it gives up.
 type failure struct {
 	// Error is one line.
 	Error string `json:"error"`
-	// Module is the module that was being imported, if one was.
+	// Module is the module that could not be imported, or "" if that was not the reason.
 	Module    string `json:"module"`
 	Traceback string `json:"traceback"`
 }
@@ -37,7 +37,7 @@ func send(w io.Writer, message any) error {
 	return err
 }
 
-// receive gives io.EOF when the other side has closed its end between messages.
+// receive returns io.EOF if the other side has closed the connection between two messages.
 func receive(r io.Reader, message any) error {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -45,7 +45,7 @@ func receive(r io.Reader, message any) error {
 	}
 	size := binary.BigEndian.Uint32(head[:])
 	if size > longest {
-		return fmt.Errorf("a message of %d bytes, more than %d", size, longest)
+		return fmt.Errorf("a message has %d bytes, more than %d", size, longest)
 	}
 	text := make([]byte, size)
 	if _, err := io.ReadFull(r, text); err != nil {
@@ -54,15 +54,15 @@ func receive(r io.Reader, message any) error {
 	return json.Unmarshal(text, message)
 }
 
-// pair makes a connection: an end for this process, and one to hand to another,
-// which the caller closes after that.
+// pair makes a connection to another process. The caller passes theirs on to that process and then
+// closes it.
 func pair() (ours *net.UnixConn, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
 	}
 	end := os.NewFile(uintptr(fds[0]), "link")
-	defer end.Close() // FileConn has a descriptor of its own
+	defer end.Close() // FileConn duplicates the descriptor
 	theirs = os.NewFile(uintptr(fds[1]), "link")
 	conn, err := net.FileConn(end)
 	if err != nil {

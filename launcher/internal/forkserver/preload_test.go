@@ -19,20 +19,25 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
+// preloads maps modules that cannot be preloaded to the error without "cannot import NAME: ", and
+// to a part of the traceback, which is "" if there must be none.
+var preloads = map[string]struct{ reason, traceback string }{
+	"nonesuch":        {"ModuleNotFoundError: No module named 'nonesuch'", "Error"},
+	"imports_missing": {"ModuleNotFoundError: No module named 'nonesuch'", "import nonesuch.thing"},
+	"json.nonesuch":   {"ModuleNotFoundError: No module named 'json.nonesuch'", "Error"},
+	"broken":          {"ValueError: two lines", "in deep"},
+	"exits":           {"SystemExit: 3", "sys.exit(3)"},
+	"interrupted":     {"KeyboardInterrupt", "raise KeyboardInterrupt"},
+
+	"exits_hard":   {"the template process exited with code 4", ""},
+	"closes_link":  {"the template process exited with code 1", ""},
+	"aborts":       {"the template process " + ended(unix.SIGABRT), ""},
+	"kills_itself": {"the template process " + ended(unix.SIGKILL), ""},
+	"garbles_link": {"the template process " + ended(unix.SIGKILL), ""},
+}
+
 func TestPreloadFails(t *testing.T) {
-	for name, c := range map[string]struct{ module, text, traceback string }{
-		"nonesuch":        {"nonesuch", "cannot import nonesuch: ModuleNotFoundError: No module named 'nonesuch'", "Error"},
-		"imports_missing": {"imports_missing", "cannot import imports_missing: ModuleNotFoundError: No module named 'nonesuch'", "import nonesuch.thing"},
-		"json.nonesuch":   {"json.nonesuch", "cannot import json.nonesuch: ModuleNotFoundError: No module named 'json.nonesuch'", "Error"},
-		"broken":          {"broken", "cannot import broken: ValueError: two lines", "in deep"},
-		"exits":           {"exits", "cannot import exits: SystemExit: 3", "sys.exit(3)"},
-		"exits_hard":      {"exits_hard", "cannot import exits_hard: the process that was doing so exited with code 4", ""},
-		"aborts":          {"aborts", "cannot import aborts: the process that was doing so " + ended(unix.SIGABRT), ""},
-		"kills_itself":    {"kills_itself", "cannot import kills_itself: the process that was doing so " + ended(unix.SIGKILL), ""},
-		"interrupted":     {"interrupted", "cannot import interrupted: KeyboardInterrupt", "raise KeyboardInterrupt"},
-		"closes_link":     {"closes_link", "cannot import closes_link: the process that was doing so exited with code 1", ""},
-		"garbles_link":    {"garbles_link", "cannot import garbles_link: the process that was doing so " + ended(unix.SIGKILL), ""},
-	} {
+	for name, c := range preloads {
 		t.Run(name, func(t *testing.T) {
 			cfg := modules(t, "json", name, "prints")
 			cfg.Stdout, cfg.Stderr = nil, nil
@@ -40,24 +45,27 @@ func TestPreloadFails(t *testing.T) {
 			<-template.Ready()
 			var p *PreloadError
 			if err := template.Err(); !errors.As(err, &p) {
-				t.Fatalf("%v", err)
+				t.Fatalf("the error is %v, want a PreloadError", err)
 			}
-			// A core file is not the module's doing.
-			if text := strings.TrimSuffix(p.Text, " (core dumped)"); p.Module != c.module || text != c.text {
-				t.Errorf("%q: %q", p.Module, p.Text)
+			// Whether there is a core file depends on the system.
+			text := strings.TrimSuffix(p.Text, " (core dumped)")
+			if want := "cannot import " + name + ": " + c.reason; p.Module != name || text != want {
+				t.Errorf("the error for module %q is %q, want %q", p.Module, p.Text, want)
 			}
-			if !strings.Contains(p.Traceback, c.traceback) || (p.Traceback == "") != (c.traceback == "") || strings.Contains(p.Traceback, hook) {
-				t.Errorf("traceback %s", p.Traceback)
+			if (p.Traceback == "") != (c.traceback == "") ||
+				!strings.Contains(p.Traceback, c.traceback) || strings.Contains(p.Traceback, hook) {
+				t.Errorf("want a traceback with %q and without %s, have\n%s",
+					c.traceback, hook, p.Traceback)
 			}
 			<-template.Dead()
 			if _, err := template.Fork(Spec{}, nil); err != template.Err() {
-				t.Errorf("Fork: %v", err)
+				t.Errorf("Fork returns the error %v, want %v", err, template.Err())
 			}
 		})
 	}
 }
 
-// ended says that a signal ended a process.
+// ended returns the words of process.ExitStatus for a process that a signal ended.
 func ended(signal syscall.Signal) string {
 	return process.ExitStatusOf(unix.WaitStatus(signal)).String()
 }
@@ -69,46 +77,47 @@ func TestPreloadPrints(t *testing.T) {
 	template := begin(t, cfg)
 	w.Close()
 	text := make(chan string)
-	go func() { text <- all(out) }()
+	go func() { text <- readAll(out) }()
 	<-template.Ready()
 	if err := template.Err(); err != nil {
 		t.Error(err)
 	}
 	template.Close()
 	if n := len(<-text); n != 2*64*65536 {
-		t.Errorf("%d bytes", n)
+		t.Errorf("the module printed %d bytes, want %d", n, 2*64*65536)
 	}
 }
 
 func TestFacts(t *testing.T) {
 	template := usable(t, modules(t, "json", "email.message"))
 	f := template.Facts()
-	if f.PID <= 0 || strings.Join(f.Modules, " ") != "json email.message" || f.Import <= 0 || f.Shared < 1<<20 || f.Shared > 1<<30 {
-		t.Errorf("%+v", f)
+	if f.PID <= 0 || strings.Join(f.Modules, " ") != "json email.message" || f.Import <= 0 {
+		t.Errorf("the facts are %+v, want a pid, json and email.message, and a duration", f)
+	}
+	if f.Shared < 1<<20 || f.Shared > 1<<30 {
+		t.Errorf("%d bytes are shared, want between 1 MiB and 1 GiB", f.Shared)
 	}
 }
 
-// TestImportedOnce: the module next to the script is found, before others, and
-// workers do not import it again.
+// TestImportedOnce wants the module next to the script to be found before others with its name, and
+// not to be imported again in workers.
 func TestImportedOnce(t *testing.T) {
 	subreaper(t)
 	count := filepath.Join(t.TempDir(), "count")
 	cfg := modules(t, "counts")
-	cfg.Argv[2] = "testdata/preload/counts.py"
-	cfg.Environ = append(cfg.Environ, "COUNT_FILE="+count)
 	cfg.Argv = []string{cfg.Argv[0], "-u", "testdata/preload/counts.py"}
 	cfg.Environ = environ(t, "PYTHONPATH=", "COUNT_FILE="+count)
 	template := usable(t, cfg)
 	p := run{python: cfg.Argv[0], env: cfg.Environ, stdin: os.DevNull}
 	for range 3 {
 		if r := p.forkedly(t, template); !r.exit.OK() {
-			t.Errorf("%+v", r)
+			t.Errorf("a worker ended with %+v", r)
 		}
 	}
-	// Once imported, then run three times as __main__.
 	text, err := os.ReadFile(count)
 	if err != nil || strings.Count(string(text), "counts.py\n") != 4 {
-		t.Errorf("%q, %v", text, err)
+		t.Errorf("counts.py was run with these scripts (%v), want it imported once "+
+			"and run three times:\n%s", err, text)
 	}
 }
 
@@ -118,17 +127,17 @@ func TestCUDA(t *testing.T) {
 	refusesCUDA(t, cfg, "torch.cuda.is_initialized()")
 }
 
-// TestNVIDIADevice opens a file by that name in a /dev of its own.
+// TestNVIDIADevice opens a file with the name of an NVIDIA device, in a /dev of its own.
 func TestNVIDIADevice(t *testing.T) {
 	if os.Geteuid() != 0 {
-		nvmltest.Unavailable(t, "no mount namespace: run as root")
+		nvmltest.Unavailable(t, "cannot make a mount namespace: run as root")
 	}
 	cfg := modules(t, "nvidia")
 	cfg.Start = func(cmd *exec.Cmd) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 		err := cmd.Start()
 		if errors.Is(err, unix.EPERM) {
-			nvmltest.Unavailable(t, "no mount namespace: needs CAP_SYS_ADMIN")
+			nvmltest.Unavailable(t, "cannot make a mount namespace: it needs CAP_SYS_ADMIN")
 		}
 		return err
 	}
@@ -139,20 +148,22 @@ func refusesCUDA(t *testing.T, cfg Config, how string) {
 	t.Helper()
 	template := begin(t, cfg)
 	<-template.Ready()
-	want := "the preload initialised CUDA (" + how + "), which a forked process cannot use: " +
-		"keep CUDA calls out of module level, or use --start-method=exec"
+	want := "the preloaded modules initialised CUDA (" + how + "), which a forked process cannot " +
+		"use: keep CUDA calls out of module level, or use --start-method=exec"
 	if err := template.Err(); err == nil || err.Error() != want {
-		t.Errorf("%v", err)
+		t.Errorf("the error is %v, want %s", err, want)
 	}
 }
 
-// TestClosedFiles: what a worker is sent does not take the place of closed files.
+// TestClosedFiles has a module close the standard files. The descriptors that a worker receives
+// must not get their numbers.
 func TestClosedFiles(t *testing.T) {
 	subreaper(t)
 	template := usable(t, modules(t, "closes_files"))
 	p := run{env: environ(t), stdin: os.DevNull}
-	if r := p.forkedly(t, template); !r.exit.OK() || strings.Count(r.stdout, " ") != 3 || r.stderr != "" {
-		t.Errorf("%+v", r)
+	r := p.forkedly(t, template)
+	if !r.exit.OK() || strings.Count(r.stdout, " ") != 3 || r.stderr != "" {
+		t.Errorf("the worker ended with %+v, want exit code 0 and four numbers on stdout", r)
 	}
 }
 
@@ -166,12 +177,15 @@ func TestThreadsAreNamed(t *testing.T) {
 	w.Close()
 	_ = fork(t, template, Spec{Env: cfg.Environ})
 	template.Close()
-	if text := all(out); text != "gpulaunch: the preload started threads, which do not live on in workers: watcher\n" {
-		t.Errorf("%q", text)
+	const want = "gpulaunch: warning: the preloaded modules started threads, " +
+		"which workers do not have: watcher\n"
+	if text := readAll(out); text != want {
+		t.Errorf("the standard error is %q, want %q", text, want)
 	}
 }
 
-// TestWrappers: an interpreter that would not find the hook must not run the script.
+// TestWrappers has interpreters that are scripts and add options. If an interpreter cannot import
+// the hook, it must not run the script.
 func TestWrappers(t *testing.T) {
 	subreaper(t)
 	cfg := modules(t, "json")
@@ -183,19 +197,22 @@ func TestWrappers(t *testing.T) {
 	w.Close()
 	cfg.Stdout = nil
 	<-template.Ready()
-	if err := template.Err(); err == nil || !strings.Contains(err.Error(), "ignores its environment") {
-		t.Errorf("%v", err)
+	err := template.Err()
+	if err == nil || !strings.Contains(err.Error(), "runs with the option -I, -E or -S") {
+		t.Errorf("the error is %v, want one that names the options", err)
 	}
 	<-template.Dead()
-	if text := all(out); text != "" {
-		t.Errorf("it ran: %q", text)
+	if text := readAll(out); text != "" {
+		t.Errorf("the script ran and printed %q", text)
 	}
-	// Other options of a wrapper are kept.
+	// A wrapper may add other options.
 	cfg.Argv = []string{data(t, "optimised.sh"), "-u", "testdata/facts.py", "a"}
 	p := run{env: cfg.Environ, stdin: os.DevNull}
 	r := p.forkedly(t, usable(t, cfg))
-	if !strings.Contains(r.stdout, "optimize=1") || !strings.Contains(r.stdout, "argv ['testdata/facts.py', 'a']") {
-		t.Errorf("%s%s", r.stdout, r.stderr)
+	for _, want := range []string{"optimize=1", "argv ['testdata/facts.py', 'a']"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("facts.py did not print %s:\n%s\n%s", want, r.stdout, r.stderr)
+		}
 	}
 }
 
@@ -204,20 +221,21 @@ func TestNoPython(t *testing.T) {
 	cfg.Argv[0] = "/bin/false"
 	template := begin(t, cfg)
 	<-template.Ready()
-	if err := template.Err(); err == nil || !strings.Contains(err.Error(), `"/bin/false" exited with code 1 before it imported anything`) {
-		t.Errorf("%v", err)
+	const want = `"/bin/false" exited with code 1 before it imported anything`
+	if err := template.Err(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the error is %v, want one with %s", err, want)
 	}
 	cfg.Argv[0] = "/nonesuch"
 	if _, err := Start(cfg); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v", err)
+		t.Errorf("with a missing interpreter, Start returns the error %v", err)
 	}
 	cfg.Folder = "/tmp:x"
 	if _, err := Start(cfg); err == nil || !strings.Contains(err.Error(), "colon") {
-		t.Errorf("%v", err)
+		t.Errorf("with the folder %s, Start returns the error %v", cfg.Folder, err)
 	}
 	cfg.Folder = "/nonesuch"
 	if _, err := Start(cfg); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v", err)
+		t.Errorf("with a missing folder, Start returns the error %v", err)
 	}
 }
 
@@ -232,43 +250,56 @@ func TestCheck(t *testing.T) {
 		"":                                    false,
 	} {
 		err := Check(strings.Fields(argv))
-		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "--start-method=exec") {
-			t.Errorf("%q: %v", argv, err)
+		if (err == nil) != ok {
+			t.Errorf("Check(%q) returns the error %v", argv, err)
 		}
-		if _, err := Start(Config{Argv: strings.Fields(argv), Folder: "/nonesuch"}); err == nil {
-			t.Errorf("%q was started", argv)
+		if err != nil && !strings.Contains(err.Error(), "--start-method=exec") {
+			t.Errorf("Check(%q) returns an error without --start-method=exec: %v", argv, err)
+		}
+		cfg := Config{Argv: strings.Fields(argv), Folder: "/nonesuch"}
+		if _, err := Start(cfg); err == nil {
+			t.Errorf("Start starts %q", argv)
 		}
 	}
 }
 
 func TestTemplateEnvironment(t *testing.T) {
-	got := templateEnvironment([]string{"=x", "A=1", "OMP_PROC_BIND=true", "OMP_NUM_THREADS=2", "GOMP_CPU_AFFINITY=0", "OMP_PLACES=x", "KMP_AFFINITY=y"})
+	got := templateEnvironment([]string{
+		"=x", "A=1", "OMP_PROC_BIND=true", "OMP_NUM_THREADS=2", "GOMP_CPU_AFFINITY=0",
+		"OMP_PLACES=x", "KMP_AFFINITY=y",
+	})
 	if strings.Join(got, " ") != "A=1 OMP_NUM_THREADS=2" {
-		t.Error(got)
+		t.Errorf("templateEnvironment returns %q, want A=1 and OMP_NUM_THREADS=2", got)
 	}
 }
 
 func FuzzReceive(f *testing.F) {
-	for _, seed := range []string{"", "\x00\x00\x00\x02{}", "\x00\x00\x00\x0c{\"error\":\"\"}", "\xff\xff\xff\xff{}", "\x00\x00\x00\x09{}", "\x00"} {
+	for _, seed := range []string{
+		"", "\x00\x00\x00\x02{}", "\x00\x00\x00\x0c{\"error\":\"\"}",
+		"\xff\xff\xff\xff{}", "\x00\x00\x00\x09{}", "\x00",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var m failure
 		r := strings.NewReader(text)
-		if err := receive(r, &m); err == nil && (len(text) < 6 || len(text)-r.Len() > longest+4) {
-			t.Errorf("%q gives %+v", text, m)
-		} else if text == "" && err != io.EOF {
-			t.Error(err)
+		err := receive(r, &m)
+		if err == nil && (len(text) < 6 || len(text)-r.Len() > longest+4) {
+			t.Errorf("receive reads %+v from %q, want an error", m, text)
+		}
+		if text == "" && err != io.EOF {
+			t.Errorf("receive returns the error %v for no data, want io.EOF", err)
 		}
 	})
 }
 
 func FuzzParseAnonymous(f *testing.F) {
-	f.Add("55d-7ff ---p 00000000 00:00 0    [rollup]\nRss:    1604 kB\nAnonymous:           128 kB\n")
+	f.Add("55d-7ff ---p 00000000 00:00 0    [rollup]\n" +
+		"Rss:    1604 kB\nAnonymous:           128 kB\n")
 	f.Add("Anonymous: 99999999999999999999 kB")
 	f.Fuzz(func(t *testing.T, text string) {
 		if n := parseAnonymous(text); n < 0 || n > 0 && !strings.Contains(text, fmt.Sprint(n>>10)) {
-			t.Errorf("%q gives %d", text, n)
+			t.Errorf("parseAnonymous(%q) is %d, which the text does not say", text, n)
 		}
 	})
 }

@@ -8,20 +8,23 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// volatile matches what differs between two runs of the same program: pids and
-// addresses.
-var volatile = regexp.MustCompile(`0x[0-9a-f]+|process \d+|Process-\d+|MainThread, started \d+|thread \d+|pid=\d+`)
+// volatile matches what differs between two runs of the same program: addresses, pids and thread
+// identifiers.
+var volatile = regexp.MustCompile(
+	`0x[0-9a-f]+|process \d+|Process-\d+|MainThread, started \d+|thread \d+|pid=\d+`)
 
-// same compares two runs.
+// same wants a program to do the same when it is started directly and when it is forked.
 func same(t *testing.T, plain, forked result) {
 	t.Helper()
 	if forked.exit.Core != plain.exit.Core {
-		plain.exit.Core = forked.exit.Core // whether the kernel writes one is not the program's doing
+		plain.exit.Core = forked.exit.Core // whether there is a core file depends on the system
 	}
 	if plain.exit != forked.exit {
-		t.Errorf("python: %v, worker: %v", plain.exit, forked.exit)
+		t.Errorf("started directly, it %s, but forked, it %s", plain.exit, forked.exit)
 	}
 	for _, s := range []struct{ name, plain, forked string }{
 		{"stdout", plain.stdout, forked.stdout}, {"stderr", plain.stderr, forked.stderr},
@@ -30,16 +33,20 @@ func same(t *testing.T, plain, forked result) {
 		b := strings.Split(volatile.ReplaceAllString(s.forked, "…"), "\n")
 		for i := range max(len(a), len(b)) {
 			if i >= len(a) || i >= len(b) || a[i] != b[i] {
-				t.Errorf("%s, line %d:\npython %q\nworker %q", s.name, i+1, rest(a, i), rest(b, i))
+				t.Errorf("line %d of %s differs:\ndirectly %q\n  forked %q",
+					i+1, s.name, threeLines(a, i), threeLines(b, i))
 				break
 			}
 		}
 	}
 }
 
-func rest(lines []string, i int) []string { return lines[min(i, len(lines)):min(i+3, len(lines))] }
+// threeLines returns the lines from i on, at most three.
+func threeLines(lines []string, i int) []string {
+	return lines[min(i, len(lines)):min(i+3, len(lines))]
+}
 
-// both runs a program both ways and compares.
+// both starts a program directly, forks it, and compares the two.
 func (p run) both(t *testing.T) (forked result) {
 	t.Helper()
 	subreaper(t)
@@ -53,8 +60,9 @@ func (p run) both(t *testing.T) (forked result) {
 
 func TestSameFacts(t *testing.T) {
 	for name, more := range map[string][]string{
-		"plain":            {},
-		"unusual":          {"LATIN=\xff\xfe", "TWICE=1", "TWICE=2", "EMPTY=", "NOVALUE", "LINES=a\nb", "EQ==a=b"},
+		"plain": {},
+		"unusual": {"LATIN=\xff\xfe", "TWICE=1", "TWICE=2", "EMPTY=", "NOVALUE", "LINES=a\nb",
+			"EQ==a=b"},
 		"safe path":        {"PYTHONSAFEPATH=1"},
 		"warnings":         {"PYTHONWARNINGS=error"},
 		"another hook":     {"PYTHONPATH=" + data(t, "site") + ":relative"},
@@ -63,18 +71,21 @@ func TestSameFacts(t *testing.T) {
 		"development mode": {"PYTHONDEVMODE=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := run{python: python(t), args: []string{"testdata/facts.py", "a", "-u", "", "é b"},
-				env: environ(t, more...), stdin: "testdata/facts.py"}
-			const good = "import sys; sys.exit(sys.version_info < (3, 9))"
-			if name == "development mode" && exec.Command(p.python, "-c", good).Run() != nil {
-				t.Skip("Python 3.8's os.fork crashes in development mode")
+			p := run{
+				python: launchertest.Python(t),
+				args:   []string{"testdata/facts.py", "a", "-u", "", "é b"},
+				env:    environ(t, more...), stdin: "testdata/facts.py",
+			}
+			const newer = "import sys; sys.exit(sys.version_info < (3, 9))"
+			if name == "development mode" && exec.Command(p.python, "-c", newer).Run() != nil {
+				t.Skip("os.fork of Python 3.8 crashes in development mode")
 			}
 			p.both(t)
 		})
 	}
 }
 
-// TestSameStreams has templates whose files are of other kinds than the workers'.
+// TestSameStreams has template processes whose files are of other kinds than those of the workers.
 func TestSameStreams(t *testing.T) {
 	subreaper(t)
 	cfg := modules(t, "logging")
@@ -84,8 +95,10 @@ func TestSameStreams(t *testing.T) {
 		cfg.Stdout, cfg.Stderr = file, file
 		template := usable(t, cfg)
 		for _, stdin := range []string{data(t, "ends.py"), os.DevNull} {
-			p := run{python: python(t), args: cfg.Argv[2:], env: cfg.Environ, stdin: stdin}
-			t.Run(name+" "+stdin, func(t *testing.T) { same(t, p.plainly(t), p.forkedly(t, template)) })
+			p := run{python: cfg.Argv[0], args: cfg.Argv[2:], env: cfg.Environ, stdin: stdin}
+			t.Run(name+" "+stdin, func(t *testing.T) {
+				same(t, p.plainly(t), p.forkedly(t, template))
+			})
 		}
 	}
 }
@@ -103,13 +116,16 @@ func TestSameModules(t *testing.T) {
 		{data(t, "facts.py")},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			p := run{python: python(t), args: args, env: environ(t), stdin: os.DevNull, preload: []string{"json", "email.message"}}
+			p := run{
+				python: launchertest.Python(t), args: args, env: environ(t), stdin: os.DevNull,
+				preload: []string{"json", "email.message"},
+			}
 			p.both(t)
 		})
 	}
 }
 
-// TestSameEnds forks all workers from one template.
+// TestSameEnds runs every case of ends.py. All workers are forked from one template process.
 func TestSameEnds(t *testing.T) {
 	subreaper(t)
 	cfg := modules(t, "logging")
@@ -121,11 +137,14 @@ func TestSameEnds(t *testing.T) {
 	}
 	cases := regexp.MustCompile(`(?m)^    "(.+?)": `).FindAllSubmatch(source, -1)
 	if len(cases) < 20 {
-		t.Fatalf("only %d cases in ends.py", len(cases))
+		t.Fatalf("found %d cases in ends.py, want at least 20", len(cases))
 	}
 	for _, c := range cases {
 		t.Run(string(c[1]), func(t *testing.T) {
-			p := run{python: python(t), args: cfg.Argv[2:], env: environ(t, "CASE="+string(c[1])), stdin: os.DevNull}
+			p := run{
+				python: cfg.Argv[0], args: cfg.Argv[2:], env: environ(t, "CASE="+string(c[1])),
+				stdin: os.DevNull,
+			}
 			same(t, p.plainly(t), p.forkedly(t, template))
 		})
 	}

@@ -1,8 +1,8 @@
-"""The template of gpulaunch's forkserver: see the Go package's doc.go.
+"""The program of a template process. The Go package's doc.go describes what it is for.
 
-Run as a program it starts the interpreter again, with itself as the sitecustomize
-module. As that module it imports what is to be preloaded, forks workers when asked
-over descriptor 3, and returns in each worker. In the template it never returns.
+When this file is run as a script, it starts the interpreter again so that it is the sitecustomize
+module. As that module it imports the modules that are to be preloaded, and forks workers when it
+is asked to on descriptor 3. It returns in each worker, but never in the template process.
 """
 
 import array
@@ -25,12 +25,13 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 def restart():
-    """Runs the interpreter anew, without this file in its arguments and with its folder first on the path."""
+    """Executes the interpreter again, without this file's name and with its folder on the path."""
     if sys.flags.ignore_environment or sys.flags.no_site:
-        # The hook would not be found, and the script would run in the template.
-        give_up(1, "%s ignores its environment or has no site module (its options -I, -E or -S), which the template "
-                "needs: leave them out, or use --start-method=exec" % sys.executable)
-    # As the kernel got them, with any options that a wrapper has put in.
+        # The interpreter would not import this file but run the user's script.
+        give_up(1, "%s runs with the option -I, -E or -S, but a template process needs its "
+                "environment and the site module: leave the option out, or use "
+                "--start-method=exec" % sys.executable)
+    # These arguments include options that a wrapper script has added.
     with open("/proc/self/cmdline", "rb") as f:
         args = f.read().split(b"\0")[:-1]
     args.remove(os.fsencode(sys.argv[0]))
@@ -40,7 +41,7 @@ def restart():
 
 
 def remove_traces():
-    """Makes this process what it would be without the hook, as far as modules can see."""
+    """Removes everything by which modules could notice that this file was imported."""
     path = os.environ["PYTHONPATH"][len(FOLDER) + 1:]
     if path:
         os.environ["PYTHONPATH"] = path
@@ -48,14 +49,15 @@ def remove_traces():
         del os.environ["PYTHONPATH"]
     sys.path.remove(FOLDER)
     sys.path_importer_cache.pop(FOLDER, None)
-    # There may be another one behind this, for instance the distribution's.
+    # There may be another sitecustomize on the path, for instance the distribution's.
     del sys.modules[__name__]
     try:
         __import__(__name__)
     except Exception as e:
         if not isinstance(e, ImportError) or e.name != __name__:
-            traceback.print_exc()  # like site, which goes on
-    sys.modules.setdefault(__name__, types.ModuleType(__name__))  # the import system insists on one
+            traceback.print_exc()  # the site module does the same, and goes on
+    # The import system requires that this name is in sys.modules after the import.
+    sys.modules.setdefault(__name__, types.ModuleType(__name__))
 
 
 def send(connection, message):
@@ -64,7 +66,7 @@ def send(connection, message):
 
 
 def receive(connection):
-    """Gives None when the other side has gone."""
+    """Returns None if the other side has closed the connection."""
     size = read(connection, 4)
     text = size and read(connection, int.from_bytes(size, "big"))
     return json.loads(text.decode()) if text else None
@@ -81,11 +83,11 @@ def read(connection, size):
 
 
 def give_up(code, text, connection=None, **more):
-    """Says why and ends the process, without what interpreters do at their end."""
+    """Sends an error message and exits at once, without running any other Python code."""
     try:
         send(connection or socket.socket(fileno=LINK), dict(more, error=" ".join(text.split())))
     except OSError:
-        pass  # nobody listens any more
+        pass  # the other side has ended
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -94,12 +96,12 @@ def give_up(code, text, connection=None, **more):
 
 
 def describe(e):
-    """The last line of a traceback."""
+    """Returns the last line of the traceback."""
     return "".join(traceback.format_exception_only(type(e), e)).strip()
 
 
 def preload(link, modules):
-    """Imports modules with __main__ and the path as the script would have them."""
+    """Imports modules with the __main__ and the path that the script will have."""
     main = sys.modules["__main__"]
     script = None if sys.argv[0] == "-m" else sys.argv[0]
     folder = os.path.dirname(os.path.realpath(script)) if script else os.getcwd()
@@ -110,51 +112,56 @@ def preload(link, modules):
     for name in modules:
         send(link, {"importing": name})
         try:
-            # Not importlib.import_module, whose own frames are in tracebacks.
+            # importlib.import_module would add its own frames to tracebacks.
             __import__(name)
-        except BaseException as e:  # SystemExit, too
-            explain(link, name, e)
-    # The interpreter puts them in when it gets to the script.
+        except BaseException as e:  # also SystemExit
+            give_up_import(link, name, e)
+    # The interpreter adds these again before it runs the script.
     if script and getattr(main, "__file__", None) == script:
         del main.__file__
     if not getattr(sys.flags, "safe_path", False) and folder in sys.path:
         sys.path.remove(folder)
 
 
-def explain(link, name, e):
-    frames = e.__traceback__ and e.__traceback__.tb_next  # without this file's
+def give_up_import(link, name, e):
+    frames = e.__traceback__ and e.__traceback__.tb_next  # without the frame in this file
     text = "".join(traceback.format_exception(type(e), e, frames))
-    # Only the end of a very long one: messages are bounded.
-    give_up(1, "cannot import %s: %s" % (name, describe(e)), link, module=name, traceback=text[-60000:])
+    text = text[-60000:]  # the length of messages is limited
+    give_up(1, "cannot import %s: %s" % (name, describe(e)), link, module=name, traceback=text)
 
 
 def refuse_cuda(link):
-    """CUDA's state cannot be used after fork(2): its driver says so, and PyTorch, too."""
+    """Gives up if CUDA is initialised: its driver and PyTorch refuse to work after fork(2) then."""
     seen = None
     for name in os.listdir("/proc/self/fd"):
         try:
             path = os.readlink("/proc/self/fd/" + name)
         except OSError:
-            continue  # the folder's own
+            continue  # the descriptor with which listdir read the folder
         if path.startswith("/dev/nvidia"):
             seen = path + " is open"
     torch = sys.modules.get("torch")
     if hasattr(torch, "cuda") and torch.cuda.is_initialized():
         seen = "torch.cuda.is_initialized()"
     if seen:
-        give_up(1, "the preload initialised CUDA (%s), which a forked process cannot use: keep CUDA calls out of "
-                "module level, or use --start-method=exec" % seen, link)
+        give_up(1, "the preloaded modules initialised CUDA (%s), which a forked process cannot "
+                "use: keep CUDA calls out of module level, or use --start-method=exec" % seen, link)
 
 
 def warn_of_threads():
+    """Warns about threads, because fork(2) copies only the thread that calls it."""
     threading = sys.modules.get("threading")
     names = [t.name for t in threading.enumerate()[1:]] if threading else []
     if names:
-        sys.stderr.write("gpulaunch: the preload started threads, which do not live on in workers: %s\n" % ", ".join(names))
+        sys.stderr.write("gpulaunch: warning: the preloaded modules started threads, "
+                         "which workers do not have: %s\n" % ", ".join(names))
 
 
 def occupy_standard_files():
-    """What a worker is sent must not get one of these numbers, should a module have closed the file."""
+    """Opens /dev/null for those of the descriptors 0, 1 and 2 that a module has closed.
+
+    Otherwise the descriptors that are received for a worker could get these numbers.
+    """
     fd = 0
     while fd <= 2:
         fd = os.open(os.devnull, os.O_RDWR)
@@ -162,7 +169,7 @@ def occupy_standard_files():
 
 
 def name_process(name):
-    """Sets the name that ps and top show, and gives the one before."""
+    """Sets the name that ps and top show, and returns the previous one."""
     with open("/proc/self/comm", "r+") as f:
         before = f.read()
         f.write(name)
@@ -170,14 +177,14 @@ def name_process(name):
 
 
 def fork():
-    """os.fork, without Python 3.12's warning to those who have threads: see warn_of_threads."""
+    """Calls os.fork without the warning about threads of Python 3.12: see warn_of_threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return os.fork()
 
 
 def fork_orphan():
-    """Forks a child that its subreaper inherits at once. Gives its pid, and 0 in the child itself."""
+    """Forks a process that becomes the subreaper's child. Returns its pid, and 0 in the process."""
     reader, writer = os.pipe()
     try:
         middle = fork()
@@ -192,14 +199,14 @@ def fork_orphan():
                 return 0
             os.write(writer, str(pid).encode())
             os._exit(0)
-        # Until it is gone the worker is its child, and the supervisor's only then.
+        # The new process becomes the subreaper's child when the middle process has ended.
         try:
             os.waitpid(middle, 0)
         except ChildProcessError:
-            pass  # a module ignores SIGCHLD: the kernel has reaped it, when it had ended
+            pass  # a module ignores SIGCHLD, so the kernel itself has waited for the process
         os.close(writer)
         writer = None
-        pid = int(os.read(reader, 20) or -errno.EAGAIN)  # nothing: it was killed
+        pid = int(os.read(reader, 20) or -errno.EAGAIN)  # empty if the middle process was killed
         if pid < 0:
             raise OSError(-pid, "")
         return pid
@@ -210,17 +217,21 @@ def fork_orphan():
 
 
 def serve(link):
-    """Forks workers until the supervisor has gone. In a worker it returns the control socket and the files."""
+    """Forks workers until the supervisor closes the link.
+
+    In a worker it returns the control connection and the descriptors of the worker's files.
+    """
     while True:
         fds = array.array("i")
-        word, ancillary, _, _ = link.recvmsg(1, socket.CMSG_SPACE(4 * fds.itemsize), socket.MSG_CMSG_CLOEXEC)
-        if not word:
+        space = socket.CMSG_SPACE(4 * fds.itemsize)
+        request, ancillary, _, _ = link.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
+        if not request:
             os._exit(0)
         for _, _, data in ancillary:
             fds.frombytes(data[:len(data) - len(data) % fds.itemsize])
         try:
             if len(fds) != 4:
-                raise OSError(errno.EMFILE, "")  # the kernel drops what does not fit
+                raise OSError(errno.EMFILE, "")  # the kernel has dropped those above the limit
             pid = fork_orphan()
             if pid == 0:
                 control, fds = socket.socket(fileno=fds[0]), fds[1:]
@@ -235,16 +246,16 @@ def serve(link):
 
 
 def become_worker(control, files, comm, libc):
-    """Makes this process what one started for the purpose would be; then its script may run."""
+    """Gives this process all the properties of a worker that was started directly."""
     spec = receive(control)
     if spec is None:
-        os._exit(125)  # the supervisor does not want it any more
+        os._exit(125)  # the supervisor has closed the connection
     step = "parent death signal"
     try:
         if libc.prctl(1, 9, 0, 0, 0) != 0:  # PR_SET_PDEATHSIG, SIGKILL
             raise OSError("prctl failed")
         if os.getppid() != spec["supervisor"]:
-            os._exit(125)  # it died before the signal was set
+            os._exit(125)  # the supervisor ended before the signal was set
         step = "files"
         for target, fd in enumerate(files):
             os.dup2(fd, target)
@@ -271,14 +282,15 @@ def become_worker(control, files, comm, libc):
 
 
 def set_memory_policy(libc, calls):
-    """Tries the calls of set_mempolicy(2) until the kernel knows one."""
+    """Makes the first call of set_mempolicy(2) that the kernel supports."""
     for i, call in enumerate(calls):
         word = 8 * ctypes.sizeof(ctypes.c_ulong)
         mask = (ctypes.c_ulong * (max(call["nodes"]) // word + 1))()
         for node in call["nodes"]:
             mask[node // word] |= 1 << node % word
-        # The kernel takes one bit less than it is told for nodes.
-        if libc.syscall(call["number"], call["mode"], mask, ctypes.c_ulong(len(mask) * word + 1)) == 0:
+        # The kernel subtracts one from maxnode (get_nodes in mm/mempolicy.c).
+        maxnode = ctypes.c_ulong(len(mask) * word + 1)
+        if libc.syscall(call["number"], call["mode"], mask, maxnode) == 0:
             return
         error = ctypes.get_errno()
         if error != errno.EINVAL or i == len(calls) - 1:
@@ -286,11 +298,12 @@ def set_memory_policy(libc, calls):
 
 
 def renew_streams():
-    """Initialises sys.stdin and its like again, since they have looked at the template's files.
+    """Initialises sys.stdin, sys.stdout and sys.stderr again for the worker's files.
 
-    In place: modules may hold on to them, as logging does.
+    It keeps the objects, because modules may refer to them, as logging does.
     """
-    for stream, name in (sys.__stdin__, "<stdin>"), (sys.__stdout__, "<stdout>"), (sys.__stderr__, "<stderr>"):
+    names = ("<stdin>", "<stdout>", "<stderr>")
+    for stream, name in zip((sys.__stdin__, sys.__stdout__, sys.__stderr__), names):
         if stream is None or stream.closed:
             continue
         fd, buffer = stream.fileno(), stream.buffer
@@ -301,7 +314,7 @@ def renew_streams():
         if hasattr(buffer, "raw"):
             buffer.__init__(raw)
         else:
-            buffer = raw  # -u: what is written has no buffer
+            buffer = raw  # with -u, output is not buffered
         stream.__init__(buffer, **how)
 
 
@@ -309,19 +322,21 @@ def replace_environment(block):
     os.environb.clear()
     for entry in binascii.a2b_base64(block).split(b"\0"):
         name, equals, value = entry.partition(b"=")
-        # As Python does at its start: the first of two counts.
+        # If a name occurs twice, Python keeps the first value when it starts.
         if name and equals and name not in os.environb:
             os.environb[name] = value
 
 
 def renew_libraries(template_threads):
+    """Makes libraries notice what differs between the worker and the template process."""
     threads = os.environ.get("OMP_NUM_THREADS", "")
     torch = sys.modules.get("torch")
-    if hasattr(torch, "set_num_threads") and threads != template_threads and threads.isdigit() and int(threads) > 0:
-        # The OpenMP library read the variable when it was loaded, in the template.
-        torch.set_num_threads(int(threads))
-    # The first state of these generators is from the system's randomness, in each
-    # process another. Python's own random module sees to that itself.
+    if hasattr(torch, "set_num_threads") and threads != template_threads:
+        if threads.isdigit() and int(threads) > 0:
+            # The OpenMP library read the variable when the template process loaded it.
+            torch.set_num_threads(int(threads))
+    # Otherwise all workers would draw the same random numbers. Python's own random module seeds
+    # itself again after a fork.
     if hasattr(torch, "default_generator"):
         torch.default_generator.seed()
     random = sys.modules.get("numpy.random")
@@ -330,7 +345,7 @@ def renew_libraries(template_threads):
 
 
 def main():
-    """Returns in workers."""
+    """Returns only in workers."""
     link = None
     try:
         os.set_inheritable(LINK, False)
@@ -346,14 +361,15 @@ def main():
         seconds = time.monotonic() - start
         refuse_cuda(link)
         warn_of_threads()
-        # Collections in workers then leave these objects alone, whose pages they share.
         occupy_standard_files()
+        # The garbage collector writes to every object it examines. Frozen objects are left alone,
+        # so their memory stays shared (https://docs.python.org/3/library/gc.html#gc.freeze).
         gc.collect()
         gc.freeze()
         send(link, {"ready": {"seconds": seconds}})
         control, files = serve(link)
     except BaseException as e:
-        give_up(1, "the template failed: " + describe(e), link)
+        give_up(1, "the template process failed: " + describe(e), link)
     become_worker(control, files, comm, libc)
 
 

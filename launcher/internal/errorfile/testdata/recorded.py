@@ -1,8 +1,9 @@
-"""A worker that fails under PyTorch's @record, in the way that its argument names."""
+"""A worker with PyTorch's @record that fails in the way its first argument names."""
 
 import sys
 
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure, record
+from torch.distributed.elastic.multiprocessing.errors import (
+    ChildFailedError, ProcessFailure, record)
 
 
 @record
@@ -11,7 +12,7 @@ def main():
     if how == "raise":
         raise ValueError("no such layer: \"konv2d\" \u00e9 \U0001f600 \udc80 \x1b[31m")
     if how == "child":
-        # A launcher within the worker passes on what its own worker has left.
+        # A launcher inside the worker passes on the error file of its own worker.
         raise ChildFailedError("inner", {0: ProcessFailure(0, 4711, -6, sys.argv[2])})
 
 

@@ -1,4 +1,4 @@
-"""Ends in the way that the environment names."""
+"""Ends in the way that the variable CASE names."""
 # -*- coding: utf-8 -*-
 import atexit
 import os
@@ -33,7 +33,10 @@ def uncaught():
 def own_hook():
     import traceback
 
-    sys.excepthook = lambda kind, value, tb: print("hook", kind, [f.name for f in traceback.extract_tb(tb)])
+    def hook(kind, value, tb):
+        print("hook", kind, [f.name for f in traceback.extract_tb(tb)])
+
+    sys.excepthook = hook
     uncaught()
 
 
@@ -98,7 +101,8 @@ def pickled():
 def subinterpreter():
     import subprocess
 
-    code = "import sys, os; print(sys.path[0] == '', os.environ['CASE'], 'sitecustomize' in sys.modules)"
+    code = ("import sys, os; "
+            "print(sys.path[0] == '', os.environ['CASE'], 'sitecustomize' in sys.modules)")
     print(subprocess.check_output([sys.executable, "-c", code]))
 
 

@@ -1,4 +1,4 @@
-"""Tells what it is, then waits for the end of its standard input."""
+"""Prints facts about its process, then waits for the end of its standard input."""
 import ctypes
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Writes down each import and by whom."""
+"""Writes the name of the script to a file each time it is imported or run."""
 import os
 import sys
 

@@ -1,4 +1,4 @@
-"""Gives the process a limit, as "NPROC 1"."""
+"""Sets a resource limit from the variable LIMIT, such as "NPROC 1"."""
 import os
 import resource
 

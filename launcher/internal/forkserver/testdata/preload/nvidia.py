@@ -1,4 +1,4 @@
-"""Has a descriptor of a device of that name open, in a mount namespace of its own."""
+"""Opens a file named like an NVIDIA device, in a mount namespace of its own."""
 import ctypes
 import os
 

@@ -14,9 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// supervisor is another process's part: it forks a worker and waits to be killed.
+// supervisor is the main function of a process that forks a worker and waits until it is killed.
 func supervisor(python, folder string) {
 	fail := func(err error) {
 		if err != nil {
@@ -26,22 +27,24 @@ func supervisor(python, folder string) {
 	}
 	fail(process.BecomeSubreaper())
 	template, err := Start(Config{
-		Argv: []string{python, "-u", "testdata/worker.py"}, Environ: os.Environ(), Folder: folder, Stderr: os.Stderr,
-		// Without a death signal, to see that the template leaves by itself.
+		Argv: []string{python, "-u", "testdata/worker.py"}, Environ: os.Environ(), Folder: folder,
+		Stderr: os.Stderr,
+		// It has no parent death signal, so the template process must exit by itself.
 		Start: (*exec.Cmd).Start,
 	})
 	fail(err)
-	_, err = template.Fork(Spec{Files: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}}, func(int) error { return nil })
+	spec := Spec{Files: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}}
+	_, err = template.Fork(spec, func(int) error { return nil })
 	fail(err)
 	fmt.Println("template", template.Facts().PID)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// TestSupervisorKilled: the worker has its death signal from the kernel, and the
-// template sees that its link has ended.
+// TestSupervisorKilled kills the process that has forked a worker. The kernel must kill the worker,
+// and the template process must exit because its link has ended.
 func TestSupervisorKilled(t *testing.T) {
 	subreaper(t)
-	cmd := exec.Command("/proc/self/exe", "supervisor", python(t), t.TempDir())
+	cmd := exec.Command("/proc/self/exe", "supervisor", launchertest.Python(t), t.TempDir())
 	stdin, _ := pipe(t)
 	out, w := pipe(t)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, w, os.Stderr
@@ -53,32 +56,34 @@ func TestSupervisorKilled(t *testing.T) {
 	lines := bufio.NewScanner(out)
 	for template == 0 || worker == 0 {
 		if !lines.Scan() {
-			t.Fatal("it has ended")
+			t.Fatal("the supervisor ended before its worker and template process were known")
 		}
 		if _, err := fmt.Sscanf(lines.Text(), "template %d", &template); err == nil {
 			continue
 		}
 		if _, err := fmt.Sscan(lines.Text(), &worker, &parent, &group, &signal); err != nil {
-			t.Fatalf("%q: %v", lines.Text(), err)
+			t.Fatalf("the worker printed %q, want four numbers (%v)", lines.Text(), err)
 		}
 	}
 	if parent != cmd.Process.Pid || group != worker || signal != int(unix.SIGKILL) {
-		t.Errorf("worker %d: parent %d, group %d, death signal %d", worker, parent, group, signal)
+		t.Errorf("worker %d has the parent %d, the process group %d and the death signal %d, "+
+			"want %d, its own pid and SIGKILL", worker, parent, group, signal, cmd.Process.Pid)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}
 	_ = cmd.Wait()
-	// Both come here now. Its standard input, which would end it otherwise, is open.
+	// Both are children of this process now. The worker would exit at the end of its standard
+	// input, but that is still open.
 	if exit := reap(t, worker); !exit.EndedBy(unix.SIGKILL) {
-		t.Errorf("the worker %s", exit)
+		t.Errorf("the worker %s, want SIGKILL", exit)
 	}
 	if exit := reap(t, template); !exit.OK() {
-		t.Errorf("the template %s", exit)
+		t.Errorf("the template process %s, want exit code 0", exit)
 	}
 }
 
-// TestWorker looks at a waiting worker from outside.
+// TestWorker looks at the properties of a running worker.
 func TestWorker(t *testing.T) {
 	subreaper(t)
 	template := usable(t, modules(t, "json"))
@@ -88,14 +93,18 @@ func TestWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pid != w.pid || parent != os.Getpid() || group != pid || signal != int(unix.SIGKILL) {
-		t.Errorf("worker %d: pid %d, parent %d, group %d, death signal %d", w.pid, pid, parent, group, signal)
+		t.Errorf("worker %d has the pid %d, the parent %d, the process group %d and the death "+
+			"signal %d, want the same pid, %d, the pid and SIGKILL",
+			w.pid, pid, parent, group, signal, os.Getpid())
 	}
 	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(w.pid, &set); err != nil || set.Count() != 1 || !set.IsSet(allowed(t)) {
-		t.Errorf("CPUs %v, %v", set, err)
+	err := unix.SchedGetaffinity(w.pid, &set)
+	if err != nil || set.Count() != 1 || !set.IsSet(allowed(t)) {
+		t.Errorf("the worker may use the CPUs %v (%v), want %d alone", set, err, allowed(t))
 	}
-	if name := comm(t, w.pid); !strings.HasPrefix(name, "python") || name == comm(t, template.Facts().PID) {
-		t.Errorf("the worker is called %q, the template %q", name, comm(t, template.Facts().PID))
+	name, templateName := comm(t, w.pid), comm(t, template.Facts().PID)
+	if !strings.HasPrefix(name, "python") || name == templateName {
+		t.Errorf("the worker is called %q and the template process %q", name, templateName)
 	}
 	descriptors, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.pid))
 	if err != nil {
@@ -104,16 +113,17 @@ func TestWorker(t *testing.T) {
 	for _, d := range descriptors {
 		link, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", w.pid, d.Name()))
 		if strings.HasPrefix(link, "socket:") {
-			t.Errorf("descriptor %s is a %s", d.Name(), link)
+			t.Errorf("the worker has descriptor %s open, which is %s", d.Name(), link)
 		}
 	}
-	template.Close() // the worker goes on
+	template.Close() // this must not end the worker
 	w.stdin.Close()
 	if exit := w.wait(); !exit.OK() {
-		t.Errorf("the worker %s", exit)
+		t.Errorf("the worker %s, want exit code 0", exit)
 	}
 }
 
+// comm returns the name of a process that ps and top show.
 func comm(t *testing.T, pid int) string {
 	t.Helper()
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
@@ -123,7 +133,7 @@ func comm(t *testing.T, pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// allowed is the last CPU that this process may run on.
+// allowed returns the last of the CPUs that this process may use.
 func allowed(t *testing.T) (cpu int) {
 	t.Helper()
 	var set unix.CPUSet

@@ -1,0 +1,91 @@
+//go:build linux
+
+package launchertest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Gone waits until processes have ended. A process that has ended but has not been waited for
+// counts as ended, too, because its pidfd is readable (pidfd_open(2)).
+func Gone(t testing.TB, pids ...string) {
+	t.Helper()
+	deadline := time.Now().Add(Patience)
+	for _, text := range pids {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		if errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("cannot watch process %d: %v", pid, err)
+		}
+		n, err := 0, error(unix.EINTR)
+		for err == unix.EINTR {
+			left := int(time.Until(deadline).Milliseconds())
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, max(left, 0))
+		}
+		if n == 0 || err != nil {
+			t.Errorf("process %d has not ended within %s (%v)", pid, Patience, err)
+		}
+		unix.Close(fd)
+	}
+}
+
+// Poll calls condition every millisecond until it returns true, and reports whether it did so
+// within [Patience]. Use it for changes that cannot be waited for in another way.
+func Poll(condition func() bool) bool {
+	for deadline := time.Now().Add(Patience); !condition(); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// Stat returns the fields of /proc/PID/stat from the third one on, which is the state: field n of
+// proc_pid_stat(5) has the index n-3. It returns nil if there is no such process.
+func Stat(pid int) []string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	// The second field is the name in parentheses. A name may contain spaces and parentheses.
+	return strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+}
+
+// Children returns the pids of a process's children, whichever of its threads started them
+// (proc_tid_children(5)). It returns nil if there is no such process.
+func Children(pid int) (list []int) {
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, thread := range threads {
+		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, thread.Name()))
+		for _, text := range strings.Fields(string(data)) {
+			child, _ := strconv.Atoi(text)
+			list = append(list, child)
+		}
+	}
+	return list
+}
+
+// EndSubreaper makes this process an ordinary process again when the test ends, if it has become
+// a child subreaper by then.
+func EndSubreaper(t testing.TB) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0); err != nil {
+			t.Errorf("this process is still a child subreaper: %v", err)
+		}
+	})
+}
