@@ -22,11 +22,12 @@ func newCapture() *cobra.Command {
 	f := &cli.GPUFlags{}
 	c := &cobra.Command{
 		Use:   "capture FILE",
-		Short: "Write what planning knows of this machine to an archive",
-		Long: `Capture writes the machine's topology and the facts of its GPUs to FILE, a .tar.gz of
-the files below /sys and /proc that planning reads, for gpulaunch plan --from FILE on
-any other machine. It holds no serial numbers, host names or addresses; the UUIDs of
-GPUs are replaced by made-up ones.`,
+		Short: "Write what planning needs from this machine to an archive",
+		Long: `Capture writes the topology of this machine and a description of its GPUs to
+FILE, for gpulaunch plan --from FILE on any other machine. FILE is a .tar.gz
+archive of the files below /sys and /proc that planning reads. It holds no
+serial numbers, host names or network addresses, and made-up UUIDs replace those
+of the GPUs.`,
 		Example: `  gpulaunch capture machine.tar.gz
   gpulaunch plan --from machine.tar.gz --affinity=exclusive`,
 		Args: func(_ *cobra.Command, args []string) error {

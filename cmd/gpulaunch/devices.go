@@ -25,13 +25,13 @@ func newDevices() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "devices",
 		Short: "List the machine's GPUs, their health and who uses them",
-		Long: `Devices lists all GPUs of the machine in PCI order, even those that the inherited
-CUDA_VISIBLE_DEVICES hides, and says where the list comes from: NVML, the driver's
-files, or nowhere. Below each GPU it shows what is wrong with it and what to do, the
-processes that compute on it, and its MIG instances.
+		Long: `Devices lists all GPUs of the machine in PCI order, even those that the
+inherited CUDA_VISIBLE_DEVICES hides. It says where the list comes from: NVML,
+the driver's files, or nowhere. Below each GPU it shows what is wrong with it
+and what to do, the processes that compute on it, and its MIG instances.
 
-Names, UUIDs and PCI addresses are shortened as far as they can still be told apart.
-Use --wide or --json to see them in full.`,
+Names, UUIDs and PCI addresses are shortened as far as they can still be told
+apart. Use --wide or --json to see them in full.`,
 		Example: `  gpulaunch devices
   gpulaunch devices --json | jq -r '.devices[].uuid'`,
 		Args: cobra.NoArgs,
@@ -52,7 +52,7 @@ Use --wide or --json to see them in full.`,
 		},
 	}
 	f.RegisterGPU(c.Flags())
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON for programs")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
 	c.Flags().BoolVar(&wide, "wide", false, "print names, UUIDs and PCI addresses in full")
 	return c
 }

@@ -29,19 +29,19 @@ func newDoctor() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check whether a job would start well here, and say what to do",
-		Long: `Doctor checks the driver, the GPUs, the CPUs near them, control groups, limits and
-inherited variables, and prints what it found about each:
+		Short: "Check whether a job would start well, and say what to do",
+		Long: `Doctor checks the driver, the GPUs, the CPUs near them, control groups, limits
+and inherited variables, and prints what it found about each:
 
-    ok     all is well
-    warn   a job would start, but it could be slow, fragile or surprising
-    FAIL   no job would start, or it would use a GPU that is not reliable
-    ?      doctor could not find out
+    ok     All is well.
+    warn   A job would start, but it could be slow, fragile or surprising.
+    FAIL   No job would start, or it would use a GPU that is not reliable.
+    ?      Doctor could not find out.
 
-Below warn and FAIL it says what to do. It changes nothing and starts no job. The exit
-code is 1 if there is a FAIL, and otherwise 0.`,
+Below each warn and FAIL it says what to do. It changes nothing and starts no
+job. The exit code is 1 if there is a FAIL, and otherwise 0.`,
 		Example: `  gpulaunch doctor
-  gpulaunch doctor --json | jq -r '.checks[] | select(.status == "fail") | .remedy'`,
+  gpulaunch doctor --json | jq -r '.checks[].remedy // empty'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := cli.FromEnvironment(c.Flags()); err != nil {
@@ -51,7 +51,7 @@ code is 1 if there is a FAIL, and otherwise 0.`,
 		},
 	}
 	f.RegisterGPU(c.Flags())
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON for programs")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the results as JSON")
 	return c
 }
 

@@ -11,26 +11,28 @@ import (
 //go:embed help/*.txt
 var helpTexts embed.FS
 
-// topics are the long texts behind gpulaunch help TOPIC, with a line about each.
+// topics are the texts behind gpulaunch help TOPIC, which are in help/TOPIC.txt, with a line
+// about each.
 var topics = []struct{ name, short string }{
-	{"affinity", "Which CPUs a worker gets, and why"},
-	{"environment", "Variables that are read, and that workers get"},
-	{"exit-codes", "What the exit code says"},
-	{"gpus", "How GPUs are found, and what CUDA_VISIBLE_DEVICES does"},
-	{"metrics", "What Prometheus is told, and how to scrape it"},
+	{"affinity", "Which CPUs and memory a worker gets, and why"},
+	{"environment", "Variables that gpulaunch reads, and that workers get"},
+	{"exit-codes", "What the exit codes mean"},
+	{"flags", "The flags of run and plan in groups, with defaults"},
+	{"gpus", "How GPUs are found, chosen and named"},
+	{"metrics", "Which metrics there are, and how to scrape them"},
 	{"report", "What is printed, or written as JSON, when a job fails"},
 	{"signals", "How a job is stopped, and what is guaranteed"},
-	{"start-methods", "New programs, or workers forked from one that has imported torch"},
+	{"start-methods", "New programs, or workers forked from a template"},
 }
 
-// helpTopics are commands that cannot be run: cobra lists them apart and shows
-// their text.
+// helpTopics returns a command that cannot be run for each topic. cobra lists such commands
+// separately and shows their text.
 func helpTopics() []*cobra.Command {
 	var list []*cobra.Command
 	for _, topic := range topics {
 		text, err := helpTexts.ReadFile("help/" + topic.name + ".txt")
 		if err != nil {
-			panic(fmt.Sprintf("help topic %s has no text: %v", topic.name, err)) // a test reads them all
+			panic(fmt.Sprintf("help topic %s has no text: %v", topic.name, err)) // TestHelpTopics reads them all
 		}
 		list = append(list, &cobra.Command{Use: topic.name, Short: topic.short, Long: strings.TrimSpace(string(text))})
 	}

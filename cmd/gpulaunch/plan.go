@@ -29,13 +29,15 @@ func newPlan() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan [flags] [--] [PROGRAM [ARGUMENT...]]",
 		Short: "Show what run would do, and start nothing",
-		Long: `Plan shows which worker would get which device and CPUs: as a table and a drawing of
-the machine with each worker's cores marked, as JSON, or as a picture. It takes the
-flags of run that matter for that. A PROGRAM is looked for but not started.
+		Long: `Plan shows which worker would get which device and which CPUs. It prints a table
+and a drawing of the machine with each worker's cores marked. It can also print
+JSON or write a picture. Plan takes the flags of run that matter for a plan. If
+PROGRAM is given, plan checks that it can be found, and does not start it.
 
-With --from it plans for another machine: one that gpulaunch capture has written to
-FILE, or any archive or folder with a sys tree in it, and --localities says where the
-GPUs would be: at PCI addresses, at NUMA nodes, or at -1, nobody knows where.`,
+With --from, it plans for another machine, on any system: FILE is an archive
+that gpulaunch capture has written, or any other archive or folder that holds a
+sys tree. With --localities you say where the GPUs of that machine would be: at
+NUMA nodes, at PCI addresses, or at an unknown location (-1).`,
 		Example: `  gpulaunch plan
   gpulaunch plan --nproc-per-node=4 --affinity=exclusive --svg plan.svg
   gpulaunch plan --json | jq -r '.workers[].cpus'
@@ -61,10 +63,10 @@ GPUs would be: at PCI addresses, at NUMA nodes, or at -1, nobody knows where.`,
 	fs := c.Flags()
 	fs.SetInterspersed(false)
 	f.Register(fs)
-	fs.BoolVar(&f.asJSON, "json", false, "print JSON for programs")
-	fs.StringVar(&f.svg, "svg", "", "`file` for a picture of the machine and the plan")
-	fs.StringVar(&f.from, "from", "", "`file` or folder of the machine to plan for, see gpulaunch capture")
-	fs.StringVar(&f.localities, "localities", "", "where GPUs would be, with --from: `PCI addresses or NUMA nodes`, as 0,0,1,-1")
+	fs.BoolVar(&f.asJSON, "json", false, "print the plan as JSON")
+	fs.StringVar(&f.svg, "svg", "", "also write a picture of the machine and the plan\nto this `FILE`")
+	fs.StringVar(&f.from, "from", "", "plan for the machine in this `FILE` or folder; see\ngpulaunch capture")
+	fs.StringVar(&f.localities, "localities", "", "with --from, `LIST` of where the GPUs would be:\nNUMA nodes or PCI addresses, such as 0,0,1,-1")
 	return c
 }
 

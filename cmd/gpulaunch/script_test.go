@@ -10,11 +10,13 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 func TestMain(m *testing.M) { os.Exit(launchertest.Main(m)) }
@@ -81,11 +83,20 @@ func TestHelpTopics(t *testing.T) {
 			t.Errorf("help topic %s: %v, %d bytes", topic.name, err, len(c.Long))
 		}
 	}
+	files, err := helpTexts.ReadDir("help")
+	if err != nil || len(files) != len(topics) {
+		t.Errorf("%d files in help for %d topics (%v)", len(files), len(topics), err)
+	}
+}
+
+// TestHelpWidth keeps every help text within 80 columns: long texts, examples, lists of flags
+// and lists of commands.
+func TestHelpWidth(t *testing.T) {
+	root := newRoot()
+	checkWidth(t, root)
 	for _, c := range root.Commands() {
-		for _, line := range strings.Split(c.Long+"\n"+c.Example, "\n") {
-			if len(line) > 90 {
-				t.Errorf("%s: a line of %d characters: %s", c.Name(), len(line), line)
-			}
+		if !c.Hidden {
+			checkWidth(t, c)
 		}
 		if c.Runnable() && !c.Hidden && c.Name() != "help" && c.Name() != "completion" && c.Example == "" {
 			t.Errorf("%s has no example", c.Name())
@@ -93,32 +104,125 @@ func TestHelpTopics(t *testing.T) {
 	}
 }
 
-// TestREADMEFlags keeps the README's table and the flags of run together.
-func TestREADMEFlags(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+func checkWidth(t *testing.T, c *cobra.Command) {
+	t.Helper()
+	c.InitDefaultHelpFlag()
+	for line := range strings.Lines(c.Long + "\n" + c.UsageString()) {
+		if n := terminal.Width(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%s: a line of %d columns: %s", c.Name(), n, line)
+		}
+	}
+}
+
+// planSection is the last section of gpulaunch help flags.
+const planSection = "FLAGS OF GPULAUNCH PLAN"
+
+// TestHelpFlags compares gpulaunch help flags with the flags of run and plan: each flag is there
+// with its placeholder and its default, and nothing else is.
+func TestHelpFlags(t *testing.T) {
+	text, err := helpTexts.ReadFile("help/flags.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, _, err := newRoot().Find([]string{"run"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	run.InitDefaultHelpFlag()
-	told := map[string]bool{"help": true}
-	for _, line := range strings.Split(string(text), "\n") {
-		if strings.HasPrefix(line, "| `-") {
-			for _, m := range regexp.MustCompile("`--([a-z-]+)").FindAllStringSubmatch(strings.Split(line, "|")[1], -1) {
-				told[m[1]] = true
-			}
+	run, plan := flagsOf(t, "run"), flagsOf(t, "plan")
+	explained := explainedFlags(string(text))
+	common, rest := map[string]bool{}, map[string]bool{}
+	for _, e := range explained {
+		f, section := run.Lookup(e.name), e.section
+		if section == planSection {
+			f = plan.Lookup(e.name)
+		}
+		switch {
+		case f == nil:
+			t.Errorf("--%s is explained under %q but does not exist", e.name, section)
+		case common[e.name] || rest[e.name]:
+			t.Errorf("--%s is explained twice", e.name)
+		default:
+			checkExplained(t, e, f)
+		}
+		switch section {
+		case "WORKERS AND NODES", "DEVICES", "CPUS AND MEMORY", planSection:
+			common[e.name] = true
+		default:
+			rest[e.name] = true
 		}
 	}
-	run.Flags().VisitAll(func(f *pflag.Flag) {
-		if !told[f.Name] {
-			t.Errorf("the README does not tell of --%s", f.Name)
+	_, last, _ := strings.Cut(string(text), "\n"+planSection+"\n\n")
+	intro, _, _ := strings.Cut(last, "\n\n") // names flags of run that plan takes as well
+	for _, m := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(intro, -1) {
+		common[m[1]] = true
+	}
+	run.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" && !common[f.Name] && !rest[f.Name] {
+			t.Errorf("--%s of run is not explained", f.Name)
 		}
-		delete(told, f.Name)
 	})
-	for name := range told {
-		t.Errorf("the README tells of --%s, which run does not have", name)
+	plan.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" && !common[f.Name] {
+			t.Errorf("the text does not say that plan takes --%s", f.Name)
+		}
+		delete(common, f.Name)
+	})
+	for name := range common {
+		t.Errorf("the text says that plan takes --%s, which it does not", name)
+	}
+}
+
+func flagsOf(t *testing.T, name string) *pflag.FlagSet {
+	t.Helper()
+	c, _, err := newRoot().Find([]string{name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Flags()
+}
+
+// explainedFlag is a flag in the text of gpulaunch help flags.
+type explainedFlag struct{ section, shorthand, name, placeholder, text string }
+
+// explainedFlags parses that text. A flag begins with two spaces and a dash, its explanation goes
+// on in the lines that are indented further, and a section begins with a line in capitals.
+func explainedFlags(text string) (list []explainedFlag) {
+	head := regexp.MustCompile(`^  (?:-(\w), )?--([a-z-]+)(?: (\S+))?  +(.*)$`)
+	capitals := regexp.MustCompile(`^[A-Z][A-Z ]+$`)
+	section := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		m := head.FindStringSubmatch(line)
+		switch {
+		case m != nil:
+			list = append(list, explainedFlag{section, m[1], m[2], m[3], m[4]})
+		case capitals.MatchString(line):
+			section = line
+		case strings.HasPrefix(line, "   ") && len(list) > 0:
+			list[len(list)-1].text += " " + strings.TrimSpace(line)
+		}
+	}
+	return list
+}
+
+// checkExplained compares a flag with its explanation. The explanation has the default in the
+// form "(default node)", and "off" for a flag without a value that is not set. If a value of 0
+// or no value stands for something else, it says so with "by default". Flags of plan alone have
+// no default.
+func checkExplained(t *testing.T, e explainedFlag, f *pflag.Flag) {
+	t.Helper()
+	placeholder, _ := pflag.UnquoteUsage(f)
+	if e.shorthand != f.Shorthand || e.placeholder != placeholder {
+		t.Errorf("--%s is explained as -%q with %q, and is -%q with %q", f.Name, e.shorthand, e.placeholder, f.Shorthand, placeholder)
+	}
+	want := f.DefValue
+	if f.Value.Type() == "bool" {
+		want = map[string]string{"false": "off", "true": "on"}[want]
+	}
+	stated := regexp.MustCompile(`\(default ([^)]*)\)`).FindStringSubmatch(e.text)
+	byDefault := strings.Contains(strings.ToLower(e.text), "by default")
+	unset := want == "" || want == "[]" || want == "0"
+	switch {
+	case stated != nil && stated[1] == want && !byDefault:
+	case stated == nil && byDefault && unset:
+	case stated == nil && !byDefault && e.section == planSection && (want == "" || want == "off"):
+	default:
+		t.Errorf("--%s: the default is %q, and the text says: %s", f.Name, want, e.text)
 	}
 }

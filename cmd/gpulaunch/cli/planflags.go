@@ -43,40 +43,40 @@ func (f *PlanFlags) Register(fs *pflag.FlagSet) {
 	o.Health, o.Busy = plan.HealthWarn, plan.BusyWarn
 	f.cgroup = "auto"
 
-	Parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one per GPU), cpu (one per CPU) or a number", &o.Workers, plan.ParseWorkerCount)
+	Parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one\nper GPU), cpu (one per CPU) or a\nnumber", &o.Workers, plan.ParseWorkerCount)
 	o.Nodes = 1
-	Parsed(fs, "nnodes", "N", "machines in the job, each with a gpulaunch of its own", &o.Nodes, Whole)
-	Parsed(fs, "node-rank", "I", "this machine's number among them, from 0", &o.NodeRank, Whole)
-	fs.StringVar(&o.MasterAddr, "master-addr", "", "`address` of the machine with --node-rank=0")
-	Parsed(fs, "master-port", "PORT", "TCP port of rank 0's rendezvous (a free one, or 29500 with several machines)", &o.MasterPort, Whole)
-	fs.BoolVar(&f.standalone, "standalone", false, "one machine and a free port, as without --nnodes anyway")
-	Parsed(fs, "max-restarts", "N", "how often all workers are started again after one has failed", &o.MaxRestarts, Whole)
-	fs.StringVar(&o.RunID, "run-id", "", "`name` of the job for workers and metrics (made up)")
+	Parsed(fs, "nnodes", "N", "machines in the job; start one gpulaunch on\neach of them", &o.Nodes, Whole)
+	Parsed(fs, "node-rank", "I", "number of this machine among them, from 0", &o.NodeRank, Whole)
+	fs.StringVar(&o.MasterAddr, "master-addr", "", "`HOST` name or address of the machine with\n--node-rank=0")
+	Parsed(fs, "master-port", "PORT", "TCP port on which rank 0 listens (by default a\nfree one, or 29500 with several machines)", &o.MasterPort, Whole)
+	fs.BoolVar(&f.standalone, "standalone", false, "use one machine and a free port, as without\n--nnodes anyway")
+	Parsed(fs, "max-restarts", "N", "how often all workers are started again after\none has failed", &o.MaxRestarts, Whole)
+	fs.StringVar(&o.RunID, "run-id", "", "`NAME` of the job for workers and metrics (by\ndefault it is generated)")
 
 	fs.BoolVarP(&f.Module, "module", "m", false, "the program is a Python module, as in python3 -m")
-	fs.BoolVar(&f.NoPython, "no-python", false, "run the program as it is, even if its name ends in .py")
+	fs.BoolVar(&f.NoPython, "no-python", false, "run the program as it is, even if its name ends\nin .py")
 
-	Parsed(fs, "affinity", "MODE", "CPUs of a worker: none, node (near its device), socket, exclusive (cores of its own),\ncore-complex (an L3), single (a core) or map=0-3;4-7;…", &o.Affinity, affinity.ParsePolicy)
-	Parsed(fs, "numa-binding", "MODE", "torchrun's name for --affinity: node, socket, exclusive or core-complex", &o.Affinity, parseNUMABinding)
-	Parsed(fs, "threads", "WHICH", "hardware threads of a worker's cores: all or one-per-core", &o.Threads, affinity.ParseThreads)
-	fs.BoolVar(&o.StrictAffinity, "strict-affinity", false, "fail rather than widen to other CPUs when those near a device may not be used")
-	Parsed(fs, "memory-policy", "POLICY", "memory of the NUMA nodes of a worker's CPUs: none, preferred, bind or interleave", &o.Memory, affinity.ParseMemoryPolicy)
-	Parsed(fs, "nic", "WHICH", "RDMA device of a worker: none (left to NCCL and UCX) or closest (to its GPU)", &o.NIC, plan.ParseNICChoice)
-	Parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with torchrun", &o.Visible, plan.ParseVisibility)
-	Parsed(fs, "device-id", "NAME", "name of a worker's GPU in CUDA_VISIBLE_DEVICES: index or uuid\n(the index, as long as CUDA is sure to count as gpulaunch does)", &o.DeviceID, plan.ParseDeviceID)
-	Parsed(fs, "health", "WHAT", "GPUs with something wrong: warn, skip (use others), fail or off", &o.Health, plan.ParseHealthMode)
-	Parsed(fs, "busy", "WHAT", "GPUs that others compute on: warn, skip (use others), wait (till they are free) or fail", &o.Busy, plan.ParseBusyMode)
-	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false, "let workers share a GPU when there are more of them than GPUs")
-	Parsed(fs, "cgroup", "WHEN", "control group for the job: auto (under cgroup v2, if it can be written) or off", &f.cgroup, OneOf("auto", "off"))
-	fs.BoolVar(&o.RequireGPU, "require-gpu", false, "fail rather than run CPU-only workers")
+	Parsed(fs, "affinity", "MODE", "CPUs of a worker: node (near its device),\nsocket, exclusive (cores of its own),\ncore-complex (an L3 cache), single (a core),\nmap=0-3;4-7;… or none", &o.Affinity, affinity.ParsePolicy)
+	Parsed(fs, "numa-binding", "MODE", "torchrun's name for --affinity: node, socket,\nexclusive or core-complex", &o.Affinity, parseNUMABinding)
+	Parsed(fs, "threads", "WHICH", "hardware threads of a worker's cores: all or\none-per-core", &o.Threads, affinity.ParseThreads)
+	fs.BoolVar(&o.StrictAffinity, "strict-affinity", false, "fail instead of using CPUs farther away if\nthose near a device are not allowed")
+	Parsed(fs, "memory-policy", "POLICY", "use of the memory near a worker's CPUs: none,\npreferred, bind or interleave", &o.Memory, affinity.ParseMemoryPolicy)
+	Parsed(fs, "nic", "WHICH", "RDMA device of a worker: closest (to its GPU) or\nnone (left to NCCL and UCX)", &o.NIC, plan.ParseNICChoice)
+	Parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with\ntorchrun", &o.Visible, plan.ParseVisibility)
+	Parsed(fs, "device-id", "NAME", "name of a worker's GPU in CUDA_VISIBLE_DEVICES:\nindex or uuid (by default index, unless CUDA\nmay count in another way than gpulaunch does)", &o.DeviceID, plan.ParseDeviceID)
+	Parsed(fs, "health", "WHAT", "what to do about GPUs that have a finding: warn,\nskip (use others), fail or off", &o.Health, plan.ParseHealthMode)
+	Parsed(fs, "busy", "WHAT", "what to do about GPUs that other processes use:\nwarn, skip (use others), wait (until they are\nfree) or fail", &o.Busy, plan.ParseBusyMode)
+	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false, "let workers share a GPU if there are more\nworkers than GPUs")
+	Parsed(fs, "cgroup", "WHEN", "control group for the job: auto (if cgroup v2\ncan be written) or off", &f.cgroup, OneOf("auto", "off"))
+	fs.BoolVar(&o.RequireGPU, "require-gpu", false, "fail instead of running CPU-only workers")
 	f.RegisterGPU(fs)
 }
 
 // RegisterGPU adds the flags to a set.
 func (f *GPUFlags) RegisterGPU(fs *pflag.FlagSet) {
 	f.Timeout = Seconds(30 * time.Second)
-	fs.StringVar(&f.Library, "nvml-library", "", "`file` of the NVML library (looked for)")
-	fs.Var(&f.Timeout, "gpu-timeout", "how long NVML may take to list the GPUs")
+	fs.StringVar(&f.Library, "nvml-library", "", "`FILE` with the NVML library (by default\ngpulaunch searches for it)")
+	fs.Var(&f.Timeout, "gpu-timeout", "`DURATION` that NVML may take to list the\nGPUs")
 }
 
 // Complete fills in what depends on several flags, and on what workers inherit.

@@ -13,15 +13,16 @@ import (
 func NewRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gpulaunch",
-		Short: "One pinned, supervised, observable worker process per GPU",
-		Long: `gpulaunch starts one worker process per GPU of this machine, pins each to its
-device and to the CPUs beside it, supervises them all and tells Prometheus about
-it. On a machine without a GPU the same command runs CPU-only workers.`,
-		Example: `  gpulaunch run train.py --epochs 3       one worker per GPU
+		Short: "Run one pinned, supervised worker process per GPU",
+		Long: `gpulaunch starts one worker process per GPU of this machine. It binds each
+worker to its GPU and to the CPUs next to that GPU, supervises all workers, and
+serves metrics for Prometheus. On a machine without a GPU the same command runs
+CPU-only workers.`,
+		Example: `  gpulaunch run train.py --epochs 3
   gpulaunch run --nproc-per-node=2 -- ./serve --port 8000
-  gpulaunch plan train.py                 what run would do
-  gpulaunch devices                       the GPUs, their health and who uses them
-  gpulaunch doctor                        whether a job would start well`,
+  gpulaunch plan train.py
+  gpulaunch devices
+  gpulaunch doctor`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {

@@ -45,14 +45,17 @@ func NewCommand(job *Job) *cobra.Command {
 	f := &flags{grace: cli.Seconds(launcher.DefaultGrace), stdin: "none", sweep: "on", onXID: "report", method: launcher.StartExec}
 	c := &cobra.Command{
 		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
-		Short: "Run a program once per GPU, or on CPUs where there is none",
-		Long: `Run starts PROGRAM once per usable GPU. Each worker sees its own device, runs on
-the CPUs beside it and finds RANK, WORLD_SIZE, MASTER_ADDR and the other variables
-that torchrun sets. When one fails, the others are stopped. What follows PROGRAM,
-or --, belongs to the worker. A PROGRAM whose name ends in .py is run by python3 -u,
-or by the interpreter that PYTHON_EXEC names.
+		Short: "Run a program once per GPU, or on CPUs if there is none",
+		Long: `Run starts PROGRAM once per usable GPU. Each worker sees only its own device and
+runs on the CPUs next to it. In its environment it has RANK, WORLD_SIZE,
+MASTER_ADDR and the other variables that torchrun sets. If a worker fails, the
+others are stopped.
 
-Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
+What follows PROGRAM, or --, belongs to the worker. If the name of PROGRAM ends
+in .py, python3 -u runs it, or the interpreter that PYTHON_EXEC names.
+
+gpulaunch help flags explains the flags in groups. Most of them can also be
+given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 		Example: `  gpulaunch run train.py --epochs 3
   gpulaunch run --nproc-per-node=4 -m package.train
   gpulaunch run --start-method=forkserver --preload=torch train.py
@@ -72,18 +75,18 @@ Each flag can be given as a variable, too: GPULAUNCH_GRACE for --grace.`,
 	fs := c.Flags()
 	fs.SetInterspersed(false)
 	f.Register(fs)
-	fs.Var(&f.grace, "grace", "how long workers may take to end before they are killed")
-	fs.Var(&f.wait, "failure-wait", "how long the others may go on after a worker has failed before they are stopped")
-	cli.Parsed(fs, "start-method", "METHOD", "exec, or forkserver: fork Python workers from a process that has imported --preload", &f.method, launcher.ParseStartMethod)
-	fs.StringSliceVar(&f.preload, "preload", nil, "Python `modules` that are imported once for all workers, as torch,numpy")
-	fs.StringVar(&f.report, "report", "", "`file` for a report of how the job ended, as JSON")
-	cli.Parsed(fs, "output", "MODE", "workers' output: prefix (rank before each line) or inherit (default with one)", &f.output, launcher.ParseOutputMode)
-	cli.Parsed(fs, "stdin", "WHO", "who gets the standard input: none or rank0", &f.stdin, cli.OneOf("none", "rank0"))
-	cli.Parsed(fs, "sweep", "WHEN", "end what workers leave behind: on, or off for a job that ends well", &f.sweep, cli.OneOf("on", "off"))
-	cli.Parsed(fs, "on-xid", "WHAT", "errors of the job's GPUs: report, or stop the job at one that is fatal to a GPU", &f.onXID, cli.OneOf("report", "stop"))
-	fs.StringVar(&f.address, "metrics-address", DefaultMetricsAddress, "`host:port` for Prometheus, or off")
-	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing unless something goes wrong")
-	fs.BoolVar(&f.debug, "debug", false, "say each event and each change of state, with its time")
+	fs.Var(&f.grace, "grace", "grace period: `DURATION` that workers may take\nto exit before they are killed")
+	fs.Var(&f.wait, "failure-wait", "`DURATION` that the other workers may go on after\none has failed")
+	cli.Parsed(fs, "start-method", "METHOD", "exec, or forkserver: fork Python workers from a\ntemplate process that has imported the modules\nof --preload", &f.method, launcher.ParseStartMethod)
+	fs.StringSliceVar(&f.preload, "preload", nil, "Python `MODULES` that the template process\nimports, such as torch,numpy")
+	fs.StringVar(&f.report, "report", "", "write to this `FILE` as JSON how the job ended")
+	cli.Parsed(fs, "output", "MODE", "output of workers: prefix (rank before each\nline) or inherit (by default prefix, or inherit\nwith one worker)", &f.output, launcher.ParseOutputMode)
+	cli.Parsed(fs, "stdin", "WHO", "worker that gets the standard input: none or\nrank0", &f.stdin, cli.OneOf("none", "rank0"))
+	cli.Parsed(fs, "sweep", "WHEN", "end the processes that workers leave behind: on,\nor off for a job that ends well", &f.sweep, cli.OneOf("on", "off"))
+	cli.Parsed(fs, "on-xid", "WHAT", "what to do about XID events of the job's GPUs:\nreport, or stop the job at one that is fatal to\na GPU", &f.onXID, cli.OneOf("report", "stop"))
+	fs.StringVar(&f.address, "metrics-address", DefaultMetricsAddress, "serve metrics on this `ADDR` (HOST:PORT), or\noff")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print only what goes wrong")
+	fs.BoolVar(&f.debug, "debug", false, "print each event and each change of state, with\nits time")
 	return c
 }
 
