@@ -15,10 +15,10 @@ func superviseJob() {}
 // machineCommands are those that need the live machine, and with it Linux.
 func machineCommands() (list []*cobra.Command) {
 	for _, c := range []struct{ name, short string }{
-		{"run", "Run a program once per GPU, or on CPUs where there is none"},
-		{"capture", "Write this machine down, for gpulaunch plan --from"},
-		{"devices", "List the machine's GPUs, who uses them and how they are"},
-		{"doctor", "Check whether a job would start well here, and say what to do"},
+		{"run", "Run a program once per GPU, or on CPUs if there is none"},
+		{"capture", "Write what planning needs from this machine to an archive"},
+		{"devices", "List the machine's GPUs, their health and who uses them"},
+		{"doctor", "Check whether a job would start well, and say what to do"},
 	} {
 		list = append(list, &cobra.Command{
 			Use: c.name, Short: c.short + " (on Linux)",

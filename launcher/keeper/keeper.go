@@ -3,7 +3,7 @@
 //
 // It depends on little on purpose: whatever the program is linked with besides is
 // initialised later, so the supervisor is started before that (see
-// cmd/gpulaunch/first).
+// cmd/gpulaunch/startkeeper).
 package keeper
 
 import (
@@ -124,7 +124,7 @@ func (k *keeper) start(args []string) error {
 	argv := supervisorArgv(fds[1], k.started, args)
 	k.pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM},
+		Sys: &syscall.SysProcAttr{Pdeathsig: link.KeeperLost},
 	})
 	if err != nil {
 		unix.Close(fds[0])

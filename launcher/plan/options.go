@@ -83,7 +83,7 @@ func ParseVisibility(s string) (Visibility, error) {
 
 // Options are what the user wants of a plan. The zero value of each has a meaning.
 type Options struct {
-	// Workers is the number of workers on this node; CountAuto by default.
+	// Workers is the number of workers on this node; WorkersAuto by default.
 	Workers WorkerCount
 	// Nodes is the number of machines in the job, 1 by default, and NodeRank is this
 	// machine's number among them, from 0. All run the same number of workers.

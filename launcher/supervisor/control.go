@@ -169,12 +169,13 @@ func (r Request) String() string {
 func (c *control) stopRequested(r Request) {
 	c.hurried = c.hurried || r.Hurry
 	begun := c.stop(r)
-	switch {
-	case c.phase == nil:
-	case begun:
+	if c.phase == nil {
+		return
+	}
+	if begun {
 		c.phase.Stop(r)
 	}
-	if r.Hurry && c.phase != nil {
+	if r.Hurry {
 		c.phase.Hurry(r)
 	}
 }

@@ -46,6 +46,7 @@ func (s *Supervisor) loop(direct chan os.Signal) {
 	// The other signals are not subscribed to on the way to the first worker: it takes a
 	// while, and until then a signal ends this process, which has started nothing yet.
 	link.Listen(direct, direct) // one that is lost here comes over the link, too
+	signal.Notify(direct, link.KeeperLost)
 	// Nor is this: started from /proc/self/exe, the process is called exe in ps and top.
 	_ = os.WriteFile("/proc/self/comm", []byte("gpulaunch"), 0)
 	said := make(chan byte, 64)
@@ -53,7 +54,7 @@ func (s *Supervisor) loop(direct chan os.Signal) {
 	for {
 		select {
 		case sig := <-direct:
-			s.Request(Request{Signal: sig.(syscall.Signal), Direct: true})
+			s.Request(requestOfSignal(sig.(syscall.Signal)))
 		case b, ok := <-said:
 			if !ok {
 				said = nil
@@ -82,6 +83,14 @@ func (s *Supervisor) readLink(said chan<- byte) {
 
 // keeperLost is what to do when the keeper has been killed.
 var keeperLost = Request{Signal: unix.SIGTERM, Direct: true, Hurry: true, Reason: "the launcher's first process is gone"}
+
+// requestOfSignal is what a signal asks for that came directly.
+func requestOfSignal(sig syscall.Signal) Request {
+	if sig == link.KeeperLost {
+		return keeperLost
+	}
+	return Request{Signal: sig, Direct: true}
+}
 
 // requestOf reads one byte of the link. What hastens the end has no signal of its own; it
 // is the one that has stopped the job before.

@@ -9,6 +9,7 @@ package link
 import (
 	"os"
 	"os/signal"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,12 @@ const (
 	// Leave: the job has ended well and what it left behind may go on.
 	Leave = "leave"
 )
+
+// KeeperLost is the signal that the kernel sends to the supervisor when the keeper has died
+// (prctl(2), PR_SET_PDEATHSIG). It is one that nobody else sends (SIGRTMAX, signal(7)):
+// SIGTERM would be taken for a request by somebody who grants the grace period, since the
+// kernel sends it when the keeper's first thread ends, and ends the link after the last.
+const KeeperLost = syscall.Signal(64)
 
 // forwarded are the signals that a launcher acts on or passes on.
 var forwarded = []os.Signal{
