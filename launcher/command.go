@@ -144,7 +144,8 @@ func readable(script string) error {
 		return nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return &StartError{Program: script, Err: errUnreadable, Hint: "chmod +r it, or run as its owner"}
+		return &StartError{Program: script, Err: errUnreadable,
+			Hint: "chmod +r it, or run as its owner"}
 	}
 	return &StartError{Program: script, Err: err, Hint: "check the name and the folder you are in"}
 }
@@ -160,7 +161,8 @@ func lookPath(name string) (string, error) {
 	if errors.Is(err, exec.ErrDot) {
 		return path, nil // PATH has "." or an empty entry, so the user wants it
 	}
-	if !strings.Contains(name, "/") && errors.Is(err, exec.ErrNotFound) && inPathButNotExecutable(name) {
+	if !strings.Contains(name, "/") && errors.Is(err, exec.ErrNotFound) &&
+		inPathButNotExecutable(name) {
 		return "", fs.ErrPermission
 	}
 	if inner := errors.Unwrap(err); inner != nil {

@@ -54,7 +54,8 @@ func (a *Attempt) leftovers() int {
 func (a *Attempt) askLeftovers(sig syscall.Signal) {
 	left := a.descendants()
 	if alive := living(left); len(alive) > 0 {
-		a.say("the workers have ended; waiting up to " + a.policy.grace.String() + " for " + process.Listed(alive, "that they left behind"))
+		a.say("the workers have ended; waiting up to " + a.policy.grace.String() + " for " +
+			process.Listed(alive, "that they left behind"))
 	}
 	for _, d := range left {
 		if !a.signalled[d.Group] {
@@ -156,5 +157,6 @@ func (a *Attempt) descendants() []process.Descendant {
 
 // living are those that have not exited.
 func living(list []process.Descendant) []process.Descendant {
-	return slices.DeleteFunc(slices.Clone(list), func(d process.Descendant) bool { return d.State == 'Z' })
+	return slices.DeleteFunc(slices.Clone(list),
+		func(d process.Descendant) bool { return d.State == 'Z' })
 }

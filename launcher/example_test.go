@@ -37,7 +37,8 @@ func ExampleStart() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	attempt, err := launcher.Start(context.Background(), readPlan(2), launcher.Config{Argv: argv, Grace: 10 * time.Second})
+	attempt, err := launcher.Start(context.Background(), readPlan(2),
+		launcher.Config{Argv: argv, Grace: 10 * time.Second})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -47,7 +48,8 @@ func ExampleStart() {
 	}
 	var exited *launcher.ExitedError
 	if errors.As(err, &exited) {
-		fmt.Printf("rank %d of %d exited with code %d\n", exited.Rank, len(attempt.PIDs()), exited.ExitCode)
+		fmt.Printf("rank %d of %d exited with code %d\n", exited.Rank, len(attempt.PIDs()),
+			exited.ExitCode)
 	}
 	// Output: rank 1 of 2 exited with code 1
 }
@@ -66,7 +68,8 @@ var add = launcher.Register("add", func(index int, s share) error {
 
 // A Go function runs in three worker processes, and fails in the last.
 func ExampleRegister() {
-	attempt, err := add.Start(context.Background(), readPlan(3), launcher.Config{Stderr: io.Discard}, share{Numbers: []int{1, 2}})
+	attempt, err := add.Start(context.Background(), readPlan(3),
+		launcher.Config{Stderr: io.Discard}, share{Numbers: []int{1, 2}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -71,7 +71,8 @@ func failure(w report.Worker) error {
 		Time: w.Ended.UTC(), ExitCode: w.Code, Signal: w.Signal,
 	}
 	if w.Raised != nil {
-		return &RaisedError{WorkerFailure: f, Message: w.Raised.Message, Traceback: w.Raised.Traceback, Raised: w.Raised.Time.UTC()}
+		return &RaisedError{WorkerFailure: f, Message: w.Raised.Message,
+			Traceback: w.Raised.Traceback, Raised: w.Raised.Time.UTC()}
 	}
 	return &ExitedError{WorkerFailure: f}
 }

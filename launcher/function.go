@@ -105,7 +105,8 @@ func Init() {
 	workerside.Run(func(i workerside.Info) error {
 		f := functions[name]
 		if f == nil {
-			return fmt.Errorf("no function is registered as %q: register it in a package-level variable", name)
+			return fmt.Errorf("no function is registered as %q: register it in a package-level "+
+				"variable", name)
 		}
 		return f(i.LocalRank, path)
 	})
@@ -117,7 +118,9 @@ func Init() {
 // has the stack. cfg.Argv is not used.
 func (f *Function[A]) Start(ctx context.Context, p plan.Plan, cfg Config, arg A) (*Attempt, error) {
 	if cfg.StartMethod == StartForkserver {
-		return nil, errors.New("the start method forkserver is for Python workers: use exec for Go functions")
+		return nil,
+			errors.New("the start method forkserver is for Python workers: use exec for Go " +
+				"functions")
 	}
 	path, err := writeArgument(arg)
 	if err != nil {
@@ -126,7 +129,8 @@ func (f *Function[A]) Start(ctx context.Context, p plan.Plan, cfg Config, arg A)
 	if cfg.Environ == nil {
 		cfg.Environ = os.Environ()
 	}
-	cfg.Environ = plan.MergeEnviron(cfg.Environ, map[string]string{functionVariable: f.name, argumentVariable: path})
+	cfg.Environ = plan.MergeEnviron(cfg.Environ, map[string]string{functionVariable: f.name,
+		argumentVariable: path})
 	cfg.Argv = []string{"/proc/self/exe"}
 	a, err := start(ctx, p, cfg, func() { os.Remove(path) })
 	if err != nil {

@@ -171,9 +171,11 @@ func (l *lifecycle) workerFailed(w endedWorker) {
 	case l.policy.failureWait > 0 && l.state == running: // else they wait for ranks that never come
 		l.enter(leaving)
 		l.world.setTimer(l.policy.failureWait)
-		l.world.say(fmt.Sprintf("%s: up to %s for %s to leave unasked, then SIGTERM", w.ending(), l.policy.failureWait, others))
+		l.world.say(fmt.Sprintf("%s: up to %s for %s to leave unasked, then SIGTERM", w.ending(),
+			l.policy.failureWait, others))
 	default:
-		l.world.say(fmt.Sprintf("%s: stopping %s (SIGTERM, then SIGKILL after %s)", w.ending(), others, l.policy.grace))
+		l.world.say(fmt.Sprintf("%s: stopping %s (SIGTERM, then SIGKILL after %s)", w.ending(),
+			others, l.policy.grace))
 		l.beginStop(stopSignal)
 	}
 }
@@ -184,7 +186,8 @@ func (l *lifecycle) templateDied(err error) {
 	switch l.state {
 	case starting, running, leaving:
 		l.err = err
-		l.world.say(fmt.Sprintf("%s: stopping %s", err, plural.Of(l.live, "%d worker", "%d workers")))
+		l.world.say(fmt.Sprintf("%s: stopping %s", err,
+			plural.Of(l.live, "%d worker", "%d workers")))
 		l.beginStop(stopSignal)
 	default:
 	}

@@ -32,16 +32,18 @@ func (f *fakeWorld) askWorkers(s syscall.Signal)       { f.do("ask %s", unix.Sig
 func (f *fakeWorld) askWorker(*worker, syscall.Signal) { f.do("ask one") }
 func (f *fakeWorld) killWorker(*worker)                { f.do("kill one") }
 func (f *fakeWorld) leftovers() int                    { return f.left }
-func (f *fakeWorld) askLeftovers(s syscall.Signal)     { f.do("ask leftovers %s", unix.SignalName(s)) }
-func (f *fakeWorld) killAll() int                      { f.do("kill"); return f.left }
-func (f *fakeWorld) giveUp()                           { f.do("give up") }
-func (f *fakeWorld) killMembers()                      { f.do("kill members") }
-func (f *fakeWorld) setTimer(d time.Duration)          { f.timer = d; f.do("timer %s", d) }
-func (f *fakeWorld) stopTimer()                        { f.timer = 0 }
-func (f *fakeWorld) drain()                            { f.do("drain") }
-func (f *fakeWorld) stopAnnounced(syscall.Signal)      { f.do("announce") }
-func (f *fakeWorld) say(line string)                   { f.said = append(f.said, line) }
-func (f *fakeWorld) debug(string)                      {}
+func (f *fakeWorld) askLeftovers(s syscall.Signal) {
+	f.do("ask leftovers %s", unix.SignalName(s))
+}
+func (f *fakeWorld) killAll() int                 { f.do("kill"); return f.left }
+func (f *fakeWorld) giveUp()                      { f.do("give up") }
+func (f *fakeWorld) killMembers()                 { f.do("kill members") }
+func (f *fakeWorld) setTimer(d time.Duration)     { f.timer = d; f.do("timer %s", d) }
+func (f *fakeWorld) stopTimer()                   { f.timer = 0 }
+func (f *fakeWorld) drain()                       { f.do("drain") }
+func (f *fakeWorld) stopAnnounced(syscall.Signal) { f.do("announce") }
+func (f *fakeWorld) say(line string)              { f.said = append(f.said, line) }
+func (f *fakeWorld) debug(string)                 {}
 
 const (
 	testGrace = 30 * time.Second
@@ -91,45 +93,63 @@ var lifecycleTable = []struct {
 	//            starting   running    leaving    stopping   lingering  killing    draining over
 	next string
 }{
-	{"a worker starts", situation{live: 1, spawning: true}, func(l *lifecycle) { l.spawned(&worker{}) },
+	{"a worker starts", situation{live: 1, spawning: true},
+		func(l *lifecycle) { l.spawned(&worker{}) },
 		"            =          !          !          =          !          =          =        !"},
-	{"a worker cannot be started, others live", situation{live: 1, spawning: true}, func(l *lifecycle) { l.spawnFailed(errors.New("no")) },
+	{"a worker cannot be started, others live", situation{live: 1, spawning: true},
+		func(l *lifecycle) { l.spawnFailed(errors.New("no")) },
 		"            stopping   !          !          =          !          =          =        !"},
-	{"no further worker starts, some live", situation{live: 1, spawning: true}, (*lifecycle).spawningEnded,
+	{"no further worker starts, some live", situation{live: 1, spawning: true},
+		(*lifecycle).spawningEnded,
 		"            running    !          !          =          !          =          =        !"},
 	{"no further worker starts, none lives", situation{spawning: true}, (*lifecycle).spawningEnded,
 		"            draining   !          !          draining   !          draining   =        !"},
-	{"no further worker starts, none lives, leftovers", situation{spawning: true, left: 1}, (*lifecycle).spawningEnded,
+	{"no further worker starts, none lives, leftovers", situation{spawning: true, left: 1},
+		(*lifecycle).spawningEnded,
 		"            lingering  !          !          lingering  !          =          =        !"},
 
-	{"a worker ends well, others live", situation{live: 2}, func(l *lifecycle) { l.workerExited(ended{}) },
+	{"a worker ends well, others live", situation{live: 2},
+		func(l *lifecycle) { l.workerExited(ended{}) },
 		"            =          =          =          =          !          =          =        !"},
-	{"a worker ends well, others are being started", situation{live: 1, spawning: true}, func(l *lifecycle) { l.workerExited(ended{}) },
+	{"a worker ends well, others are being started", situation{live: 1, spawning: true},
+		func(l *lifecycle) { l.workerExited(ended{}) },
 		"            =          =          =          =          !          =          =        !"},
-	{"the last worker ends well", situation{live: 1}, func(l *lifecycle) { l.workerExited(ended{}) },
+	{"the last worker ends well", situation{live: 1},
+		func(l *lifecycle) { l.workerExited(ended{}) },
 		"            .          draining   draining   draining   !          draining   =        !"},
-	{"the last worker ends well, leftovers", situation{live: 1, left: 1}, func(l *lifecycle) { l.workerExited(ended{}) },
+	{"the last worker ends well, leftovers", situation{live: 1, left: 1},
+		func(l *lifecycle) { l.workerExited(ended{}) },
 		"            .          lingering  lingering  lingering  !          =          =        !"},
-	{"the last worker ends well, leftovers are left", situation{live: 1, left: 1, leave: true}, func(l *lifecycle) { l.workerExited(ended{}) },
+	{"the last worker ends well, leftovers are left", situation{live: 1, left: 1, leave: true},
+		func(l *lifecycle) { l.workerExited(ended{}) },
 		"            .          draining   lingering  lingering  !          =          =        !"},
-	{"the last worker ends well, nobody looks for leftovers", situation{live: 1, alone: true}, func(l *lifecycle) { l.workerExited(ended{}) },
+	{"the last worker ends well, nobody looks for leftovers", situation{live: 1, alone: true},
+		func(l *lifecycle) { l.workerExited(ended{}) },
 		"            .          draining   draining   draining   !          draining   =        !"},
-	{"a worker fails, others live", situation{live: 2}, func(l *lifecycle) { l.workerExited(ended{bad: true}) },
+	{"a worker fails, others live", situation{live: 2},
+		func(l *lifecycle) { l.workerExited(ended{bad: true}) },
 		"            stopping   stopping   =          =          !          =          =        !"},
-	{"a worker fails, others live and may leave", situation{live: 2, wait: true}, func(l *lifecycle) { l.workerExited(ended{bad: true}) },
+	{"a worker fails, others live and may leave", situation{live: 2, wait: true},
+		func(l *lifecycle) { l.workerExited(ended{bad: true}) },
 		"            stopping   leaving    =          =          !          =          =        !"},
-	{"the last worker fails", situation{live: 1, wait: true}, func(l *lifecycle) { l.workerExited(ended{bad: true}) },
+	{"the last worker fails", situation{live: 1, wait: true},
+		func(l *lifecycle) { l.workerExited(ended{bad: true}) },
 		"            .          draining   draining   draining   !          draining   =        !"},
-	{"the last worker fails, leftovers", situation{live: 1, left: 1, leave: true}, func(l *lifecycle) { l.workerExited(ended{bad: true}) },
+	{"the last worker fails, leftovers", situation{live: 1, left: 1, leave: true},
+		func(l *lifecycle) { l.workerExited(ended{bad: true}) },
 		"            .          lingering  lingering  lingering  !          =          =        !"},
-	{"the first worker fails at once", situation{live: 1, spawning: true}, func(l *lifecycle) { l.workerExited(ended{bad: true}) },
+	{"the first worker fails at once", situation{live: 1, spawning: true},
+		func(l *lifecycle) { l.workerExited(ended{bad: true}) },
 		"            stopping   stopping   =          =          !          =          =        !"},
 
-	{"the template dies, workers live", situation{live: 1}, func(l *lifecycle) { l.templateDied(errors.New("died")) },
+	{"the template dies, workers live", situation{live: 1},
+		func(l *lifecycle) { l.templateDied(errors.New("died")) },
 		"            stopping   stopping   stopping   =          =          =          =        ="},
-	{"the user wants the end", situation{live: 1}, func(l *lifecycle) { l.stopRequested(unix.SIGINT) },
+	{"the user wants the end", situation{live: 1},
+		func(l *lifecycle) { l.stopRequested(unix.SIGINT) },
 		"            stopping   stopping   stopping   =          =          =          =        ="},
-	{"the user does not wait, something is left", situation{live: 1, left: 1}, (*lifecycle).killRequested,
+	{"the user does not wait, something is left", situation{live: 1, left: 1},
+		(*lifecycle).killRequested,
 		"            killing    killing    killing    killing    killing    =          =        ="},
 	{"the user does not wait, nothing is left", situation{}, (*lifecycle).killRequested,
 		"            draining   draining   draining   draining   draining   =          =        ="},
@@ -137,7 +157,8 @@ var lifecycleTable = []struct {
 		"            =          =          =          =          =          =          =        ="},
 	{"suspension", situation{live: 1}, (*lifecycle).suspendRequested,
 		"            =          =          =          =          =          =          =        ="},
-	{"a signal for the workers", situation{live: 1}, func(l *lifecycle) { l.signalRequested(unix.SIGUSR1) },
+	{"a signal for the workers", situation{live: 1},
+		func(l *lifecycle) { l.signalRequested(unix.SIGUSR1) },
 		"            =          =          =          =          =          =          =        ="},
 
 	{"the time is up, something is left", situation{live: 1, left: 1}, (*lifecycle).timeExpired,
@@ -180,9 +201,11 @@ func TestLifecycle(t *testing.T) {
 				want = stopping.String()
 			}
 			if l.state.String() != want {
-				t.Errorf("%s while %s: %s, want %s (it did %q)", row.event, from, l.state, want, w.did)
+				t.Errorf("%s while %s: %s, want %s (it did %q)", row.event, from, l.state, want,
+					w.did)
 			}
-			if isError := l.err != nil && strings.HasPrefix(l.err.Error(), "internal error: "); isError != impossible {
+			if isError := l.err != nil &&
+				strings.HasPrefix(l.err.Error(), "internal error: "); isError != impossible {
 				t.Errorf("%s while %s: error %v, impossible %v", row.event, from, l.err, impossible)
 			}
 			checkEntry(t, fmt.Sprintf("%s while %s", row.event, from), from, l, w)
@@ -207,7 +230,8 @@ func checkEntry(t *testing.T, what string, from state, l *lifecycle, w *fakeWorl
 		}
 	}
 	// Nobody waits for ever: the states that end by a timer have one.
-	timed := l.state == leaving || l.state == stopping || l.state == killing || l.state == lingering && from != stopping
+	timed := l.state == leaving || l.state == stopping || l.state == killing ||
+		l.state == lingering && from != stopping
 	if l.state != from && timed && (w.timer == 0 || w.timer == time.Hour) {
 		t.Errorf("%s: %s has no end", what, l.state)
 	}
@@ -269,26 +293,44 @@ func TestLifecycleEffects(t *testing.T) {
 		act  func(*lifecycle)
 		want string
 	}{
-		{"a late worker is asked", situation{spawning: true}, stopping, func(l *lifecycle) { l.spawned(&worker{}) }, "ask one"},
-		{"a late worker is killed", situation{spawning: true}, killing, func(l *lifecycle) { l.spawned(&worker{}) }, "kill one"},
-		{"a very late worker is killed", situation{spawning: true}, draining, func(l *lifecycle) { l.spawned(&worker{}) }, "kill one"},
-		{"the user's signal is the workers'", situation{live: 1}, running, func(l *lifecycle) { l.stopRequested(unix.SIGINT) }, "halt | ask SIGINT | timer 30s | announce"},
-		{"leftovers get the same signal", situation{live: 1, left: 1}, running, func(l *lifecycle) { l.stopRequested(unix.SIGQUIT); l.workerExited(ended{}) },
+		{"a late worker is asked", situation{spawning: true}, stopping,
+			func(l *lifecycle) { l.spawned(&worker{}) }, "ask one"},
+		{"a late worker is killed", situation{spawning: true}, killing,
+			func(l *lifecycle) { l.spawned(&worker{}) }, "kill one"},
+		{"a very late worker is killed", situation{spawning: true}, draining,
+			func(l *lifecycle) { l.spawned(&worker{}) }, "kill one"},
+		{"the user's signal is the workers'", situation{live: 1}, running, func(l *lifecycle) {
+			l.stopRequested(unix.SIGINT)
+		}, "halt | ask SIGINT | timer 30s | announce"},
+		{"leftovers get the same signal", situation{live: 1, left: 1}, running,
+			func(l *lifecycle) { l.stopRequested(unix.SIGQUIT); l.workerExited(ended{}) },
 			"halt | ask SIGQUIT | timer 30s | announce | ask leftovers SIGQUIT"},
-		{"leftovers of a good end have the grace period", situation{live: 1, left: 1}, running, func(l *lifecycle) { l.workerExited(ended{}) }, "timer 30s | ask leftovers SIGTERM"},
-		{"members of the control group are killed at the end", situation{live: 1}, running, func(l *lifecycle) { l.workerExited(ended{}) }, "kill members | drain"},
-		{"but not what may be left", situation{live: 1, leave: true}, running, func(l *lifecycle) { l.workerExited(ended{}) }, "drain"},
-		{"a template that hangs is given up", situation{spawning: true}, stopping, (*lifecycle).timeExpired, "abandon | timer 5s | kill"},
-		{"what would not die is recorded", situation{live: 1}, killing, (*lifecycle).timeExpired, "give up | kill members | drain"},
-		{"the user does not wait for output for long", situation{live: 1}, running, func(l *lifecycle) { l.stopRequested(unix.SIGTERM); l.workerExited(ended{}) },
+		{"leftovers of a good end have the grace period", situation{live: 1, left: 1}, running,
+			func(l *lifecycle) { l.workerExited(ended{}) }, "timer 30s | ask leftovers SIGTERM"},
+		{"members of the control group are killed at the end", situation{live: 1}, running,
+			func(l *lifecycle) { l.workerExited(ended{}) }, "kill members | drain"},
+		{"but not what may be left", situation{live: 1, leave: true}, running,
+			func(l *lifecycle) { l.workerExited(ended{}) }, "drain"},
+		{"a template that hangs is given up", situation{spawning: true}, stopping,
+			(*lifecycle).timeExpired, "abandon | timer 5s | kill"},
+		{"what would not die is recorded", situation{live: 1}, killing, (*lifecycle).timeExpired,
+			"give up | kill members | drain"},
+		{"the user does not wait for output for long", situation{live: 1}, running,
+			func(l *lifecycle) { l.stopRequested(unix.SIGTERM); l.workerExited(ended{}) },
 			"halt | ask SIGTERM | timer 30s | announce | kill members | drain | timer 2s"},
-		{"who asks during the output has a second", situation{}, draining, func(l *lifecycle) { l.stopRequested(unix.SIGTERM) }, "timer 1s"},
-		{"in a hurry, a moment is left", situation{live: 1}, stopping, (*lifecycle).hurryRequested, "timer 100ms"},
-		{"a suspension halts the start", situation{live: 1, spawning: true}, starting, (*lifecycle).suspendRequested, "pause | signal SIGSTOP"},
-		{"and SIGCONT resumes it", situation{live: 1, spawning: true}, starting, func(l *lifecycle) { l.suspendRequested(); l.signalRequested(unix.SIGCONT) },
+		{"who asks during the output has a second", situation{}, draining,
+			func(l *lifecycle) { l.stopRequested(unix.SIGTERM) }, "timer 1s"},
+		{"in a hurry, a moment is left", situation{live: 1}, stopping, (*lifecycle).hurryRequested,
+			"timer 100ms"},
+		{"a suspension halts the start", situation{live: 1, spawning: true}, starting,
+			(*lifecycle).suspendRequested, "pause | signal SIGSTOP"},
+		{"and SIGCONT resumes it", situation{live: 1, spawning: true}, starting,
+			func(l *lifecycle) { l.suspendRequested(); l.signalRequested(unix.SIGCONT) },
 			"pause | signal SIGSTOP | resume | signal SIGCONT"},
-		{"SIGCONT alone is passed on", situation{live: 1}, running, func(l *lifecycle) { l.signalRequested(unix.SIGCONT) }, "signal SIGCONT"},
-		{"SIGKILL goes on as long as something forks", situation{left: 3}, killing, (*lifecycle).killAgain, "kill"},
+		{"SIGCONT alone is passed on", situation{live: 1}, running,
+			func(l *lifecycle) { l.signalRequested(unix.SIGCONT) }, "signal SIGCONT"},
+		{"SIGKILL goes on as long as something forks", situation{left: 3}, killing,
+			(*lifecycle).killAgain, "kill"},
 	} {
 		l, w := c.in.in(c.at)
 		c.act(l)
@@ -315,7 +357,8 @@ func TestImpossibleEventsStopTheJob(t *testing.T) {
 	if l.state != stopping || l.err == nil || startCode(l.err) != 125 {
 		t.Errorf("%s, %v", l.state, l.err)
 	}
-	if len(w.said) != 1 || !strings.Contains(w.said[0], "the end of the output cannot happen to a job that is running") {
+	if len(w.said) != 1 || !strings.Contains(w.said[0],
+		"the end of the output cannot happen to a job that is running") {
 		t.Errorf("said %q", w.said)
 	}
 	// A change of state that is not drawn is one of those, too.

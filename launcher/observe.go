@@ -31,7 +31,8 @@ func (s *shared) observer() monitor.Observer {
 		GPUEvent:     func(e gpu.Event) { s.tell(Event{Kind: GPUHappening, GPU: &e}) },
 		EventsSilent: func(why string) { s.tell(Event{Kind: GPUEventsSilent, Text: why}) },
 		WorkerSampled: func(w monitor.WorkerSample) {
-			s.tell(Event{Kind: WorkerSampled, Rank: w.Rank, PID: w.PID, CPU: w.CPU, ResidentBytes: w.ResidentBytes, WithinCPUs: w.WithinCPUs})
+			s.tell(Event{Kind: WorkerSampled, Rank: w.Rank, PID: w.PID, CPU: w.CPU,
+				ResidentBytes: w.ResidentBytes, WithinCPUs: w.WithinCPUs})
 		},
 		Say:   s.cfg.Log,
 		Fatal: s.fatalXID,

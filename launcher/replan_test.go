@@ -27,17 +27,24 @@ func TestReplan(t *testing.T) {
 		return p, nil
 	}
 	r := h.run(2, func(p *plan.Plan) { p.MaxRestarts = 1 })
-	if r.ExitCode != 0 || len(r.Earlier) != 1 || r.Earlier[0].CPUs != all.String() || r.Workers[0].CPUs != one.String() {
+	if r.ExitCode != 0 || len(r.Earlier) != 1 || r.Earlier[0].CPUs != all.String() ||
+		r.Workers[0].CPUs != one.String() {
 		t.Errorf("%+v", r)
 	}
 	for name, replan := range map[string]func(plan.Plan) (plan.Plan, error){
-		"cannot be":              func(p plan.Plan) (plan.Plan, error) { return p, fmt.Errorf("no topology") },
-		"1 workers instead of 2": func(p plan.Plan) (plan.Plan, error) { p.Workers = p.Workers[:1]; return p, nil },
+		"cannot be": func(p plan.Plan) (plan.Plan, error) {
+			return p, fmt.Errorf("no topology")
+		},
+		"1 workers instead of 2": func(p plan.Plan) (plan.Plan, error) {
+			p.Workers = p.Workers[:1]
+			return p, nil
+		},
 	} {
 		h := newHarness(t, "succeed-after", "1")
 		h.cfg.Replan = replan
 		r := h.run(2, func(p *plan.Plan) { p.MaxRestarts = 1 })
-		if r.ExitCode != 9 || r.Restarts != 0 || !strings.Contains(strings.Join(h.logged, "\n"), "not restarting: ") {
+		if r.ExitCode != 9 || r.Restarts != 0 || !strings.Contains(strings.Join(h.logged, "\n"),
+			"not restarting: ") {
 			t.Errorf("%s: %+v %q", name, r, h.logged)
 		}
 	}

@@ -128,7 +128,8 @@ func (a *Attempt) workerResult(w *worker) report.Worker {
 // unless the launcher sent them, from outside.
 func how(end ExitStatus, stopped, oom bool) report.How {
 	outside := []syscall.Signal{
-		unix.SIGKILL, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
+		unix.SIGKILL, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1,
+		unix.SIGUSR2,
 	}
 	switch {
 	case stopped:
@@ -148,7 +149,8 @@ func how(end ExitStatus, stopped, oom bool) report.How {
 func (j *job) updateXIDs(r *Result) {
 	for i := range r.Workers {
 		w := &r.Workers[i]
-		planned := slices.IndexFunc(j.plan.Workers, func(p plan.Worker) bool { return p.Rank == w.Rank })
+		planned := slices.IndexFunc(j.plan.Workers,
+			func(p plan.Worker) bool { return p.Rank == w.Rank })
 		w.XIDs = j.monitor.XIDs(&j.plan.Workers[planned], w.Started, w.Ended)
 	}
 }
@@ -218,10 +220,12 @@ func (r Result) failure(root report.Worker) string {
 		line += "; then " + strings.Join(also, ", ")
 	}
 	if stopped > 0 {
-		line += plural.Of(stopped, "; the other worker was stopped", "; %d other workers were stopped")
+		line += plural.Of(stopped, "; the other worker was stopped",
+			"; %d other workers were stopped")
 	}
 	if r.NotStarted > 0 {
-		line += plural.Of(r.NotStarted, "; %d worker was not started any more", "; %d workers were not started any more")
+		line += plural.Of(r.NotStarted, "; %d worker was not started any more",
+			"; %d workers were not started any more")
 	}
 	if r.Restarts > 0 {
 		line += plural.Of(r.Restarts, "; %d restart did not help", "; %d restarts did not help")
@@ -232,10 +236,13 @@ func (r Result) failure(root report.Worker) string {
 // leftoverLines names the processes that are still on the job's GPUs.
 func (r Result) leftoverLines() (lines []string) {
 	for _, p := range r.GPULeftovers[:min(len(r.GPULeftovers), mostLeftovers)] {
-		lines = append(lines, fmt.Sprintf("still on GPU %d after the job: %s; end it, or its memory stays taken", p.GPU, onGPU(p)))
+		lines = append(lines,
+			fmt.Sprintf("still on GPU %d after the job: %s; end it, or its memory stays taken",
+				p.GPU, onGPU(p)))
 	}
 	if more := len(r.GPULeftovers) - mostLeftovers; more > 0 {
-		lines = append(lines, plural.Of(more, "and %d more process is still on the job's GPUs", "and %d more processes are still on the job's GPUs"))
+		lines = append(lines, plural.Of(more, "and %d more process is still on the job's GPUs",
+			"and %d more processes are still on the job's GPUs"))
 	}
 	return lines
 }

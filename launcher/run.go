@@ -152,7 +152,8 @@ func (j *job) again(r Result) bool {
 	}
 	j.earlier = append(j.earlier, *root)
 	j.attempt++
-	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt, j.plan.MaxRestarts))
+	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt,
+		j.plan.MaxRestarts))
 	announced := j.plan
 	j.tell(Event{Kind: JobRestarting, Text: root.String(), Plan: &announced})
 	return true
@@ -166,7 +167,8 @@ func (j *job) replan() error {
 	}
 	p, err := j.cfg.Replan(j.plan)
 	if err == nil && len(p.Workers) != len(j.plan.Workers) {
-		err = fmt.Errorf("there would be %d workers instead of %d", len(p.Workers), len(j.plan.Workers))
+		err = fmt.Errorf("there would be %d workers instead of %d", len(p.Workers),
+			len(j.plan.Workers))
 	}
 	if err != nil {
 		return err

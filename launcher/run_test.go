@@ -33,7 +33,8 @@ func TestSuccess(t *testing.T) {
 	if r.ExitCode != 0 || r.Root() != nil || r.Err != nil || len(r.Workers) != 3 {
 		t.Errorf("%+v", r)
 	}
-	if got := h.stdout.String(); strings.Count(got, "] out\n") != 3 || len(got) != 3*len("[0] out\n") {
+	if got := h.stdout.String(); strings.Count(got, "] out\n") != 3 ||
+		len(got) != 3*len("[0] out\n") {
 		t.Errorf("stdout %q", got)
 	}
 	if got := h.stderr.String(); strings.Count(got, "] err\n") != 3 {
@@ -42,7 +43,8 @@ func TestSuccess(t *testing.T) {
 	if len(r.Summary()) != 0 || len(h.logged) != 0 {
 		t.Errorf("a success needs no words: %q %q", r.Summary(), h.logged)
 	}
-	if h.events[0].Kind != JobStarted || h.events[len(h.events)-1].Kind != JobEnded || len(h.exits()) != 3 {
+	if h.events[0].Kind != JobStarted || h.events[len(h.events)-1].Kind != JobEnded ||
+		len(h.exits()) != 3 {
 		t.Errorf("events %+v", h.events)
 	}
 }
@@ -68,7 +70,8 @@ func TestASignalIsTheCause(t *testing.T) {
 	// Go's runtime makes an exit code of SIGABRT; a shell dies of it.
 	h.cfg.Argv = []string{"/bin/sh", "-c", "kill -ABRT $$"}
 	r := h.run(1)
-	if r.ExitCode != 134 || r.Root() == nil || !strings.Contains(r.Root().String(), "terminated with signal SIGABRT") {
+	if r.ExitCode != 134 || r.Root() == nil || !strings.Contains(r.Root().String(),
+		"terminated with signal SIGABRT") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -121,7 +124,8 @@ func TestOneCtrlCIsOne(t *testing.T) {
 	for name, order := range map[string][]supervisor.Request{
 		"direct first":    {{Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT}},
 		"forwarded first": {{Signal: unix.SIGINT}, {Signal: unix.SIGINT, Direct: true}},
-		"direct often":    {{Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT, Direct: true}},
+		"direct often": {{Signal: unix.SIGINT, Direct: true},
+			{Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT, Direct: true}},
 	} {
 		h := newHarness(t, "on-int", "20ms")
 		h.when(2, "ready", func() {
@@ -203,13 +207,15 @@ func TestRestart(t *testing.T) {
 	}
 	h = newHarness(t, "succeed-after", "3")
 	r = h.run(2, func(p *plan.Plan) { p.MaxRestarts, p.FreePort = 2, true })
-	if r.ExitCode != 9 || r.Restarts != 2 || !strings.Contains(r.Summary()[0], "2 restarts did not help") {
+	if r.ExitCode != 9 || r.Restarts != 2 ||
+		!strings.Contains(r.Summary()[0], "2 restarts did not help") {
 		t.Errorf("%+v %q", r, r.Summary())
 	}
 	// What cannot be started is not tried again.
 	h = newHarness(t)
 	h.cfg.Argv = []string{"/no/such/program"}
-	if r := h.run(2, func(p *plan.Plan) { p.MaxRestarts = 5 }); r.ExitCode != 127 || r.Restarts != 0 {
+	if r := h.run(2, func(p *plan.Plan) { p.MaxRestarts = 5 }); r.ExitCode != 127 ||
+		r.Restarts != 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -277,7 +283,8 @@ func TestBinding(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	for rank, want := range []affinity.CPUSet{all, one} {
-		if !strings.Contains(h.stdout.String(), fmt.Sprintf(`[%d] report {`, rank)) || !strings.Contains(h.stdout.String(), fmt.Sprintf(`"CPUs":%q`, want)) {
+		if !strings.Contains(h.stdout.String(), fmt.Sprintf(`[%d] report {`, rank)) ||
+			!strings.Contains(h.stdout.String(), fmt.Sprintf(`"CPUs":%q`, want)) {
 			t.Errorf("rank %d does not run on %s:\n%s", rank, want, h.stdout.String())
 		}
 	}
@@ -290,7 +297,8 @@ func TestLeftovers(t *testing.T) {
 		h := newHarness(t, "leave", "block")
 		h.sweeping()
 		r := h.run(2)
-		if r.ExitCode != 0 || len(r.Killed) != 0 || len(h.logged) != 1 || !strings.Contains(h.logged[0], "2 processes that they left behind") {
+		if r.ExitCode != 0 || len(r.Killed) != 0 || len(h.logged) != 1 ||
+			!strings.Contains(h.logged[0], "2 processes that they left behind") {
 			t.Errorf("%+v, logged %q", r, h.logged)
 		}
 		launchertest.Gone(t, pids(h.stdout.String())...)
@@ -329,7 +337,8 @@ func TestAPipeHeldOutside(t *testing.T) {
 	var held *os.File
 	h.when(1, "ready", func() {
 		var err error
-		if held, err = os.OpenFile("/proc/"+pids(h.stdout.String())[0]+"/fd/1", os.O_WRONLY, 0); err != nil {
+		if held, err = os.OpenFile("/proc/"+pids(h.stdout.String())[0]+"/fd/1", os.O_WRONLY,
+			0); err != nil {
 			t.Error(err)
 		}
 		h.sup.Request(supervisor.Request{Signal: unix.SIGUSR1})

@@ -52,7 +52,8 @@ func newShared(p *plan.Plan, cfg *Config) (*shared, error) {
 	case len(p.Workers) == 0:
 		return nil, errors.New("the plan has no workers: make it with plan.New")
 	case len(cfg.Argv) == 0:
-		return nil, errors.New("Config.Argv is empty: it is the workers' command, see Command.Resolve")
+		return nil,
+			errors.New("Config.Argv is empty: it is the workers' command, see Command.Resolve")
 	}
 	if p.FreePort && p.MasterPort == 0 {
 		port, err := freePort()
@@ -66,12 +67,14 @@ func newShared(p *plan.Plan, cfg *Config) (*shared, error) {
 		s.close()
 		return nil, err
 	}
-	s.stdout, s.stderr = stdio.NewSink(cfg.Stdout, cfg.outputLost), stdio.NewSink(cfg.Stderr, cfg.outputLost)
+	s.stdout, s.stderr = stdio.NewSink(cfg.Stdout, cfg.outputLost),
+		stdio.NewSink(cfg.Stderr, cfg.outputLost)
 	if cfg.Stdin != nil {
 		s.input = stdio.NewInput(cfg.Stdin)
 	}
 	s.makeFolder()
-	s.monitor = monitor.New(monitor.Options{Plan: *p, GPUs: cfg.GPUs, Before: cfg.Inventory, Observer: s.observer()})
+	s.monitor = monitor.New(monitor.Options{Plan: *p, GPUs: cfg.GPUs, Before: cfg.Inventory,
+		Observer: s.observer()})
 	s.closers = append(s.closers, s.monitor.Close)
 	return s, nil
 }
@@ -106,7 +109,8 @@ func (s *shared) close() {
 func (s *shared) makeFolder() {
 	folder, err := errorfile.Make()
 	if err != nil {
-		s.cfg.Log(fmt.Sprintf("workers cannot leave error files: %v; set TMPDIR to a folder with room", err))
+		s.cfg.Log(fmt.Sprintf("workers cannot leave error files: %v; set TMPDIR to a folder "+
+			"with room", err))
 		return
 	}
 	s.folder = folder
@@ -154,7 +158,9 @@ func freePort() (port int, err error) {
 		got, err = unix.Getsockname(fd)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("cannot find a free port for the workers' rendezvous: %w; name one with --master-port", err)
+		return 0,
+			fmt.Errorf("cannot find a free port for the workers' rendezvous: %w; name one with "+
+				"--master-port", err)
 	}
 	switch a := got.(type) {
 	case *unix.SockaddrInet6:

@@ -63,7 +63,8 @@ func (a *Attempt) startWorker(w *plan.Worker, null *os.File) (*spawn.Process, *s
 	if a.input != nil && w.Rank == 0 {
 		f, err := a.input.Open()
 		if err != nil {
-			return nil, nil, &StartError{Program: "rank 0", Err: err, Hint: process.ResourceHint(err)}
+			return nil, nil, &StartError{Program: "rank 0", Err: err,
+				Hint: process.ResourceHint(err)}
 		}
 		defer f.Close()
 		sp.Files[0] = f
@@ -72,7 +73,8 @@ func (a *Attempt) startWorker(w *plan.Worker, null *os.File) (*spawn.Process, *s
 	if a.cfg.Output == OutputPrefix {
 		p, err := stdio.NewPipes()
 		if err != nil {
-			return nil, nil, &StartError{Program: "a worker", Err: err, Hint: process.ResourceHint(err)}
+			return nil, nil, &StartError{Program: "a worker", Err: err,
+				Hint: process.ResourceHint(err)}
 		}
 		pipes, sp.Files[1], sp.Files[2] = &p, p.Stdout, p.Stderr
 	}
@@ -94,7 +96,8 @@ func (a *Attempt) spawn(sp spawn.Spec) (*spawn.Process, error) {
 	p, err := a.sup.Spawner().Exec(sp)
 	var failed *spawn.ExecError
 	if errors.As(err, &failed) {
-		return nil, &StartError{Program: sp.Argv[0], Err: failed.Err, Hint: execHint(sp.Argv[0], failed.Err)}
+		return nil, &StartError{Program: sp.Argv[0], Err: failed.Err,
+			Hint: execHint(sp.Argv[0], failed.Err)}
 	}
 	return p, err
 }

@@ -44,10 +44,12 @@ func TestStartAndStop(t *testing.T) {
 	g.Stop(unix.SIGINT)
 	g.Stop(unix.SIGTERM) // changes nothing
 	var stopped *StoppedError
-	if err := g.Wait(context.Background()); !errors.As(err, &stopped) || stopped.Signal != unix.SIGINT || !strings.Contains(err.Error(), "SIGINT") {
+	if err := g.Wait(context.Background()); !errors.As(err, &stopped) ||
+		stopped.Signal != unix.SIGINT || !strings.Contains(err.Error(), "SIGINT") {
 		t.Errorf("%v", err)
 	}
-	if r := g.Result(); r.ExitCode != 130 || r.Signal != "SIGINT" || len(r.Workers) != 3 || r.Started.IsZero() || r.Ended.Before(r.Started) {
+	if r := g.Result(); r.ExitCode != 130 || r.Signal != "SIGINT" || len(r.Workers) != 3 ||
+		r.Started.IsZero() || r.Ended.Before(r.Started) {
 		t.Errorf("%+v", r)
 	}
 	if diff := cmp.Diff(pids, g.PIDs()); diff != "" {
@@ -63,7 +65,8 @@ func TestStartAndStop(t *testing.T) {
 func TestInheritedDefaultsAreTheUsers(t *testing.T) {
 	for _, set := range []string{"7", ""} {
 		h := newHarness(t, "report")
-		h.cfg.Environ = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "OMP_NUM_THREADS=") })
+		h.cfg.Environ = slices.DeleteFunc(os.Environ(),
+			func(e string) bool { return strings.HasPrefix(e, "OMP_NUM_THREADS=") })
 		p := h.plan(1) // which knows of no OMP_NUM_THREADS
 		want := p.Workers[0].Env["OMP_NUM_THREADS"]
 		if set != "" {
@@ -84,7 +87,8 @@ func TestStartFails(t *testing.T) {
 	h := newHarness(t, "block")
 	h.cfg.Argv = []string{"/no/such/program"}
 	var start *StartError
-	if g, err := h.start(2); g != nil || !errors.As(err, &start) || !errors.Is(err, fs.ErrNotExist) {
+	if g, err := h.start(2); g != nil || !errors.As(err, &start) ||
+		!errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v, %v", g, err)
 	}
 	h.cfg.StartMethod = StartForkserver
@@ -98,11 +102,13 @@ func TestStartFails(t *testing.T) {
 
 func TestStartRefuses(t *testing.T) {
 	h := newHarness(t, "block")
-	if g, err := Start(context.Background(), plan.Plan{}, h.cfg); g != nil || err == nil || !strings.Contains(err.Error(), "no workers") {
+	if g, err := Start(context.Background(), plan.Plan{}, h.cfg); g != nil || err == nil ||
+		!strings.Contains(err.Error(), "no workers") {
 		t.Errorf("%v, %v", g, err)
 	}
 	h.cfg.Argv = nil
-	if g, err := h.start(1); g != nil || err == nil || !strings.Contains(err.Error(), "Argv is empty") {
+	if g, err := h.start(1); g != nil || err == nil ||
+		!strings.Contains(err.Error(), "Argv is empty") {
 		t.Errorf("%v, %v", g, err)
 	}
 }
@@ -176,7 +182,8 @@ func TestNoZombies(t *testing.T) {
 
 // A command without anything to run is an error, no panic.
 func TestResolveNothing(t *testing.T) {
-	if argv, err := (Command{}).Resolve(); err == nil || argv != nil || !strings.Contains(err.Error(), "Args is empty") {
+	if argv, err := (Command{}).Resolve(); err == nil || argv != nil ||
+		!strings.Contains(err.Error(), "Args is empty") {
 		t.Errorf("%q %v", argv, err)
 	}
 }
@@ -186,7 +193,8 @@ func TestNotStarted(t *testing.T) {
 	var r Result
 	r.ExitCode, r.NotStarted = 3, 4
 	r.Workers = []report.Worker{{RootCause: true, ExitStatus: ExitStatus{Code: 3}}}
-	if text := strings.Join(r.Summary(), "\n"); !strings.Contains(text, "4 workers were not started any more") {
+	if text := strings.Join(r.Summary(), "\n"); !strings.Contains(text,
+		"4 workers were not started any more") {
 		t.Errorf("%s", text)
 	}
 }
@@ -196,7 +204,8 @@ func TestFailureWait(t *testing.T) {
 	h := newHarness(t, "fail", "1", "7")
 	h.cfg.FailureWait = time.Millisecond
 	r := h.run(3)
-	if r.ExitCode != 7 || r.Root().Rank != 1 || len(h.logged) != 2 || !strings.Contains(h.logged[0], "to leave unasked") {
+	if r.ExitCode != 7 || r.Root().Rank != 1 || len(h.logged) != 2 ||
+		!strings.Contains(h.logged[0], "to leave unasked") {
 		t.Errorf("%+v %q", r, h.logged)
 	}
 	for _, w := range r.Workers {
@@ -229,8 +238,11 @@ type parcel struct {
 }
 
 var (
-	sendParcel = Register("sendParcel", func(index int, p parcel) error { return fmt.Errorf("%d: %s %v %d", index, p.Name, p.Deep, *p.Plain) })
-	noArgument = Register("noArgument", func(index int, _ struct{}) error { panic(fmt.Sprintf("index %d", index)) })
+	sendParcel = Register("sendParcel", func(index int, p parcel) error {
+		return fmt.Errorf("%d: %s %v %d", index, p.Name, p.Deep, *p.Plain)
+	})
+	noArgument = Register("noArgument",
+		func(index int, _ struct{}) error { panic(fmt.Sprintf("index %d", index)) })
 	exitMidway = Register("exitMidway", func(int, *parcel) error { os.Exit(5); return nil })
 )
 
@@ -246,20 +258,27 @@ func TestFunctions(t *testing.T) {
 	}
 	var raised *RaisedError
 	seven := 7
-	err := wait(sendParcel.Start(context.Background(), h.plan(1), h.cfg, parcel{Name: "a", Deep: map[string][]float64{"x": {1.5}}, Plain: &seven}))
-	if !errors.As(err, &raised) || raised.Message != "0: a map[x:[1.5]] 7" || !strings.Contains(raised.Traceback, "returned by github.com/gpulaunch/gpulaunch/launcher.init.func") || !strings.Contains(raised.Traceback, "start_test.go:") {
+	err := wait(sendParcel.Start(context.Background(), h.plan(1), h.cfg,
+		parcel{Name: "a", Deep: map[string][]float64{"x": {1.5}}, Plain: &seven}))
+	if !errors.As(err, &raised) || raised.Message != "0: a map[x:[1.5]] 7" ||
+		!strings.Contains(raised.Traceback,
+			"returned by github.com/gpulaunch/gpulaunch/launcher.init.func") ||
+		!strings.Contains(raised.Traceback, "start_test.go:") {
 		t.Errorf("%#v", err)
 	}
 	err = wait(noArgument.Start(context.Background(), h.plan(1), h.cfg, struct{}{}))
-	if !errors.As(err, &raised) || raised.Message != "panic: index 0" || !strings.Contains(raised.Traceback, "start_test.go:") || raised.ExitCode != 1 {
+	if !errors.As(err, &raised) || raised.Message != "panic: index 0" ||
+		!strings.Contains(raised.Traceback, "start_test.go:") || raised.ExitCode != 1 {
 		t.Errorf("%#v", err)
 	}
 	var exited *ExitedError
-	if err = wait(exitMidway.Start(context.Background(), h.plan(1), h.cfg, &parcel{})); !errors.As(err, &exited) || exited.ExitCode != 5 {
+	if err = wait(exitMidway.Start(context.Background(), h.plan(1), h.cfg,
+		&parcel{})); !errors.As(err, &exited) || exited.ExitCode != 5 {
 		t.Errorf("%#v", err)
 	}
 	h.cfg.StartMethod = StartForkserver
-	if _, err := noArgument.Start(context.Background(), h.plan(1), h.cfg, struct{}{}); err == nil || !strings.Contains(err.Error(), "Python") {
+	if _, err := noArgument.Start(context.Background(), h.plan(1), h.cfg, struct{}{}); err == nil ||
+		!strings.Contains(err.Error(), "Python") {
 		t.Error(err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
@@ -284,7 +303,8 @@ func TestRegister(t *testing.T) {
 	refused("a channel", func() { Register("channel", func(int, chan int) error { return nil }) })
 	refused("a function", func() { Register("function", func(int, func()) error { return nil }) })
 	refused("an interface", func() { Register("interface", func(int, any) error { return nil }) })
-	refused("nothing exported", func() { Register("hidden", func(int, struct{ x int }) error { return nil }) })
+	refused("nothing exported",
+		func() { Register("hidden", func(int, struct{ x int }) error { return nil }) })
 	if functions["channel"] != nil || functions["interface"] != nil {
 		t.Error("a refused function stays")
 	}

@@ -29,7 +29,8 @@ const (
 )
 
 func (s state) String() string {
-	return [...]string{"starting", "running", "leaving", "stopping", "lingering", "killing", "draining", "over"}[s]
+	return [...]string{"starting", "running", "leaving", "stopping", "lingering", "killing",
+		"draining", "over"}[s]
 }
 
 // successors are the states that each state may be followed by.
@@ -57,7 +58,8 @@ func (l *lifecycle) enter(next state) {
 // the job in order: whatever is wrong with the launcher, its workers get their grace
 // period.
 func (l *lifecycle) impossible(event string) {
-	err := fmt.Errorf("internal error: %s cannot happen to a job that is %s; please report this", event, l.state)
+	err := fmt.Errorf("internal error: %s cannot happen to a job that is %s; please report this",
+		event, l.state)
 	l.world.say(err.Error())
 	if l.err == nil {
 		l.err = err

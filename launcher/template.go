@@ -23,13 +23,15 @@ func (s *shared) startTemplate(p *plan.Plan) error {
 		return nil
 	}
 	if !cfg.Subreaper {
-		return errors.New("the start method forkserver needs Config.Subreaper: forked workers become children of this process only then")
+		return errors.New("the start method forkserver needs Config.Subreaper: forked workers " +
+			"become children of this process only then")
 	}
 	if err := forkserver.Check(cfg.Argv); err != nil {
 		return err
 	}
 	if s.folder == nil {
-		return errors.New("the start method forkserver needs a private folder: set TMPDIR to a folder with room, or use --start-method=exec")
+		return errors.New("the start method forkserver needs a private folder: set TMPDIR to a " +
+			"folder with room, or use --start-method=exec")
 	}
 	stdout, stderr, done, err := s.templateOutput()
 	if err != nil {
@@ -37,8 +39,9 @@ func (s *shared) startTemplate(p *plan.Plan) error {
 	}
 	defer done()
 	s.template, err = forkserver.Start(forkserver.Config{
-		Argv: cfg.Argv, Environ: templateEnviron(cfg.Environ, p), Folder: s.folder.Path(), Preload: append([]string{}, cfg.Preload...),
-		Stdout: stdout, Stderr: stderr,
+		Argv: cfg.Argv, Environ: templateEnviron(cfg.Environ, p), Folder: s.folder.Path(),
+		Preload: append([]string{}, cfg.Preload...),
+		Stdout:  stdout, Stderr: stderr,
 		Start: s.sup.StartHelper, Ended: s.sup.HelperEnded,
 	})
 	if err != nil {
@@ -57,7 +60,8 @@ func (s *shared) templateOutput() (stdout, stderr *os.File, done func(), err err
 	}
 	pipes, err := stdio.NewPipes()
 	if err != nil {
-		return nil, nil, nil, &StartError{Program: "the template", Err: err, Hint: process.ResourceHint(err)}
+		return nil, nil, nil, &StartError{Program: "the template", Err: err,
+			Hint: process.ResourceHint(err)}
 	}
 	out := stdio.NewOutput(s.stdout, s.stderr, 0)
 	out.ReadNamed("preload", pipes, nil)
@@ -97,7 +101,8 @@ func (s *shared) awaitTemplate(ctx context.Context) error {
 
 // templateEnd is the error for a template that has ended.
 func (s *shared) templateEnd() error {
-	return fmt.Errorf("the template process that the workers were forked from %s", s.template.Exit())
+	return fmt.Errorf("the template process that the workers were forked from %s",
+		s.template.Exit())
 }
 
 // templateReady reports how the imports went.
@@ -122,13 +127,15 @@ func (s *shared) printTraceback(err error) {
 		prefix = "[preload] "
 	}
 	text := strings.TrimRight(failed.Traceback, "\n")
-	_, _ = s.stderr.Write([]byte(prefix + strings.ReplaceAll(text, "\n", "\n"+prefix) + "\n")) // a Sink takes all
+	// a Sink takes all
+	_, _ = s.stderr.Write([]byte(prefix + strings.ReplaceAll(text, "\n", "\n"+prefix) + "\n"))
 }
 
 // templateOf describes a template that is ready.
 func templateOf(t *forkserver.Template) *report.Template {
 	f := t.Facts()
-	return &report.Template{PID: f.PID, Modules: f.Modules, ImportSeconds: f.Import.Seconds(), SharedBytes: f.Shared}
+	return &report.Template{PID: f.PID, Modules: f.Modules, ImportSeconds: f.Import.Seconds(),
+		SharedBytes: f.Shared}
 }
 
 func preloading(modules []string) string {

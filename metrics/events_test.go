@@ -15,7 +15,8 @@ func TestEvents(t *testing.T) {
 	r := story()
 	for _, e := range []gpu.Event{
 		{UUID: "GPU-1", Index: 1, Kind: gpu.EventXID, XID: 79, Count: 2},
-		{UUID: "GPU-1", Index: 0, Kind: gpu.EventXID, XID: 79, Count: 1}, // the indexes have shifted
+		// the indexes have shifted
+		{UUID: "GPU-1", Index: 0, Kind: gpu.EventXID, XID: 79, Count: 1},
 		{UUID: "GPU-0", Index: 0, MIG: "MIG-1", Kind: gpu.EventXID, XID: 31, Count: 100_000},
 		{UUID: "GPU-9", Index: 9, Kind: gpu.EventXID, XID: 31, Count: 1}, // not there at the start
 		{Index: -1, Kind: gpu.EventXID, XID: 31, Count: 1},
@@ -35,7 +36,8 @@ gpulaunch_gpu_xid_events_total{class="application",gpu="0",uuid="GPU-0",xid="31"
 gpulaunch_gpu_xid_events_total{class="fatal",gpu="1",uuid="GPU-1",xid="79"} 3
 gpulaunch_gpu_xid_events_total{class="other",gpu="0",uuid="GPU-0",xid="other"} 7
 `
-	if err := testutil.CollectAndCompare(r, strings.NewReader(want), "gpulaunch_gpu_xid_events_total", "gpulaunch_gpu_events_total"); err != nil {
+	if err := testutil.CollectAndCompare(r, strings.NewReader(want),
+		"gpulaunch_gpu_xid_events_total", "gpulaunch_gpu_events_total"); err != nil {
 		t.Error(err)
 	}
 }
@@ -44,11 +46,15 @@ gpulaunch_gpu_xid_events_total{class="other",gpu="0",uuid="GPU-0",xid="other"} 7
 func TestEventsAreBounded(t *testing.T) {
 	r := story()
 	for i := range 10_000 {
-		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &gpu.Event{UUID: fmt.Sprint("GPU-", i%3), Index: i % 3, Kind: gpu.EventXID, XID: uint64(1000 + i), Count: 1}})
-		r.Observe(launcher.Event{Kind: launcher.GPUHappening, GPU: &gpu.Event{UUID: "GPU-0", Kind: gpu.EventKind(fmt.Sprint("type ", i)), Count: 1}})
+		r.Observe(launcher.Event{Kind: launcher.GPUHappening,
+			GPU: &gpu.Event{UUID: fmt.Sprint("GPU-", i%3), Index: i % 3, Kind: gpu.EventXID,
+				XID: uint64(1000 + i), Count: 1}})
+		r.Observe(launcher.Event{Kind: launcher.GPUHappening,
+			GPU: &gpu.Event{UUID: "GPU-0", Kind: gpu.EventKind(fmt.Sprint("type ", i)), Count: 1}})
 	}
 	// Two GPUs and the unknown ones have a series for the rest.
-	if n := testutil.CollectAndCount(r, "gpulaunch_gpu_xid_events_total", "gpulaunch_gpu_events_total"); n != eventLimit+3 {
+	if n := testutil.CollectAndCount(r, "gpulaunch_gpu_xid_events_total",
+		"gpulaunch_gpu_events_total"); n != eventLimit+3 {
 		t.Errorf("%d series, want %d", n, eventLimit+3)
 	}
 	total := uint64(0)

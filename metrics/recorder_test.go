@@ -20,26 +20,33 @@ func pointer[T any](v T) *T { return &v }
 
 // story is a job of two workers, one of which fails, is started again and ends.
 func story() *Recorder {
-	r := NewRecorder(Build{"v1", "go1"}, time.Unix(1000, 0), gpu.Inventory{Source: gpu.SourceNVML, Devices: []gpu.Device{
-		{UUID: "GPU-0", Name: "A", PCIBusID: "0000:01:00.0"},
-		{Index: 1, UUID: "GPU-1", Name: "A", PCIBusID: "0000:02:00.0"},
-	}})
-	plan := &plan.Plan{Mode: "gpu", RunID: "r", Affinity: affinity.Policy{Mode: affinity.ModeNode}, Workers: []plan.Worker{
-		{CPUs: affinity.CPUs(0, 1), Device: &plan.Device{UUID: "GPU-0"}},
-		{Rank: 1, LocalRank: 1, CPUs: affinity.CPUs(2), Device: &plan.Device{Index: 1, UUID: "GPU-1"}},
-	}}
+	r := NewRecorder(Build{"v1", "go1"}, time.Unix(1000, 0), gpu.Inventory{Source: gpu.SourceNVML,
+		Devices: []gpu.Device{
+			{UUID: "GPU-0", Name: "A", PCIBusID: "0000:01:00.0"},
+			{Index: 1, UUID: "GPU-1", Name: "A", PCIBusID: "0000:02:00.0"},
+		}})
+	plan := &plan.Plan{Mode: "gpu", RunID: "r", Affinity: affinity.Policy{Mode: affinity.ModeNode},
+		Workers: []plan.Worker{
+			{CPUs: affinity.CPUs(0, 1), Device: &plan.Device{UUID: "GPU-0"}},
+			{Rank: 1, LocalRank: 1, CPUs: affinity.CPUs(2),
+				Device: &plan.Device{Index: 1, UUID: "GPU-1"}},
+		}}
 	for _, e := range []launcher.Event{
 		{Kind: launcher.JobStarted, Plan: plan},
 		{Kind: launcher.WorkerStarted, Rank: 0, PID: 100, Time: time.Unix(1001, 0)},
 		{Kind: launcher.WorkerStarted, Rank: 1, PID: 101, Time: time.Unix(1001, 0)},
-		{Kind: launcher.WorkerExited, Rank: 1, PID: 101, Exit: launcher.ExitStatus{Code: 3}, CPU: 2 * time.Second},
-		{Kind: launcher.WorkerExited, Rank: 0, PID: 100, Exit: launcher.ExitStatus{Code: 143, Signal: "SIGTERM"}, CPU: time.Second},
+		{Kind: launcher.WorkerExited, Rank: 1, PID: 101, Exit: launcher.ExitStatus{Code: 3},
+			CPU: 2 * time.Second},
+		{Kind: launcher.WorkerExited, Rank: 0, PID: 100, Exit: launcher.ExitStatus{Code: 143,
+			Signal: "SIGTERM"}, CPU: time.Second},
 		{Kind: launcher.JobRestarting, Plan: plan},
 		{Kind: launcher.WorkerStarted, Rank: 0, PID: 200, Time: time.Unix(1010, 0)},
 		{Kind: launcher.WorkerStarted, Rank: 1, PID: 201, Time: time.Unix(1010, 0)},
 		{Kind: launcher.WorkerExited, Rank: 0, PID: 200, CPU: 5 * time.Second},
-		{Kind: launcher.WorkerSampled, Rank: 1, PID: 201, CPU: 4 * time.Second, ResidentBytes: 4096},
-		{Kind: launcher.WorkerSampled, Rank: 0, PID: 200, CPU: time.Hour, ResidentBytes: 1}, // it has ended: not its figures
+		{Kind: launcher.WorkerSampled, Rank: 1, PID: 201, CPU: 4 * time.Second,
+			ResidentBytes: 4096},
+		// it has ended: not its figures
+		{Kind: launcher.WorkerSampled, Rank: 0, PID: 200, CPU: time.Hour, ResidentBytes: 1},
 	} {
 		r.Observe(e)
 	}
@@ -81,8 +88,10 @@ gpulaunch_worker_state{rank="1",state="running"} 1
 gpulaunch_worker_state{rank="1",state="succeeded"} 0
 gpulaunch_worker_state{rank="1",state="waiting"} 0
 `
-	err := testutil.CollectAndCompare(story(), strings.NewReader(want), "gpulaunch_restarts_total", "gpulaunch_start_time_seconds",
-		"gpulaunch_worker_cpu_seconds_total", "gpulaunch_worker_exits_total", "gpulaunch_worker_resident_memory_bytes",
+	err := testutil.CollectAndCompare(story(), strings.NewReader(want), "gpulaunch_restarts_total",
+		"gpulaunch_start_time_seconds",
+		"gpulaunch_worker_cpu_seconds_total", "gpulaunch_worker_exits_total",
+		"gpulaunch_worker_resident_memory_bytes",
 		"gpulaunch_worker_start_time_seconds", "gpulaunch_worker_state")
 	if err != nil {
 		t.Error(err)
@@ -94,7 +103,8 @@ gpulaunch_worker_state{rank="1",state="waiting"} 0
 func TestExitsAreCountedByTheirLabels(t *testing.T) {
 	r := story()
 	for _, core := range []bool{true, false, true} {
-		r.Observe(launcher.Event{Kind: launcher.WorkerExited, Rank: 0, Exit: launcher.ExitStatus{Code: 139, Signal: "SIGSEGV", Core: core}})
+		r.Observe(launcher.Event{Kind: launcher.WorkerExited, Rank: 0,
+			Exit: launcher.ExitStatus{Code: 139, Signal: "SIGSEGV", Core: core}})
 	}
 	want := `
 # HELP gpulaunch_worker_exits_total How often the worker ended, by exit code and signal (one of them is empty).
@@ -104,17 +114,20 @@ gpulaunch_worker_exits_total{code="",rank="0",signal="SIGTERM"} 1
 gpulaunch_worker_exits_total{code="0",rank="0",signal=""} 1
 gpulaunch_worker_exits_total{code="3",rank="1",signal=""} 1
 `
-	if err := testutil.CollectAndCompare(r, strings.NewReader(want), "gpulaunch_worker_exits_total"); err != nil {
+	if err := testutil.CollectAndCompare(r, strings.NewReader(want),
+		"gpulaunch_worker_exits_total"); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestGPUs(t *testing.T) {
 	r := story()
-	r.Observe(launcher.Event{Kind: launcher.GPUsSampled, GPUs: &gpu.Sample{Time: time.Unix(2000, 0), Devices: []gpu.DeviceSample{
-		{Index: 0, UUID: "GPU-0", MemoryUsedBytes: pointer(uint64(7)), Utilization: pointer(0.5)},
-		{Index: 1, UUID: "GPU-1", Problem: "lost"},
-	}}})
+	r.Observe(launcher.Event{Kind: launcher.GPUsSampled, GPUs: &gpu.Sample{Time: time.Unix(2000, 0),
+		Devices: []gpu.DeviceSample{
+			{Index: 0, UUID: "GPU-0", MemoryUsedBytes: pointer(uint64(7)),
+				Utilization: pointer(0.5)},
+			{Index: 1, UUID: "GPU-1", Problem: "lost"},
+		}}})
 	want := `
 # HELP gpulaunch_gpu_memory_used_bytes Memory of the GPU that is in use.
 # TYPE gpulaunch_gpu_memory_used_bytes gauge
@@ -127,7 +140,8 @@ gpulaunch_gpu_up{gpu="1",uuid="GPU-1"} 0
 # TYPE gpulaunch_gpu_utilization_ratio gauge
 gpulaunch_gpu_utilization_ratio{gpu="0",uuid="GPU-0"} 0.5
 `
-	names := []string{"gpulaunch_gpu_memory_used_bytes", "gpulaunch_gpu_up", "gpulaunch_gpu_utilization_ratio", "gpulaunch_gpu_power_watts"}
+	names := []string{"gpulaunch_gpu_memory_used_bytes", "gpulaunch_gpu_up",
+		"gpulaunch_gpu_utilization_ratio", "gpulaunch_gpu_power_watts"}
 	if err := testutil.CollectAndCompare(r, strings.NewReader(want), names...); err != nil {
 		t.Error(err)
 	}
@@ -143,10 +157,12 @@ gpulaunch_gpu_utilization_ratio{gpu="0",uuid="GPU-0"} 0.5
 func TestLint(t *testing.T) {
 	r := story()
 	one, n := pointer(1.0), pointer(uint64(1))
-	r.Observe(launcher.Event{Kind: launcher.GPUsSampled, GPUs: &gpu.Sample{Time: time.Unix(2000, 0), Devices: []gpu.DeviceSample{{
-		MemoryUsedBytes: n, MemoryTotalBytes: n, Utilization: one, MemoryUtilization: one, TemperatureCelsius: one,
-		PowerWatts: one, PowerLimitWatts: one, SMClockHertz: one, MemoryClockHertz: one,
-	}}}})
+	r.Observe(launcher.Event{Kind: launcher.GPUsSampled, GPUs: &gpu.Sample{Time: time.Unix(2000, 0),
+		Devices: []gpu.DeviceSample{{
+			MemoryUsedBytes: n, MemoryTotalBytes: n, Utilization: one, MemoryUtilization: one,
+			TemperatureCelsius: one,
+			PowerWatts:         one, PowerLimitWatts: one, SMClockHertz: one, MemoryClockHertz: one,
+		}}}})
 	problems, err := testutil.CollectAndLint(r)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", err, problems)

@@ -31,13 +31,15 @@ func Serve(l net.Listener, r *Recorder) *Server {
 	}))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = io.WriteString(w, `<!doctype html><title>gpulaunch</title><a href="/metrics">metrics</a>`)
+		_, _ = io.WriteString(w,
+			`<!doctype html><title>gpulaunch</title><a href="/metrics">metrics</a>`)
 	})
 	s := &Server{
 		http: &http.Server{
 			Handler: mux,
 			// A client that dawdles may not hold on to a connection.
-			ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+			ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
+			IdleTimeout:    2 * time.Minute,
 			MaxHeaderBytes: 16 << 10,
 			ErrorLog:       log.New(io.Discard, "", 0),
 		},

@@ -8,14 +8,14 @@
 //
 // Three decisions shape the package:
 //
-//   - An archive holds what is on a list and nothing else. Serial numbers, host names, MAC addresses
-//     and GUIDs are in files beside those that are needed, but also in these and in the names of
-//     folders. Files with many lines are therefore reduced to the lines that are needed, and names
-//     that do not have a known form are replaced.
-//   - What the process may use (CPUs, memory nodes, CPU time) is written as one control group with a
-//     made-up name, whatever hierarchy it comes from, because the real names contain users, jobs and
-//     containers.
-//   - An archive may come from anybody. All files are written through an [os.Root], which keeps them
-//     inside one private folder. The checks before that say what is wrong with an archive, so that
-//     it is not half unpacked.
+//   - An archive holds what is on a list and nothing else. Serial numbers, host names, MAC
+//     addresses and GUIDs are in files beside those that are needed, but also in these and in the
+//     names of folders. Files with many lines are therefore reduced to the lines that are needed,
+//     and names that do not have a known form are replaced.
+//   - What the process may use (CPUs, memory nodes, CPU time) is written as one control group with
+//     a made-up name, whatever hierarchy it comes from, because the real names contain users, jobs
+//     and containers.
+//   - An archive may come from anybody. All files are written through an [os.Root], which keeps
+//     them inside one private folder. The checks before that say what is wrong with an archive, so
+//     that it is not half unpacked.
 package capture

@@ -51,7 +51,8 @@ func checkText(t *testing.T, p Picture, width int) {
 			t.Errorf("%q is in the text", r)
 		}
 	}
-	if colored := asText(t, p, terminal.Style{Width: width, Color: true}); sgr.ReplaceAllString(colored, "") != got {
+	if colored := asText(t, p,
+		terminal.Style{Width: width, Color: true}); sgr.ReplaceAllString(colored, "") != got {
 		t.Error("the text in colour says something else")
 	}
 	// The name of a device could look like a row of cores.
@@ -61,7 +62,8 @@ func checkText(t *testing.T, p Picture, width int) {
 	for i := range named.Workers {
 		named.Workers[i].Label = ""
 	}
-	if diff := cmp.Diff(wantMarks(p), countMarks(asText(t, named, terminal.Style{Width: width}))); diff != "" {
+	if diff := cmp.Diff(wantMarks(p),
+		countMarks(asText(t, named, terminal.Style{Width: width}))); diff != "" {
 		t.Errorf("marks at width %d (-want +got):\n%s", width, diff)
 	}
 }
@@ -147,7 +149,8 @@ func checkSVG(t *testing.T, p Picture) {
 	for i, core := range cores {
 		got[core.cpus()] += core.Text
 		if !core.Rect.inside(page) ||
-			slices.ContainsFunc(cores[:i], func(o svgCore) bool { return core.Rect.overlaps(o.Rect) }) {
+			slices.ContainsFunc(cores[:i],
+				func(o svgCore) bool { return core.Rect.overlaps(o.Rect) }) {
 			t.Errorf("core %s is drawn over another one or outside: %+v", core.cpus(), core.Rect)
 		}
 	}
@@ -182,7 +185,8 @@ func (r rect) overlaps(o rect) bool {
 }
 
 func (r rect) inside(o rect) bool {
-	return r.W > 0 && r.H > 0 && r.X >= o.X && r.Y >= o.Y && r.X+r.W <= o.X+o.W && r.Y+r.H <= o.Y+o.H
+	return r.W > 0 && r.H > 0 && r.X >= o.X && r.Y >= o.Y && r.X+r.W <= o.X+o.W &&
+		r.Y+r.H <= o.Y+o.H
 }
 
 // cpus returns the list in a core's title.

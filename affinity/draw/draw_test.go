@@ -101,7 +101,8 @@ func TestMarks(t *testing.T) {
 func TestCrossing(t *testing.T) {
 	got := asText(t, odd(t), terminal.Style{})
 	for pattern, want := range map[string]int{
-		"part of NUMA node 5": 2, "1.0 TiB": 1, `GPU 0 · 0000:01:00.0 → ranks 0-1`: 1, `: \[`: 2, `mlx5_0`: 1,
+		"part of NUMA node 5": 2, "1.0 TiB": 1, `GPU 0 · 0000:01:00.0 → ranks 0-1`: 1, `: \[`: 2,
+		`mlx5_0`: 1,
 	} {
 		if n := len(regexp.MustCompile(pattern).FindAllString(got, -1)); n != want {
 			t.Errorf("%q is there %d times, want %d:\n%s", pattern, n, want, got)
@@ -113,7 +114,8 @@ func TestCrossing(t *testing.T) {
 // CPU.
 func TestCutCore(t *testing.T) {
 	topo := server(1, 1, 4, 0, 2)
-	topo.Packages = []affinity.Package{{ID: 0, CPUs: cpus(t, "0-1,4")}, {ID: 1, CPUs: cpus(t, "2-3,5-7")}}
+	topo.Packages = []affinity.Package{{ID: 0, CPUs: cpus(t, "0-1,4")},
+		{ID: 1, CPUs: cpus(t, "2-3,5-7")}}
 	got := asText(t, Picture{Topology: topo}, terminal.Style{})
 	if strings.Contains(got, "part of") || !strings.Contains(got, "Package 0 · CPUs 0-1,4-5 ") {
 		t.Errorf("core 1,5 is not in package 0 alone:\n%s", got)
@@ -138,13 +140,15 @@ func TestWrap(t *testing.T) {
 		{"日本,日本,日本", 8, 8, "日本,|日本,|日本"},
 	} {
 		if got := strings.Join(wrap(test.text, test.first, test.width), "|"); got != test.want {
-			t.Errorf("wrap(%q, %d, %d) = %q, want %q", test.text, test.first, test.width, got, test.want)
+			t.Errorf("wrap(%q, %d, %d) = %q, want %q", test.text, test.first, test.width, got,
+				test.want)
 		}
 	}
 }
 
 func TestEvenly(t *testing.T) {
-	for _, test := range [][3]int{{8, 34, 8}, {64, 34, 32}, {16, 7, 4}, {5, 3, 3}, {36, 34, 18}, {37, 34, 19}, {3, 0, 1}} {
+	for _, test := range [][3]int{{8, 34, 8}, {64, 34, 32}, {16, 7, 4}, {5, 3, 3}, {36, 34, 18},
+		{37, 34, 19}, {3, 0, 1}} {
 		if got := evenly(test[0], test[1]); got != test[2] {
 			t.Errorf("evenly(%d, %d) = %d, want %d", test[0], test[1], got, test[2])
 		}
@@ -200,14 +204,16 @@ func randomMachine(r *rand.Rand) *affinity.Topology {
 		topo.Online = topo.Online.Union(core)
 		topo.Cores = append(topo.Cores, affinity.Core{CPUs: core})
 	}
-	r.Shuffle(len(topo.Cores), func(i, j int) { topo.Cores[i], topo.Cores[j] = topo.Cores[j], topo.Cores[i] })
+	r.Shuffle(len(topo.Cores),
+		func(i, j int) { topo.Cores[i], topo.Cores[j] = topo.Cores[j], topo.Cores[i] })
 	topo.Allowed = topo.Online.Intersect(some().Union(some()))
 	for i := range r.IntN(6) {
 		topo.Packages = append(topo.Packages, affinity.Package{ID: i, CPUs: some()})
 		topo.L3s = append(topo.L3s, affinity.Cache{CPUs: some()}, affinity.Cache{CPUs: some()})
 	}
 	for i := range 1 + r.IntN(6) {
-		topo.Nodes = append(topo.Nodes, affinity.Node{ID: 3 * i, CPUs: some(), MemoryBytes: r.Uint64() >> r.IntN(64)})
+		topo.Nodes = append(topo.Nodes, affinity.Node{ID: 3 * i, CPUs: some(),
+			MemoryBytes: r.Uint64() >> r.IntN(64)})
 	}
 	return topo
 }
@@ -229,15 +235,19 @@ func FuzzPicture(f *testing.F) {
 	f.Add("GPU 0", "", "", uint64(0), uint8(80))
 	f.Add("\x1b]0;\a</text><script>\u202e\xff\ufffe", "a\r\nb\x00", "0: [0 0]", uint64(7), uint8(0))
 	f.Add("日本 a· · ·,,,,", "\n\n", "]]>&#0;", uint64(1<<40), uint8(255))
-	f.Add("\x1b]0;\a</text><script>\u202e\xff\ufffe", "\xfa\x00\x00\xfa[", "0: [F 0]", uint64(82), uint8(0)) // a wide panel
+	// a wide panel
+	f.Add("\x1b]0;\a</text><script>\u202e\xff\ufffe", "\xfa\x00\x00\xfa[", "0: [F 0]", uint64(82),
+		uint8(0))
 	f.Fuzz(func(t *testing.T, name, note, label string, seed uint64, width uint8) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		topo := randomMachine(r)
 		p := Picture{Topology: topo, Note: note}
 		for i := range r.IntN(12) {
 			set := randomMachine(r).Allowed
-			p.Workers = append(p.Workers, Worker{Rank: i, Label: label, CPUs: set, Memory: []int{r.IntN(5)}})
-			p.Devices = append(p.Devices, Device{Name: name, PCI: note, Node: r.IntN(12) - 1, CPUs: set, Ranks: []int{i, 11 - i}})
+			p.Workers = append(p.Workers, Worker{Rank: i, Label: label, CPUs: set,
+				Memory: []int{r.IntN(5)}})
+			p.Devices = append(p.Devices, Device{Name: name, PCI: note, Node: r.IntN(12) - 1,
+				CPUs: set, Ranks: []int{i, 11 - i}})
 		}
 		check(t, p, int(width))
 	})

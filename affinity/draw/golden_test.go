@@ -46,7 +46,8 @@ func flat() Picture {
 	topo.Online = affinity.CPUs(0, 1, 2, 3, 4, 5)
 	topo.Allowed = topo.Online
 	topo.Nodes = []affinity.Node{{ID: 0, CPUs: topo.Online}}
-	return Picture{Topology: topo, Workers: []Worker{{CPUs: affinity.CPUs(0, 1)}, {Rank: 1, CPUs: affinity.CPUs(2, 3)}}}
+	return Picture{Topology: topo, Workers: []Worker{{CPUs: affinity.CPUs(0, 1)},
+		{Rank: 1, CPUs: affinity.CPUs(2, 3)}}}
 }
 
 // everyone returns a server with two GPUs at each node and workers that have whole nodes.
@@ -81,7 +82,8 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("differs from %s; look at it and run the test with -update (-want +got):\n%s", file, diff)
+				t.Errorf("differs from %s; look at it and run the test with -update (-want "+
+					"+got):\n%s", file, diff)
 			}
 		})
 	}

@@ -35,7 +35,8 @@ func server(packages, nodesPerPackage, coresPerNode, coresPerL3, threads int) *a
 	topo.Allowed = topo.Online
 	for p := range packages {
 		size := nodesPerPackage * coresPerNode
-		topo.Packages = append(topo.Packages, affinity.Package{ID: p, CPUs: spanOf(p*size, size, cores, threads)})
+		topo.Packages = append(topo.Packages,
+			affinity.Package{ID: p, CPUs: spanOf(p*size, size, cores, threads)})
 	}
 	for n := range packages * nodesPerPackage {
 		set := spanOf(n*coresPerNode, coresPerNode, cores, threads)
@@ -61,10 +62,12 @@ func occupy(topo *affinity.Topology, workers int) Picture {
 		}
 		node := topo.Nodes[i*len(topo.Nodes)/workers]
 		p.Devices = append(p.Devices, Device{
-			Name: fmt.Sprintf("GPU %d NVIDIA H100 80GB HBM3", i), PCI: fmt.Sprintf("0000:%02x:00.0", 16*i+1),
+			Name: fmt.Sprintf("GPU %d NVIDIA H100 80GB HBM3", i),
+			PCI:  fmt.Sprintf("0000:%02x:00.0", 16*i+1),
 			Node: node.ID, CPUs: node.CPUs, Ranks: []int{i},
 		})
-		p.Workers = append(p.Workers, Worker{Rank: i, Label: fmt.Sprintf("rank %d, GPU %d", i, i), CPUs: set, Memory: []int{node.ID}})
+		p.Workers = append(p.Workers, Worker{Rank: i, Label: fmt.Sprintf("rank %d, GPU %d", i, i),
+			CPUs: set, Memory: []int{node.ID}})
 	}
 	return p
 }
@@ -81,12 +84,14 @@ func odd(t testing.TB) Picture {
 			{ID: -1, CPUs: cpus(t, "8-15")},
 		},
 		Nodes: []affinity.Node{
-			{ID: 0, CPUs: cpus(t, "0-3"), MemoryBytes: 8271101952, Distances: map[int]int{0: 10, 5: 20, 9: 40}},
+			{ID: 0, CPUs: cpus(t, "0-3"), MemoryBytes: 8271101952,
+				Distances: map[int]int{0: 10, 5: 20, 9: 40}},
 			{ID: 5, CPUs: cpus(t, "4-11"), MemoryBytes: 1 << 40},
 			{ID: 9, MemoryBytes: 96 << 30, Distances: map[int]int{0: 40, 5: 20, 9: 10}},
 			{ID: 12},
 		},
-		L3s: []affinity.Cache{{CPUs: cpus(t, "0-3")}, {CPUs: cpus(t, "6-9")}, {CPUs: cpus(t, "12-15")}},
+		L3s: []affinity.Cache{{CPUs: cpus(t, "0-3")}, {CPUs: cpus(t, "6-9")},
+			{CPUs: cpus(t, "12-15")}},
 	}
 	for i := 0; i < 16; i += 2 {
 		topo.Cores = append(topo.Cores, affinity.Core{CPUs: affinity.CPUs(i, i+1)})
@@ -94,7 +99,8 @@ func odd(t testing.TB) Picture {
 	return Picture{
 		Topology: topo,
 		Devices: []Device{
-			{Name: "GPU 0", PCI: "0000:01:00.0", Node: 5, CPUs: cpus(t, "4-11"), Ranks: []int{0, 1}},
+			{Name: "GPU 0", PCI: "0000:01:00.0", Node: 5, CPUs: cpus(t, "4-11"),
+				Ranks: []int{0, 1}},
 			{Name: "GPU 1 \x1b[2J<script>&\u202e", PCI: "0001:02:00.0", Node: 9, Ranks: []int{2}},
 			{Name: "mlx5_0", PCI: "0000:03:00.0", Node: -1, CPUs: cpus(t, "0-3")},
 			{Node: 77},
@@ -105,6 +111,7 @@ func odd(t testing.TB) Picture {
 			{Rank: 2, CPUs: cpus(t, "0,12,16,99")},
 			{Rank: 3, Label: "rank 3", CPUs: affinity.CPUSet{}},
 		},
-		Note: "first line\nsecond line with a bell\a and a long tail that has to be wrapped because it does not fit",
+		Note: "first line\nsecond line with a bell\a and a long tail that has to be wrapped " +
+			"because it does not fit",
 	}
 }

@@ -57,20 +57,23 @@ func TestBusyWorkersStayInside(t *testing.T) {
 		if !planned.Workers[0].CPUs.Intersect(planned.Workers[1].CPUs).IsEmpty() {
 			t.Skipf("the workers share the cores %s", planned.Workers[0].CPUs)
 		}
-		j := startSpawn(t, python, method, []string{"--nproc-per-node=2", "--affinity=exclusive"}, "busy")
+		j := startSpawn(t, python, method, []string{"--nproc-per-node=2", "--affinity=exclusive"},
+			"busy")
 		j.Await(2, "busy")
 		stdout, _ := j.Output()
 		for _, m := range regexp.MustCompile(`\[(\d)\] busy (\d+) (\d+)`).FindAllStringSubmatch(stdout, -1) {
 			rank, _ := strconv.Atoi(m[1])
 			for _, pid := range m[2:] {
 				if got := used(t, pid); !got.Equal(planned.Workers[rank].CPUs) {
-					t.Errorf("process %s of rank %d may run on CPUs %s, planned are %s", pid, rank, got, planned.Workers[rank].CPUs)
+					t.Errorf("process %s of rank %d may run on CPUs %s, planned are %s", pid, rank,
+						got, planned.Workers[rank].CPUs)
 				}
 			}
 		}
 	})
 	t.Run("control", func(t *testing.T) {
-		j := startSpawn(t, launchertest.Python(t), "exec", []string{"--nproc-per-node=2", "--affinity=none"}, "busy")
+		j := startSpawn(t, launchertest.Python(t), "exec",
+			[]string{"--nproc-per-node=2", "--affinity=none"}, "busy")
 		if got := used(t, j.Await(2, `busy (\d+)`)[0]); !got.Equal(allowed(t)) {
 			t.Errorf("a worker that is not bound may run on CPUs %s", got)
 		}
@@ -80,7 +83,8 @@ func TestBusyWorkersStayInside(t *testing.T) {
 // TestAWorkerThatBindsItself is told of by a warning and a metric.
 func TestAWorkerThatBindsItself(t *testing.T) {
 	needTwoCPUs(t)
-	j := startSpawn(t, launchertest.Python(t), "exec", []string{"--nproc-per-node=2", "--affinity=exclusive", "--metrics-address=127.0.0.1:0"}, "stray")
+	j := startSpawn(t, launchertest.Python(t), "exec", []string{"--nproc-per-node=2",
+		"--affinity=exclusive", "--metrics-address=127.0.0.1:0"}, "stray")
 	j.Await(2, "ready")
 	url := regexp.MustCompile(`http://\S+`).FindString(j.AwaitStderr("metrics are on"))
 	stderr := j.AwaitStderr("has threads that may run on CPUs")
@@ -102,11 +106,14 @@ func TestAWorkerThatBindsItself(t *testing.T) {
 // TestMemoryPolicy reads from the kernel where workers' memory comes from.
 func TestMemoryPolicy(t *testing.T) {
 	startMethods(t, func(t *testing.T, python, method string) {
-		for policy, word := range map[string]string{"none": "default", "bind": "bind:", "preferred": "prefer", "interleave": "interleave:"} {
-			j := startSpawn(t, python, method, []string{"--nproc-per-node=2", "--memory-policy=" + policy}, "raise-one", "-1")
+		for policy, word := range map[string]string{"none": "default", "bind": "bind:",
+			"preferred": "prefer", "interleave": "interleave:"} {
+			j := startSpawn(t, python, method, []string{"--nproc-per-node=2", "--memory-policy=" +
+				policy}, "raise-one", "-1")
 			for _, pid := range j.Await(2, `ready (\d+)`) {
 				maps, err := os.ReadFile("/proc/" + pid + "/numa_maps")
-				if fields := strings.Fields(string(maps)); err != nil || !strings.HasPrefix(fields[1], word) {
+				if fields := strings.Fields(string(maps)); err != nil ||
+					!strings.HasPrefix(fields[1], word) {
 					t.Errorf("%s: %v, %q", policy, err, fields[:min(3, len(fields))])
 				}
 			}
@@ -136,19 +143,29 @@ func TestPlansElsewhere(t *testing.T) {
 		want                          []string
 		warning                       string
 	}{
-		"all on one node of two": {"hwloc-32intel64-2p8co2t+8ve.tar.bz2", "0,0,0,0,0,0,0,0", "exclusive",
+		"all on one node of two": {"hwloc-32intel64-2p8co2t+8ve.tar.bz2", "0,0,0,0,0,0,0,0",
+			"exclusive",
 			[]string{"0,16", "1,17", "2,18", "3,19", "4,20", "5,21", "6,22", "7,23"}, ""},
-		"node unknown":      {"ghw-accel-nvidia.tar.gz", "0000:06:00.0", "node", []string{"0-7"}, ""},
-		"GPU memory nodes":  {"hwloc-nvidiagpunumanodes.tar.bz2", "0,0,0", "exclusive", []string{"0-3", "4-7", "8-15"}, ""},
-		"cgroup":            {"hwloc-32amd64-4s2n4c-cgroup2.tar.bz2", "-1,-1", "exclusive", []string{"0-2", "3-5"}, ""},
-		"cgroup, elsewhere": {"hwloc-32amd64-4s2n4c-cgroup2.tar.bz2", "2", "node", []string{"0-5"}, "allowed"},
-		"offline siblings":  {"hwloc-16em64t-4s2c2t-offlines.tar.bz2", "0,0,0,0", "exclusive", []string{"0,8", "1,4,9,12", "3,11", "6-7,10,15"}, ""},
-		"socket":            {"hwloc-32intel64-2p8co2t+8ve.tar.bz2", "0", "socket", []string{"0-7,16-23"}, ""},
-		"single":            {"hwloc-32intel64-2p8co2t+8ve.tar.bz2", "1,1", "single", []string{"8,24", "12,28"}, ""},
-		"map":               {"hwloc-32intel64-2p8co2t+8ve.tar.bz2", "0,0", "map=0-3;9,10", []string{"0-3", "9-10"}, ""},
+		"node unknown": {"ghw-accel-nvidia.tar.gz", "0000:06:00.0", "node", []string{"0-7"},
+			""},
+		"GPU memory nodes": {"hwloc-nvidiagpunumanodes.tar.bz2", "0,0,0", "exclusive",
+			[]string{"0-3", "4-7", "8-15"}, ""},
+		"cgroup": {"hwloc-32amd64-4s2n4c-cgroup2.tar.bz2", "-1,-1", "exclusive",
+			[]string{"0-2", "3-5"}, ""},
+		"cgroup, elsewhere": {"hwloc-32amd64-4s2n4c-cgroup2.tar.bz2", "2", "node", []string{"0-5"},
+			"allowed"},
+		"offline siblings": {"hwloc-16em64t-4s2c2t-offlines.tar.bz2", "0,0,0,0", "exclusive",
+			[]string{"0,8", "1,4,9,12", "3,11", "6-7,10,15"}, ""},
+		"socket": {"hwloc-32intel64-2p8co2t+8ve.tar.bz2", "0", "socket",
+			[]string{"0-7,16-23"}, ""},
+		"single": {"hwloc-32intel64-2p8co2t+8ve.tar.bz2", "1,1", "single",
+			[]string{"8,24", "12,28"}, ""},
+		"map": {"hwloc-32intel64-2p8co2t+8ve.tar.bz2", "0,0", "map=0-3;9,10",
+			[]string{"0-3", "9-10"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := planJSON(t, "--from="+topology(t, c.capture), "--localities="+c.localities, "--affinity="+c.affinity)
+			p := planJSON(t, "--from="+topology(t, c.capture), "--localities="+c.localities,
+				"--affinity="+c.affinity)
 			var got []string
 			for _, w := range p.Workers {
 				got = append(got, w.CPUs.String())
@@ -156,7 +173,8 @@ func TestPlansElsewhere(t *testing.T) {
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
-			if warned := strings.Join(p.Warnings, "\n"); (c.warning == "") != (warned == "") || !strings.Contains(warned, c.warning) {
+			if warned := strings.Join(p.Warnings, "\n"); (c.warning == "") != (warned == "") ||
+				!strings.Contains(warned, c.warning) {
 				t.Errorf("warnings %q", p.Warnings)
 			}
 		})
@@ -180,8 +198,10 @@ func TestPlanMistakes(t *testing.T) {
 		"0-5": {"--from=" + limited, "--localities=2", "--strict-affinity"},
 	} {
 		j := launchertest.Start(t, nil, append([]string{"plan"}, args...)...)
-		if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, says) || strings.Count(stderr, "\n") != 1 {
-			t.Errorf("%q: exit code %d, want 125 and one line with %q:\n%s", args, code, says, stderr)
+		if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, says) ||
+			strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q: exit code %d, want 125 and one line with %q:\n%s", args, code, says,
+				stderr)
 		}
 	}
 }
@@ -197,13 +217,15 @@ func TestCapture(t *testing.T) {
 		here := planJSON(t, "--nproc-per-node=3", "--affinity="+mode)
 		there := planJSON(t, "--nproc-per-node=3", "--affinity="+mode, "--from="+path)
 		for i := range here.Workers {
-			if h, e := here.Workers[i], there.Workers[i]; !h.CPUs.Equal(e.CPUs) || h.Env["OMP_NUM_THREADS"] != e.Env["OMP_NUM_THREADS"] {
+			if h, e := here.Workers[i], there.Workers[i]; !h.CPUs.Equal(e.CPUs) ||
+				h.Env["OMP_NUM_THREADS"] != e.Env["OMP_NUM_THREADS"] {
 				t.Errorf("%s, rank %d: CPUs %s here, %s by the capture", mode, i, h.CPUs, e.CPUs)
 			}
 		}
 	}
 	j = launchertest.Start(t, nil, "capture")
-	if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, "gpulaunch capture machine.tar.gz") {
+	if code, stderr := j.Exit(); code != 125 ||
+		!strings.Contains(stderr, "gpulaunch capture machine.tar.gz") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
@@ -226,7 +248,8 @@ func TestCaptureOfGPUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, w := range there.Workers {
-		if h := here.Workers[i]; !w.CPUs.Equal(h.CPUs) || w.Device.Name != h.Device.Name || w.Device.PCIBusID != h.Device.PCIBusID {
+		if h := here.Workers[i]; !w.CPUs.Equal(h.CPUs) || w.Device.Name != h.Device.Name ||
+			w.Device.PCIBusID != h.Device.PCIBusID {
 			t.Errorf("rank %d: %+v by the capture, %+v here", i, w, h)
 		}
 		if strings.Contains(string(text), here.Workers[i].Device.UUID) {
@@ -239,12 +262,14 @@ func TestCaptureOfGPUs(t *testing.T) {
 func TestDrawing(t *testing.T) {
 	dir := t.TempDir()
 	svg := filepath.Join(dir, "plan.svg")
-	j := launchertest.Start(t, []string{"COLUMNS=80"}, "plan", "--from="+topology(t, "hwloc-32intel64-2p8co2t+8ve.tar.bz2"),
+	j := launchertest.Start(t, []string{"COLUMNS=80"}, "plan",
+		"--from="+topology(t, "hwloc-32intel64-2p8co2t+8ve.tar.bz2"),
 		"--localities=0,1", "--affinity=exclusive", "--svg="+svg)
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	_, drawing, _ := strings.Cut(stdout, "\n\n2 packages")
-	if code != 0 || strings.Count(drawing, "rank 0, GPU 0") != 1 || strings.Count(drawing, "GPU 1 → rank 1") != 1 || strings.Contains(stdout, "\x1b") {
+	if code != 0 || strings.Count(drawing, "rank 0, GPU 0") != 1 ||
+		strings.Count(drawing, "GPU 1 → rank 1") != 1 || strings.Contains(stdout, "\x1b") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	for line := range strings.Lines(drawing) {
@@ -252,7 +277,8 @@ func TestDrawing(t *testing.T) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	if text, err := os.ReadFile(svg); err != nil || !strings.HasPrefix(string(text), "<?xml") && !strings.HasPrefix(string(text), "<svg") {
+	if text, err := os.ReadFile(svg); err != nil || !strings.HasPrefix(string(text), "<?xml") &&
+		!strings.HasPrefix(string(text), "<svg") {
 		t.Errorf("%v %.40s", err, text)
 	}
 }

@@ -14,34 +14,48 @@ import (
 // more.
 var arrows = map[string]string{
 	// The command may use everything.
-	"cmd/gpulaunch":             "affinity affinity/capture affinity/draw cmd/gpulaunch/cli cmd/gpulaunch/run cmd/gpulaunch/startjob cmd/gpulaunch/startkeeper gpu gpu/probe launcher launcher/doctor launcher/machine launcher/plan launcher/terminal metrics",
-	"cmd/gpulaunch/cli":         "affinity launcher/plan launcher/terminal",
-	"cmd/gpulaunch/run":         "cmd/gpulaunch/cli gpu gpu/probe launcher launcher/machine launcher/plan launcher/plural launcher/report launcher/supervisor launcher/terminal",
+	"cmd/gpulaunch": "affinity affinity/capture affinity/draw cmd/gpulaunch/cli " +
+		"cmd/gpulaunch/run cmd/gpulaunch/startjob cmd/gpulaunch/startkeeper gpu gpu/probe " +
+		"launcher launcher/doctor launcher/machine launcher/plan launcher/terminal metrics",
+	"cmd/gpulaunch/cli": "affinity launcher/plan launcher/terminal",
+	"cmd/gpulaunch/run": "cmd/gpulaunch/cli gpu gpu/probe launcher launcher/machine " +
+		"launcher/plan launcher/plural launcher/report launcher/supervisor launcher/terminal",
 	"cmd/gpulaunch/startjob":    "cmd/gpulaunch/run launcher/keeper",
 	"cmd/gpulaunch/startkeeper": "launcher/keeper",
 
 	"metrics": "gpu launcher launcher/plan launcher/report",
 
 	// A job, and what is around it.
-	"launcher":            "gpu launcher/internal/cgroup launcher/internal/errorfile launcher/internal/forkserver launcher/internal/monitor launcher/internal/process launcher/internal/spawn launcher/internal/stdio launcher/plan launcher/plural launcher/report launcher/supervisor launcher/worker",
-	"launcher/doctor":     "affinity gpu gpu/probe launcher/machine launcher/plan launcher/plural launcher/terminal",
-	"launcher/keeper":     "launcher/internal/cgroup launcher/internal/link launcher/internal/process",
-	"launcher/machine":    "affinity gpu launcher/internal/cgroup launcher/plan",
-	"launcher/plan":       "affinity gpu launcher/plural",
-	"launcher/plural":     "",
-	"launcher/report":     "launcher/internal/errorfile launcher/internal/process launcher/plan launcher/terminal", // facts are defined there
-	"launcher/supervisor": "launcher/internal/link launcher/internal/process launcher/internal/spawn",
-	"launcher/terminal":   "",
-	"launcher/worker":     "launcher/internal/errorfile",
+	"launcher": "gpu launcher/internal/cgroup launcher/internal/errorfile " +
+		"launcher/internal/forkserver launcher/internal/monitor launcher/internal/process " +
+		"launcher/internal/spawn launcher/internal/stdio launcher/plan launcher/plural " +
+		"launcher/report launcher/supervisor launcher/worker",
+	"launcher/doctor": "affinity gpu gpu/probe launcher/machine launcher/plan " +
+		"launcher/plural launcher/terminal",
+	"launcher/keeper": "launcher/internal/cgroup launcher/internal/link " +
+		"launcher/internal/process",
+	"launcher/machine": "affinity gpu launcher/internal/cgroup launcher/plan",
+	"launcher/plan":    "affinity gpu launcher/plural",
+	"launcher/plural":  "",
+	// facts are defined there
+	"launcher/report": "launcher/internal/errorfile launcher/internal/process launcher/plan " +
+		"launcher/terminal",
+	"launcher/supervisor": "launcher/internal/link launcher/internal/process " +
+		"launcher/internal/spawn",
+	"launcher/terminal": "",
+	"launcher/worker":   "launcher/internal/errorfile",
 
 	"launcher/internal/cgroup":     "",
 	"launcher/internal/errorfile":  "",
 	"launcher/internal/forkserver": "launcher/internal/process",
 	"launcher/internal/link":       "",
-	"launcher/internal/monitor":    "affinity gpu launcher/internal/process launcher/plan launcher/report", // it finds facts of the report
-	"launcher/internal/process":    "launcher/plural",
-	"launcher/internal/spawn":      "affinity launcher/internal/cgroup launcher/internal/forkserver launcher/internal/process",
-	"launcher/internal/stdio":      "launcher/internal/process",
+	// it finds facts of the report
+	"launcher/internal/monitor": "affinity gpu launcher/internal/process launcher/plan " +
+		"launcher/report",
+	"launcher/internal/process": "launcher/plural",
+	"launcher/internal/spawn": "affinity launcher/internal/cgroup " +
+		"launcher/internal/forkserver launcher/internal/process",
+	"launcher/internal/stdio": "launcher/internal/process",
 
 	// Devices and CPUs know nothing of jobs, and not of each other.
 	"affinity":                 "affinity/internal/rootfs",
@@ -75,7 +89,8 @@ func TestArrowsBetweenPackages(t *testing.T) {
 		}
 		for _, to := range strings.Fields(allowed) {
 			if !found[from][to] {
-				t.Errorf("%s does not import %s any more: take the arrow off the list", name(from), to)
+				t.Errorf("%s does not import %s any more: take the arrow off the list", name(from),
+					to)
 			}
 		}
 	}
@@ -96,7 +111,8 @@ func TestArrowsBetweenPackages(t *testing.T) {
 func addImports(t *testing.T, system string, found map[string]map[string]bool) {
 	t.Helper()
 	const module = "github.com/gpulaunch/gpulaunch"
-	list := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"/...")
+	list := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports " "}}`,
+		module+"/...")
 	list.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
 	out, err := list.Output()
 	if err != nil {

@@ -29,7 +29,8 @@ func milliseconds(b *testing.B, list []time.Duration, unit string) {
 func BenchmarkGangStop(b *testing.B) {
 	var took []time.Duration
 	for b.Loop() {
-		j := launchertest.StartCommand(b, nil, nil, job(append([]string{"--nproc-per-node=8"}, launchertest.Worker("block")...)...)...)
+		j := launchertest.StartCommand(b, nil, nil,
+			job(append([]string{"--nproc-per-node=8"}, launchertest.Worker("block")...)...)...)
 		pids := j.Await(8, `ready (\d+)`)
 		var pidfds []int
 		for _, text := range pids {
@@ -46,7 +47,8 @@ func BenchmarkGangStop(b *testing.B) {
 		}
 		for _, fd := range pidfds {
 			for {
-				if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1); n == 1 && err == nil {
+				if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}},
+					-1); n == 1 && err == nil {
 					break
 				}
 			}
@@ -80,7 +82,8 @@ func superviseDirectly(b *testing.B) time.Duration {
 	ours, theirs := os.NewFile(uintptr(fds[0]), "keeper"), os.NewFile(uintptr(fds[1]), "supervisor")
 	defer ours.Close()
 	begin := time.Now()
-	cmd := exec.Command(launchertest.Binary, "supervise", "3", "-q", "--metrics-address=127.0.0.1:0", "--nproc-per-node=1", "/bin/true")
+	cmd := exec.Command(launchertest.Binary, "supervise", "3", "-q",
+		"--metrics-address=127.0.0.1:0", "--nproc-per-node=1", "/bin/true")
 	cmd.ExtraFiles = []*os.File{theirs}
 	err = cmd.Run()
 	took := time.Since(begin)
@@ -97,7 +100,9 @@ func superviseDirectly(b *testing.B) time.Duration {
 func BenchmarkIdle(b *testing.B) {
 	const span = 10 * time.Second
 	for b.Loop() {
-		j := launchertest.StartCommand(b, nil, nil, append([]string{launchertest.Binary, "run", "--metrics-address=127.0.0.1:0", "--nproc-per-node=8"}, launchertest.Worker("block")...)...)
+		j := launchertest.StartCommand(b, nil, nil,
+			append([]string{launchertest.Binary, "run", "--metrics-address=127.0.0.1:0",
+				"--nproc-per-node=8"}, launchertest.Worker("block")...)...)
 		j.Await(8, "ready")
 		pids := []int{j.Keeper(), j.Supervisor()}
 		before := processorTime(b, pids)
@@ -119,7 +124,8 @@ func processorTime(b *testing.B, pids []int) (sum time.Duration) {
 			b.Fatal(err)
 		}
 		for _, task := range tasks {
-			data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + task.Name() + "/schedstat")
+			data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + task.Name() +
+				"/schedstat")
 			if err != nil {
 				b.Skipf("no schedstat here: %v", err)
 			}
@@ -137,7 +143,8 @@ func processorTime(b *testing.B, pids []int) (sum time.Duration) {
 // and metrics are served.
 func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
-		j := launchertest.Start(b, nil, append([]string{"run", "--nproc-per-node=8", "--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)...)
+		j := launchertest.Start(b, nil, append([]string{"run", "--nproc-per-node=8",
+			"--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)...)
 		j.Await(8, "ready")
 		url := regexp.MustCompile(`http://\S+`).FindString(j.AwaitStderr("metrics are on"))
 		for range 3 {
@@ -149,7 +156,9 @@ func BenchmarkMemory(b *testing.B) {
 			response.Body.Close()
 		}
 		keeper, supervisor := j.Keeper(), j.Supervisor()
-		mib := func(pid int, fields ...string) float64 { return launchertest.Memory(b, pid, fields...) / (1 << 20) }
+		mib := func(pid int, fields ...string) float64 {
+			return launchertest.Memory(b, pid, fields...) / (1 << 20)
+		}
 		b.ReportMetric(mib(supervisor, "Rss"), "supervisor-rss-MiB")
 		b.ReportMetric(mib(keeper, "Rss"), "keeper-rss-MiB")
 		b.ReportMetric(mib(keeper, "Private_Clean", "Private_Dirty"), "keeper-private-MiB")

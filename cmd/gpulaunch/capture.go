@@ -32,7 +32,8 @@ of the GPUs.`,
   gpulaunch plan --from machine.tar.gz --affinity=exclusive`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("capture needs the file to write: gpulaunch capture machine.tar.gz")
+				return errors.New("capture needs the file to write: gpulaunch capture " +
+					"machine.tar.gz")
 			}
 			return nil
 		},

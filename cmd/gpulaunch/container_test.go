@@ -32,19 +32,25 @@ func asPID1(t *testing.T) []string {
 func TestFirstProcessOfAContainer(t *testing.T) {
 	unshare := asPID1(t)
 	t.Run("exit code", func(t *testing.T) {
-		j := launchertest.StartCommand(t, nil, nil, append(unshare, job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("fail", "1", "3")...)...)...)...)
+		j := launchertest.StartCommand(t, nil, nil,
+			append(unshare, job(append([]string{"--nproc-per-node=2"},
+				launchertest.Worker("fail", "1", "3")...)...)...)...)
 		if code, stderr := j.Exit(); code != 3 {
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	})
 	t.Run("orphans", func(t *testing.T) {
-		j := launchertest.StartCommand(t, nil, nil, append(unshare, job(append([]string{"--nproc-per-node=2", "--grace=0.2"}, launchertest.Worker("leave", "ignore")...)...)...)...)
-		if code, stderr := j.Exit(); code != 0 || !strings.Contains(stderr, "killed 2 processes that workers left behind") {
+		j := launchertest.StartCommand(t, nil, nil,
+			append(unshare, job(append([]string{"--nproc-per-node=2", "--grace=0.2"},
+				launchertest.Worker("leave", "ignore")...)...)...)...)
+		if code, stderr := j.Exit(); code != 0 ||
+			!strings.Contains(stderr, "killed 2 processes that workers left behind") {
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	})
 	t.Run("signal", func(t *testing.T) {
-		j := launchertest.StartCommand(t, nil, nil, append(unshare, job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("block")...)...)...)...)
+		j := launchertest.StartCommand(t, nil, nil, append(unshare,
+			job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("block")...)...)...)...)
 		j.Await(2, "ready")
 		// The keeper is the only child of unshare.
 		if err := unix.Kill(j.Supervisor(), unix.SIGTERM); err != nil {
@@ -59,7 +65,8 @@ func TestFirstProcessOfAContainer(t *testing.T) {
 func TestJobCgroup(t *testing.T) {
 	place := machine.FindCgroup()
 	if place.Parent == "" {
-		t.Skipf("no control group can be made here: %s", place.Reason) // also in CI: not every machine has one
+		// also in CI: not every machine has one
+		t.Skipf("no control group can be made here: %s", place.Reason)
 	}
 	members := func(pid string) string {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%s/cgroup", pid))
@@ -77,11 +84,14 @@ func TestJobCgroup(t *testing.T) {
 		list, _ := filepath.Glob(filepath.Join(place.Parent, "gpulaunch-*"))
 		return list
 	}
-	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=2", "--grace=0.1"}, launchertest.Worker("ignore")...)...)...)
+	j := launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--nproc-per-node=2", "--grace=0.1"},
+			launchertest.Worker("ignore")...)...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	supervisor := j.Supervisor()
 	own := filepath.Join(place.Parent, filepath.Base(members(pids[0])))
-	if !strings.Contains(own, "gpulaunch-"+strconv.Itoa(supervisor)) || members(pids[0]) != members(pids[1]) {
+	if !strings.Contains(own, "gpulaunch-"+strconv.Itoa(supervisor)) ||
+		members(pids[0]) != members(pids[1]) {
 		t.Errorf("the workers are in %s and %s", members(pids[0]), members(pids[1]))
 	}
 	// The supervisor is killed, so it is the keeper that has to remove the group.
@@ -94,7 +104,9 @@ func TestJobCgroup(t *testing.T) {
 		t.Errorf("%s is still there", own)
 	}
 
-	j = launchertest.StartCommand(t, nil, nil, job(append([]string{"--cgroup=off", "--nproc-per-node=1"}, launchertest.Worker("block")...)...)...)
+	j = launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--cgroup=off", "--nproc-per-node=1"},
+			launchertest.Worker("block")...)...)...)
 	pid := j.Await(1, `ready (\d+)`)[0]
 	if at := members(pid); strings.Contains(at, fmt.Sprintf("gpulaunch-%d-", j.Supervisor())) {
 		t.Errorf("with --cgroup=off the worker is in %s; groups are %v", at, groups())
@@ -106,7 +118,9 @@ func TestJobCgroup(t *testing.T) {
 // TestSweepOff: what a job that ended well leaves behind may go on, and what one
 // that was stopped leaves behind may not.
 func TestSweepOff(t *testing.T) {
-	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--sweep=off", "--nproc-per-node=1", "--output=prefix"}, launchertest.Worker("leave", "ignore")...)...)...)
+	j := launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--sweep=off", "--nproc-per-node=1", "--output=prefix"},
+			launchertest.Worker("leave", "ignore")...)...)...)
 	text := j.Await(1, `ready (\d+)`)[0]
 	if code, stderr := j.Exit(); code != 0 || strings.Contains(stderr, "left behind") {
 		t.Errorf("exit code %d\n%s", code, stderr)
@@ -117,10 +131,13 @@ func TestSweepOff(t *testing.T) {
 	}
 	launchertest.Gone(t, text)
 
-	j = launchertest.StartCommand(t, nil, nil, job(append([]string{"--sweep=off", "--nproc-per-node=1", "--output=prefix", "--grace=0.1"}, launchertest.Worker("leave-and-block", "ignore")...)...)...)
+	j = launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--sweep=off", "--nproc-per-node=1", "--output=prefix", "--grace=0.1"},
+			launchertest.Worker("leave-and-block", "ignore")...)...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	j.Signal(unix.SIGTERM)
-	if code, stderr := j.Exit(); code != 143 || !strings.Contains(stderr, "killed 1 process that workers left behind") {
+	if code, stderr := j.Exit(); code != 143 ||
+		!strings.Contains(stderr, "killed 1 process that workers left behind") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 	launchertest.Gone(t, pids...)

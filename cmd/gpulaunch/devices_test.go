@@ -17,7 +17,8 @@ import (
 // listed returns what gpulaunch devices prints for a fake machine.
 func listed(t *testing.T, m nvmltest.Machine, args ...string) string {
 	t.Helper()
-	j := launchertest.Start(t, nil, append([]string{"devices", "--nvml-library=" + nvmltest.Install(t, m)}, args...)...)
+	j := launchertest.Start(t, nil,
+		append([]string{"devices", "--nvml-library=" + nvmltest.Install(t, m)}, args...)...)
 	if code, stderr := j.Exit(); code != 0 || stderr != "" {
 		t.Fatalf("exit code %d, %s", code, stderr)
 	}
@@ -75,8 +76,10 @@ func TestDevices(t *testing.T) {
 func TestDevicesProcesses(t *testing.T) {
 	m := eightGPUs(t).WithDevice(1, func(d *nvmltest.Device) {
 		d.Processes = []nvmltest.Process{
-			{PID: uint32(os.Getpid()), Used: 3 << 29, GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance},
-			{PID: 1 << 30, Used: nvmltest.UnknownMemory, GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance, Name: "/opt/\x1b[31mtrain --token=hidden"},
+			{PID: uint32(os.Getpid()), Used: 3 << 29, GPUInstance: nvmltest.NoInstance,
+				ComputeInstance: nvmltest.NoInstance},
+			{PID: 1 << 30, Used: nvmltest.UnknownMemory, GPUInstance: nvmltest.NoInstance,
+				ComputeInstance: nvmltest.NoInstance, Name: "/opt/\x1b[31mtrain --token=hidden"},
 		}
 	})
 	table := listed(t, m)
@@ -103,8 +106,10 @@ func TestDevicesProcesses(t *testing.T) {
 func TestDevicesMIG(t *testing.T) {
 	table := listed(t, eightGPUs(t).MIG(2))
 	for _, want := range []string{
-		"     MIG 3g.40gb   1.0/40.0 GiB    MIG-00000002-aaaa-bbbb-cccc-000000000001\n       pid 4001 ",
-		"     MIG 1g.10gb   2.0/10.0 GiB    MIG-00000002-aaaa-bbbb-cccc-000000000003\n       pid 4002 ",
+		"     MIG 3g.40gb   1.0/40.0 GiB    MIG-00000002-aaaa-bbbb-cccc-000000000001\n       pid " +
+			"4001 ",
+		"     MIG 1g.10gb   2.0/10.0 GiB    MIG-00000002-aaaa-bbbb-cccc-000000000003\n       pid " +
+			"4002 ",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in:\n%s", want, table)
@@ -128,7 +133,8 @@ func TestDevicesHealth(t *testing.T) {
 		!strings.HasSuffix(row(t, table, 4), "  ok") {
 		t.Errorf("wrong health:\n%s", table)
 	}
-	for _, want := range []string{"     ! 7 uncorrectable memory errors", "       do: end what uses it, then nvidia-smi --gpu-reset -i 0000:c3:00.0", "power-cycle"} {
+	for _, want := range []string{"     ! 7 uncorrectable memory errors",
+		"       do: end what uses it, then nvidia-smi --gpu-reset -i 0000:c3:00.0", "power-cycle"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in:\n%s", want, table)
 		}
@@ -137,7 +143,8 @@ func TestDevicesHealth(t *testing.T) {
 
 // TestDevicesFigures lists a GPU whose memory in use cannot be read.
 func TestDevicesFigures(t *testing.T) {
-	m := eightGPUs(t).With(nvmltest.Behavior{Function: "nvmlDeviceGetUtilizationRates", Device: 0, Action: nvmltest.Hang})
+	m := eightGPUs(t).With(nvmltest.Behavior{Function: "nvmlDeviceGetUtilizationRates", Device: 0,
+		Action: nvmltest.Hang})
 	table := listed(t, m, "--gpu-timeout=2s")
 	if line := row(t, table, 0); !strings.HasSuffix(line, " 80.0 GiB      0  ok") {
 		t.Errorf("%q in:\n%s", line, table)
@@ -146,12 +153,15 @@ func TestDevicesFigures(t *testing.T) {
 
 // hostile returns a machine with names that a terminal would obey.
 func hostile() gpu.Inventory {
-	return gpu.Inventory{Source: gpu.SourceNVML, Reason: "a\x1b[2Jb", DriverVersion: "1\n2", Devices: []gpu.Device{{
-		Name: "x\x1b]0;owned\x07\u202e", UUID: "GPU-aaaa\n", PCIBusID: "0001:1b:00.0", Problem: "gone\r",
-		Processes:    []gpu.Process{{PID: 1, User: "\x1bc", Command: "a\tb", Visible: true}, {PID: 2, MIG: "MIG-\x9b", Command: "\x07"}},
-		MIGInstances: []gpu.MIGInstance{{UUID: "MIG-\x9b", Profile: "\x1b"}},
-		Findings:     []gpu.Finding{{Code: gpu.CodeLost, Text: "\x1b[1m", Remedy: "\x7f"}},
-	}}}
+	return gpu.Inventory{Source: gpu.SourceNVML, Reason: "a\x1b[2Jb", DriverVersion: "1\n2",
+		Devices: []gpu.Device{{
+			Name: "x\x1b]0;owned\x07\u202e", UUID: "GPU-aaaa\n", PCIBusID: "0001:1b:00.0",
+			Problem: "gone\r",
+			Processes: []gpu.Process{{PID: 1, User: "\x1bc", Command: "a\tb", Visible: true},
+				{PID: 2, MIG: "MIG-\x9b", Command: "\x07"}},
+			MIGInstances: []gpu.MIGInstance{{UUID: "MIG-\x9b", Profile: "\x1b"}},
+			Findings:     []gpu.Finding{{Code: gpu.CodeLost, Text: "\x1b[1m", Remedy: "\x7f"}},
+		}}}
 }
 
 func TestDevicesEscapes(t *testing.T) {
@@ -171,11 +181,14 @@ func TestDevicesEscapes(t *testing.T) {
 
 func TestDevicesTerminal(t *testing.T) {
 	inv := gpu.Inventory{Source: gpu.SourceNVML, Devices: []gpu.Device{
-		{Index: 0, Name: "NVIDIA A Card With A Name That Is Longer Than Any Other", UUID: "GPU-aaaaaaaa-1", PCIBusID: "0000:01:00.0"},
-		{Index: 1, Name: "NVIDIA T4", UUID: "GPU-aaaaaaaa-2", PCIBusID: "0000:02:00.0", Findings: []gpu.Finding{{Code: gpu.CodeLost}}},
+		{Index: 0, Name: "NVIDIA A Card With A Name That Is Longer Than Any Other",
+			UUID: "GPU-aaaaaaaa-1", PCIBusID: "0000:01:00.0"},
+		{Index: 1, Name: "NVIDIA T4", UUID: "GPU-aaaaaaaa-2", PCIBusID: "0000:02:00.0",
+			Findings: []gpu.Finding{{Code: gpu.CodeLost}}},
 	}}
 	text := deviceTable{inv: inv, style: terminal.Style{Width: 70, Color: true}}.String()
-	for _, want := range []string{"GPU-aaaaaaaa-1 ", "GPU-aaaaaaaa-2 ", " \x1b[32mok\x1b[0m\n", " \x1b[31mlost\x1b[0m\n", "…"} {
+	for _, want := range []string{"GPU-aaaaaaaa-1 ", "GPU-aaaaaaaa-2 ", " \x1b[32mok\x1b[0m\n",
+		" \x1b[31mlost\x1b[0m\n", "…"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
@@ -185,7 +198,9 @@ func TestDevicesTerminal(t *testing.T) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	if files := (deviceTable{inv: gpu.Inventory{Source: gpu.SourceDriver, Devices: inv.Devices[:1]}}).String(); !strings.HasSuffix(files, "  -           -  unknown\n") {
+	if files := (deviceTable{inv: gpu.Inventory{Source: gpu.SourceDriver,
+		Devices: inv.Devices[:1]}}).String(); !strings.HasSuffix(files,
+		"  -           -  unknown\n") {
 		t.Errorf("health that nobody told is taken for good:\n%s", files)
 	}
 }

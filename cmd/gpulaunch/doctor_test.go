@@ -24,7 +24,8 @@ type diagnosis struct {
 }
 
 // neutral holds variables that this machine may have set and that doctor would report.
-var neutral = []string{"GPULAUNCH_METRICS_ADDRESS=off", "PYTHON_EXEC=", "CUDA_DEVICE_ORDER=", "LD_PRELOAD=", "NCCL_DEBUG="}
+var neutral = []string{"GPULAUNCH_METRICS_ADDRESS=off", "PYTHON_EXEC=", "CUDA_DEVICE_ORDER=",
+	"LD_PRELOAD=", "NCCL_DEBUG="}
 
 func consult(t *testing.T, env []string, argv ...string) diagnosis {
 	t.Helper()
@@ -43,7 +44,8 @@ func consult(t *testing.T, env []string, argv ...string) diagnosis {
 
 func examined(t *testing.T, m nvmltest.Machine, env ...string) diagnosis {
 	t.Helper()
-	return consult(t, env, launchertest.Binary, "doctor", "--json", "--gpu-timeout=3s", "--nvml-library="+nvmltest.Install(t, m))
+	return consult(t, env, launchertest.Binary, "doctor", "--json", "--gpu-timeout=3s",
+		"--nvml-library="+nvmltest.Install(t, m))
 }
 
 // has checks that a check has a result.
@@ -77,30 +79,48 @@ func TestDoctor(t *testing.T) {
 		found   string
 		fails   []string
 	}{
-		"eight GPUs":      {eight, nil, "health", doctor.OK, "8 GPUs", nil},
-		"plan":            {eight, nil, "plan", doctor.OK, "8 workers", nil},
-		"lost":            {eight.LostGPU(3), nil, "health", doctor.Fail, "lost", []string{"health"}},
-		"lost and hidden": {eight.LostGPU(3), []string{"CUDA_VISIBLE_DEVICES=0,1"}, "health", doctor.Warn, "lost", nil},
-		"ECC": {eight.WithDevice(5, func(d *nvmltest.Device) { d.Health.ECC = &nvmltest.ECC{VolatileUncorrected: 7} }), nil,
+		"eight GPUs": {eight, nil, "health", doctor.OK, "8 GPUs", nil},
+		"plan":       {eight, nil, "plan", doctor.OK, "8 workers", nil},
+		"lost": {eight.LostGPU(3), nil, "health", doctor.Fail, "lost",
+			[]string{"health"}},
+		"lost and hidden": {eight.LostGPU(3), []string{"CUDA_VISIBLE_DEVICES=0,1"}, "health",
+			doctor.Warn, "lost", nil},
+		"ECC": {eight.WithDevice(5, func(d *nvmltest.Device) {
+			d.Health.ECC = &nvmltest.ECC{VolatileUncorrected: 7}
+		}), nil,
 			"health", doctor.Fail, "GPU 5 (0000:c3:00.0): 7 uncorrectable", []string{"health"}},
-		"hang": {eight.With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: 2, Action: nvmltest.Hang}), nil,
-			"discovery", doctor.Fail, "the driver hangs: NVML did not answer within 3s", []string{"discovery"}},
-		"crash": {eight.With(nvmltest.Behavior{Function: "nvmlInit*", Device: nvmltest.AllDevices, Action: nvmltest.Segfault}), nil,
+		"hang": {eight.With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: 2,
+			Action: nvmltest.Hang}), nil,
+			"discovery", doctor.Fail, "the driver hangs: NVML did not answer within 3s",
+			[]string{"discovery"}},
+		"crash": {eight.With(nvmltest.Behavior{Function: "nvmlInit*", Device: nvmltest.AllDevices,
+			Action: nvmltest.Segfault}), nil,
 			"discovery", doctor.Fail, "died", []string{"discovery"}},
-		"mismatch": {eight.FailsToStart(), nil, "discovery", doctor.Fail, "different versions", []string{"discovery"}},
-		"MIG without instances": {eight.MIG(2).WithDevice(2, func(d *nvmltest.Device) { d.Instances = nil }), nil,
+		"mismatch": {eight.FailsToStart(), nil, "discovery", doctor.Fail, "different versions",
+			[]string{"discovery"}},
+		"MIG without instances": {eight.MIG(2).WithDevice(2,
+			func(d *nvmltest.Device) { d.Instances = nil }), nil,
 			"mig", doctor.Fail, "GPU 2", []string{"mig"}},
 		"busy": {eight.WithDevice(1, func(d *nvmltest.Device) {
-			d.Processes = []nvmltest.Process{{PID: 1 << 30, Used: 1 << 30, GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance}}
+			d.Processes = []nvmltest.Process{{PID: 1 << 30, Used: 1 << 30,
+				GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance}}
 		}), nil, "busy", doctor.Warn, "pid 1073741824 (1 GiB)", nil},
-		"persistence":     {eight.WithDevice(6, func(d *nvmltest.Device) { d.Health.Persistence = new(bool) }), nil, "persistence", doctor.Warn, "GPU 6", nil},
-		"names no GPU":    {eight, []string{"CUDA_VISIBLE_DEVICES=9"}, "plan", doctor.Fail, "CUDA_VISIBLE_DEVICES", []string{"plan"}},
-		"hides some":      {eight, []string{"CUDA_VISIBLE_DEVICES=0,1"}, "visible-devices", doctor.Warn, "hides 6 of 8", nil},
-		"other launcher":  {eight, []string{"RANK=3"}, "variables", doctor.Warn, `RANK="3"`, nil},
-		"bad variable":    {eight, []string{"GPULAUNCH_AFFINITY=near"}, "plan", doctor.Fail, "GPULAUNCH_AFFINITY", []string{"plan"}},
-		"TMPDIR":          {eight, []string{"TMPDIR=/proc/no"}, "tmpdir", doctor.Warn, "/proc/no", nil},
-		"wrong Python":    {eight, []string{"PYTHON_EXEC=/no/python"}, "python", doctor.Fail, "/no/python", []string{"python"}},
-		"no GPU is found": {nvmltest.Machine{DriverVersion: "550.54.15"}, nil, "discovery", doctor.Fail, "lists no GPU", []string{"discovery"}},
+		"persistence": {eight.WithDevice(6, func(d *nvmltest.Device) {
+			d.Health.Persistence = new(bool)
+		}), nil, "persistence", doctor.Warn, "GPU 6", nil},
+		"names no GPU": {eight, []string{"CUDA_VISIBLE_DEVICES=9"}, "plan", doctor.Fail,
+			"CUDA_VISIBLE_DEVICES", []string{"plan"}},
+		"hides some": {eight, []string{"CUDA_VISIBLE_DEVICES=0,1"}, "visible-devices",
+			doctor.Warn, "hides 6 of 8", nil},
+		"other launcher": {eight, []string{"RANK=3"}, "variables", doctor.Warn, `RANK="3"`, nil},
+		"bad variable": {eight, []string{"GPULAUNCH_AFFINITY=near"}, "plan", doctor.Fail,
+			"GPULAUNCH_AFFINITY", []string{"plan"}},
+		"TMPDIR": {eight, []string{"TMPDIR=/proc/no"}, "tmpdir", doctor.Warn, "/proc/no",
+			nil},
+		"wrong Python": {eight, []string{"PYTHON_EXEC=/no/python"}, "python", doctor.Fail,
+			"/no/python", []string{"python"}},
+		"no GPU is found": {nvmltest.Machine{DriverVersion: "550.54.15"}, nil, "discovery",
+			doctor.Fail, "lists no GPU", []string{"discovery"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := examined(t, c.machine, c.env...)
@@ -119,10 +139,12 @@ func TestDoctorLimits(t *testing.T) {
 	if err != nil {
 		nvmltest.Unavailable(t, "bash is not here: its ulimit knows of processes")
 	}
-	d := consult(t, nil, bash, "-c", `ulimit -Sn 1000 && ulimit -u 2000 && exec "$@"`, "bash", launchertest.Binary, "doctor", "--json")
+	d := consult(t, nil, bash, "-c", `ulimit -Sn 1000 && ulimit -u 2000 && exec "$@"`, "bash",
+		launchertest.Binary, "doctor", "--json")
 	d.has(t, "nofile", doctor.Warn, "1000 (")
 	d.has(t, "nproc", doctor.Warn, "2000 (")
-	d = consult(t, nil, "sh", "-c", `ulimit -Sn 5000 && exec "$@"`, "sh", launchertest.Binary, "doctor", "--json")
+	d = consult(t, nil, "sh", "-c", `ulimit -Sn 5000 && exec "$@"`, "sh", launchertest.Binary,
+		"doctor", "--json")
 	d.has(t, "nofile", doctor.OK, "5000 (")
 }
 
@@ -132,10 +154,12 @@ func TestDoctorMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := l.Addr().String()
-	d := consult(t, []string{"GPULAUNCH_METRICS_ADDRESS=" + taken}, launchertest.Binary, "doctor", "--json")
+	d := consult(t, []string{"GPULAUNCH_METRICS_ADDRESS=" + taken}, launchertest.Binary, "doctor",
+		"--json")
 	d.has(t, "metrics", doctor.Fail, taken)
 	l.Close()
-	d = consult(t, []string{"GPULAUNCH_METRICS_ADDRESS=" + taken}, launchertest.Binary, "doctor", "--json")
+	d = consult(t, []string{"GPULAUNCH_METRICS_ADDRESS=" + taken}, launchertest.Binary, "doctor",
+		"--json")
 	d.has(t, "metrics", doctor.OK, taken)
 }
 
@@ -149,7 +173,8 @@ func TestDoctorText(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 	lines := strings.Split(stdout, "\n")
-	at := slices.IndexFunc(lines, func(s string) bool { return strings.HasPrefix(s, "  FAIL  health           GPU 3: ") })
+	at := slices.IndexFunc(lines,
+		func(s string) bool { return strings.HasPrefix(s, "  FAIL  health           GPU 3: ") })
 	if at < 0 || !strings.HasPrefix(lines[at+1], strings.Repeat(" ", 22)+"→  look for XID 79") ||
 		!strings.Contains(stdout, "\na job would not start well: ") {
 		t.Errorf("%s", stdout)
@@ -161,7 +186,8 @@ func TestDoctorText(t *testing.T) {
 
 func TestDiagnosisIsSafeAndFits(t *testing.T) {
 	results := []doctor.Result{
-		{Area: "gpus", Check: "busy", Status: doctor.Warn, Found: "\x1b[2J\u202e by \x9b " + strings.Repeat("word ", 40), Remedy: "do\x07 " + strings.Repeat("this ", 40)},
+		{Area: "gpus", Check: "busy", Status: doctor.Warn, Found: "\x1b[2J\u202e by \x9b " +
+			strings.Repeat("word ", 40), Remedy: "do\x07 " + strings.Repeat("this ", 40)},
 		{Area: "gpus", Check: "mig", Status: doctor.Unknown, Found: "who knows"},
 		{Area: "gpus", Check: "health", Status: doctor.Fail, Found: "bad", Remedy: "good"},
 	}
@@ -171,7 +197,8 @@ func TestDiagnosisIsSafeAndFits(t *testing.T) {
 	}
 	text := b.String()
 	const red, yellow, plain = "\x1b[31m", "\x1b[33m", "\x1b[0m" // ECMA-48, 8.3.117 (SGR)
-	for _, want := range []string{"  " + yellow + "warn" + plain + "  busy", "  " + yellow + "?   " + plain + "  mig", "  " + red + "FAIL" + plain + "  health"} {
+	for _, want := range []string{"  " + yellow + "warn" + plain + "  busy", "  " + yellow +
+		"?   " + plain + "  mig", "  " + red + "FAIL" + plain + "  health"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}

@@ -74,13 +74,15 @@ func TestEightGPUs(t *testing.T) {
 			t.Errorf("rank %d runs on CPUs %s, want %s", i, r.CPUs, cpus)
 		}
 		if r.Group != r.PID || r.Blocked != "0000000000000000" || r.Stdin != "" {
-			t.Errorf("rank %d: pid %d in group %d, blocked signals %s, standard input %q", i, r.PID, r.Group, r.Blocked, r.Stdin)
+			t.Errorf("rank %d: pid %d in group %d, blocked signals %s, standard input %q", i, r.PID,
+				r.Group, r.Blocked, r.Stdin)
 		}
 	}
 
 	t.Run("affinity none binds nothing", func(t *testing.T) {
 		// The negative control: what the workers above have comes from the binding.
-		for _, r := range launchertest.Reports(t, nil, "--nvml-library="+library, "--affinity=none") {
+		for _, r := range launchertest.Reports(t, nil, "--nvml-library="+library,
+			"--affinity=none") {
 			if !r.CPUs.Equal(allowed(t)) {
 				t.Errorf("rank %s runs on CPUs %s, want %s", r.Env["RANK"], r.CPUs, allowed(t))
 			}
@@ -88,14 +90,17 @@ func TestEightGPUs(t *testing.T) {
 	})
 	t.Run("visible all", func(t *testing.T) {
 		for i, r := range launchertest.Reports(t, nil, "--nvml-library="+library, "--visible=all") {
-			if r.Env["LOCAL_RANK"] != strconv.Itoa(i) || r.Env["CUDA_VISIBLE_DEVICES"] != "0,1,2,3,4,5,6,7" {
-				t.Errorf("rank %d: LOCAL_RANK=%s CUDA_VISIBLE_DEVICES=%s", i, r.Env["LOCAL_RANK"], r.Env["CUDA_VISIBLE_DEVICES"])
+			if r.Env["LOCAL_RANK"] != strconv.Itoa(i) ||
+				r.Env["CUDA_VISIBLE_DEVICES"] != "0,1,2,3,4,5,6,7" {
+				t.Errorf("rank %d: LOCAL_RANK=%s CUDA_VISIBLE_DEVICES=%s", i, r.Env["LOCAL_RANK"],
+					r.Env["CUDA_VISIBLE_DEVICES"])
 			}
 		}
 	})
 	t.Run("inherited universe", func(t *testing.T) {
 		var ids []string
-		for _, r := range launchertest.Reports(t, []string{"CUDA_VISIBLE_DEVICES=5,2," + machine.Devices[7].UUID[:8]}, "--nvml-library="+library) {
+		for _, r := range launchertest.Reports(t, []string{"CUDA_VISIBLE_DEVICES=5,2," +
+			machine.Devices[7].UUID[:8]}, "--nvml-library="+library) {
 			ids = append(ids, r.Env["CUDA_VISIBLE_DEVICES"])
 		}
 		// A UUID among indexes names nothing, and ends the list.
@@ -123,14 +128,18 @@ func TestEightGPUs(t *testing.T) {
 		}
 	})
 	t.Run("more workers than GPUs", func(t *testing.T) {
-		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=9", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=9",
+			"--nvml-library=" + library}, launchertest.Worker("report")...)...)
 		code, stderr := j.Exit()
-		if code != 125 || !strings.Contains(stderr, "9 workers") || !strings.Contains(stderr, "8 GPUs") {
+		if code != 125 || !strings.Contains(stderr, "9 workers") ||
+			!strings.Contains(stderr, "8 GPUs") {
 			t.Errorf("exit code %d, %q", code, stderr)
 		}
-		got := launchertest.Reports(t, nil, "--nproc-per-node=9", "--oversubscribe", "--nvml-library="+library)
+		got := launchertest.Reports(t, nil, "--nproc-per-node=9", "--oversubscribe",
+			"--nvml-library="+library)
 		if len(got) != 9 || got[8].Env["CUDA_VISIBLE_DEVICES"] != "0" {
-			t.Errorf("with --oversubscribe: %d workers, the last with %q", len(got), got[len(got)-1].Env["CUDA_VISIBLE_DEVICES"])
+			t.Errorf("with --oversubscribe: %d workers, the last with %q", len(got),
+				got[len(got)-1].Env["CUDA_VISIBLE_DEVICES"])
 		}
 	})
 }
@@ -145,17 +154,24 @@ func TestTrouble(t *testing.T) {
 		workers int
 		reason  string
 	}{
-		"missing":         {filepath.Join(t.TempDir(), "libnvidia-ml.so.1"), 1, "libnvidia-ml.so.1"},
-		"does not start":  {nvmltest.Install(t, eight.FailsToStart()), 1, "different versions"},
-		"old driver":      {nvmltest.Install(t, eight.OldDriver()), 8, "GPU 0, 1, 2, 3, 4, 5, 6, 7"},
-		"lost GPU":        {nvmltest.Install(t, eight.LostGPU(3)), 7, "is left out: GPU is lost"},
-		"hangs":           {nvmltest.Install(t, eight.With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: 2, Action: nvmltest.Hang})), 1, "did not answer"},
-		"crashes":         {nvmltest.Install(t, eight.With(nvmltest.Behavior{Function: "nvmlInit*", Device: nvmltest.AllDevices, Action: nvmltest.Segfault})), 1, "died"},
-		"lacks a symbol":  {nvmltest.Install(t, eight.Without("nvmlDeviceGetUUID")), 8, "GPU 0, 1"},
-		"lists no device": {nvmltest.Install(t, nvmltest.Machine{DriverVersion: "550.54.15"}), 1, "lists no GPU"},
+		"missing": {filepath.Join(t.TempDir(), "libnvidia-ml.so.1"), 1,
+			"libnvidia-ml.so.1"},
+		"does not start": {nvmltest.Install(t, eight.FailsToStart()), 1, "different versions"},
+		"old driver": {nvmltest.Install(t, eight.OldDriver()), 8,
+			"GPU 0, 1, 2, 3, 4, 5, 6, 7"},
+		"lost GPU": {nvmltest.Install(t, eight.LostGPU(3)), 7, "is left out: GPU is lost"},
+		"hangs": {nvmltest.Install(t,
+			eight.With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: 2,
+				Action: nvmltest.Hang})), 1, "did not answer"},
+		"crashes": {nvmltest.Install(t, eight.With(nvmltest.Behavior{Function: "nvmlInit*",
+			Device: nvmltest.AllDevices, Action: nvmltest.Segfault})), 1, "died"},
+		"lacks a symbol": {nvmltest.Install(t, eight.Without("nvmlDeviceGetUUID")), 8, "GPU 0, 1"},
+		"lists no device": {nvmltest.Install(t, nvmltest.Machine{DriverVersion: "550.54.15"}), 1,
+			"lists no GPU"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := launchertest.Start(t, nil, append([]string{"run", "--gpu-timeout=3s", "--nvml-library=" + c.library}, launchertest.Worker("report")...)...)
+			j := launchertest.Start(t, nil, append([]string{"run", "--gpu-timeout=3s",
+				"--nvml-library=" + c.library}, launchertest.Worker("report")...)...)
 			code, stderr := j.Exit()
 			stdout, _ := j.Output()
 			if n := strings.Count(stdout, "report {"); code != 0 || n != c.workers {

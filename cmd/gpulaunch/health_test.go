@@ -28,13 +28,16 @@ func two(t *testing.T) nvmltest.Machine {
 // occupied is a machine on whose first GPU this very process computes.
 func occupied(m nvmltest.Machine) nvmltest.Machine {
 	return m.WithDevice(0, func(d *nvmltest.Device) {
-		d.Processes = []nvmltest.Process{{PID: uint32(os.Getpid()), Used: 3 << 30, GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance, Name: "/usr/bin/python3 --secret"}}
+		d.Processes = []nvmltest.Process{{PID: uint32(os.Getpid()), Used: 3 << 30,
+			GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance,
+			Name: "/usr/bin/python3 --secret"}}
 	})
 }
 
 // sick is a machine whose first GPU has had memory errors.
 func sick(m nvmltest.Machine) nvmltest.Machine {
-	return m.WithDevice(0, func(d *nvmltest.Device) { d.Health.ECC = &nvmltest.ECC{VolatileUncorrected: 3} })
+	return m.WithDevice(0,
+		func(d *nvmltest.Device) { d.Health.ECC = &nvmltest.ECC{VolatileUncorrected: 3} })
 }
 
 // holding starts a job whose workers say "ready" and end when the test lets them:
@@ -52,7 +55,8 @@ func holding(t *testing.T, workers int, args ...string) (j *launchertest.Job, re
 	t.Cleanup(func() { f.Close() })
 	args = append([]string{"run"}, args...)
 	const worker = `echo ready $$; read x < "$0"; test "$RANK" != 1 || exit 7`
-	j = launchertest.Start(t, nil, append(args, "--output=prefix", "--", "sh", "-c", worker, fifo)...)
+	j = launchertest.Start(t, nil, append(args, "--output=prefix", "--", "sh", "-c", worker,
+		fifo)...)
 	return j, func() {
 		t.Helper()
 		if _, err := f.WriteString(strings.Repeat("\n", workers)); err != nil {
@@ -79,24 +83,34 @@ func TestHealthAndBusyModes(t *testing.T) {
 		said    string // "" for nothing
 		workers int
 	}{
-		"health warn": {sick(two(t)), "--health=warn", 0, `warning: GPU 0 \(0000:1b:00.0\): ` + ecc + `.*nvidia-smi`, 2},
-		"health skip": {sick(two(t)), "--health=skip", 0, `warning: GPU 0 .* is left out: ` + ecc, 1},
-		"health fail": {sick(two(t)), "--health=fail", 125, `nothing is started, because of --health=fail: GPU 0 .*` + ecc, 0},
-		"health off":  {sick(two(t)), "--health=off", 0, "", 2},
-		"healthy":     {two(t), "--health=fail", 0, "", 2},
-		"busy warn":   {occupied(two(t)), "--busy=warn", 0, `warning: GPU 0 \(0000:1b:00.0\) is ` + busy, 2},
-		"busy skip":   {occupied(two(t)), "--busy=skip", 0, `warning: GPU 0 .* is left out: ` + busy, 1},
-		"busy fail":   {occupied(two(t)), "--busy=fail", 125, `nothing is started, because of --busy=fail: GPU 0 .* is ` + busy, 0},
-		"free":        {two(t), "--busy=fail", 0, "", 2},
-		"free, wait":  {two(t), "--busy=wait", 0, "", 2},
+		"health warn": {sick(two(t)), "--health=warn", 0, `warning: GPU 0 \(0000:1b:00.0\): ` +
+			ecc + `.*nvidia-smi`, 2},
+		"health skip": {sick(two(t)), "--health=skip", 0, `warning: GPU 0 .* is left out: ` + ecc,
+			1},
+		"health fail": {sick(two(t)), "--health=fail", 125,
+			`nothing is started, because of --health=fail: GPU 0 .*` + ecc, 0},
+		"health off": {sick(two(t)), "--health=off", 0, "", 2},
+		"healthy":    {two(t), "--health=fail", 0, "", 2},
+		"busy warn": {occupied(two(t)), "--busy=warn", 0, `warning: GPU 0 \(0000:1b:00.0\) is ` +
+			busy, 2},
+		"busy skip": {occupied(two(t)), "--busy=skip", 0, `warning: GPU 0 .* is left out: ` +
+			busy, 1},
+		"busy fail": {occupied(two(t)), "--busy=fail", 125,
+			`nothing is started, because of --busy=fail: GPU 0 .* is ` + busy, 0},
+		"free":       {two(t), "--busy=fail", 0, "", 2},
+		"free, wait": {two(t), "--busy=wait", 0, "", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			library := nvmltest.Install(t, c.machine)
-			code, stdout, stderr := ended(t, append([]string{"run", "-q", "--nvml-library=" + library, c.flag}, launchertest.Worker("report")...)...)
+			code, stdout,
+				stderr := ended(t, append([]string{"run", "-q", "--nvml-library=" + library,
+				c.flag}, launchertest.Worker("report")...)...)
 			if n := strings.Count(stdout, "report {"); code != c.code || n != c.workers {
-				t.Errorf("exit code %d and %d workers, want %d and %d\n%s", code, n, c.code, c.workers, stderr)
+				t.Errorf("exit code %d and %d workers, want %d and %d\n%s", code, n, c.code,
+					c.workers, stderr)
 			}
-			if c.said == "" && stderr != "" || !regexp.MustCompile(c.said).MatchString(stderr) || strings.Contains(stderr, "secret") {
+			if c.said == "" && stderr != "" || !regexp.MustCompile(c.said).MatchString(stderr) ||
+				strings.Contains(stderr, "secret") {
 				t.Errorf("want %q in %q", c.said, stderr)
 			}
 			// A plan shows the same, as far as it comes.
@@ -107,7 +121,8 @@ func TestHealthAndBusyModes(t *testing.T) {
 			}
 		})
 	}
-	code, stdout, _ := ended(t, "plan", "--nvml-library="+nvmltest.Install(t, occupied(two(t))), "--busy=wait")
+	code, stdout, _ := ended(t, "plan", "--nvml-library="+nvmltest.Install(t, occupied(two(t))),
+		"--busy=wait")
 	if code != 0 || !regexp.MustCompile(`warning   GPU 0 .* is `+busy).MatchString(stdout) {
 		t.Errorf("plan --busy=wait: exit code %d\n%s", code, stdout)
 	}
@@ -116,7 +131,8 @@ func TestHealthAndBusyModes(t *testing.T) {
 func TestBusyWait(t *testing.T) {
 	t.Run("until they are free", func(t *testing.T) {
 		library := nvmltest.Install(t, occupied(two(t)))
-		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--nvml-library=" +
+			library}, launchertest.Worker("report")...)...)
 		j.AwaitStderr("waiting for GPUs to be free: GPU 0 (0000:1b:00.0) is in use by process")
 		if stdout, _ := j.Output(); stdout != "" {
 			t.Errorf("it has begun:\n%s", stdout)
@@ -131,33 +147,39 @@ func TestBusyWait(t *testing.T) {
 	})
 	t.Run("as many as are needed are free", func(t *testing.T) {
 		library := nvmltest.Install(t, occupied(two(t)))
-		got := launchertest.Reports(t, nil, "--busy=wait", "--nproc-per-node=1", "--nvml-library="+library)
+		got := launchertest.Reports(t, nil, "--busy=wait", "--nproc-per-node=1",
+			"--nvml-library="+library)
 		if len(got) != 1 || got[0].Env["CUDA_VISIBLE_DEVICES"] != "1" {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("more than there are", func(t *testing.T) {
 		library := nvmltest.Install(t, occupied(two(t)))
-		code, _, stderr := ended(t, "run", "--busy=wait", "--nproc-per-node=3", "--nvml-library="+library, "true")
+		code, _, stderr := ended(t, "run", "--busy=wait", "--nproc-per-node=3",
+			"--nvml-library="+library, "true")
 		if code != 125 || !strings.Contains(stderr, "3 workers were asked for") {
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	})
 	t.Run("stopped", func(t *testing.T) {
 		library := nvmltest.Install(t, occupied(two(t)))
-		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--nvml-library=" +
+			library}, launchertest.Worker("report")...)...)
 		j.AwaitStderr("waiting for GPUs")
 		j.Signal(unix.SIGTERM)
 		code, stderr := j.Exit()
-		if stdout, _ := j.Output(); code != 143 || stdout != "" || !strings.Contains(stderr, "SIGTERM: nothing was started") {
+		if stdout, _ := j.Output(); code != 143 || stdout != "" ||
+			!strings.Contains(stderr, "SIGTERM: nothing was started") {
 			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 		}
 	})
 	t.Run("NVML does not answer while it waits", func(t *testing.T) {
 		library := nvmltest.Install(t, occupied(two(t)))
-		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--gpu-timeout=1s", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		j := launchertest.Start(t, nil, append([]string{"run", "--busy=wait", "--gpu-timeout=1s",
+			"--nvml-library=" + library}, launchertest.Worker("report")...)...)
 		j.AwaitStderr("waiting for GPUs")
-		troubled := two(t).With(nvmltest.Behavior{Function: "nvmlDeviceGetName", Device: nvmltest.AllDevices, Action: nvmltest.Segfault})
+		troubled := two(t).With(nvmltest.Behavior{Function: "nvmlDeviceGetName",
+			Device: nvmltest.AllDevices, Action: nvmltest.Segfault})
 		troubled.LogCalls = true
 		nvmltest.Change(t, library, troubled)
 		awaitCalls(t, library, "nvmlDeviceGetName", 2) // the first has not been taken for an answer
@@ -203,7 +225,8 @@ func TestGPULeftovers(t *testing.T) {
 			nvmltest.Change(t, library, c.during)
 			release()
 			code, stderr := j.Exit()
-			if n := strings.Count(stderr, "still on GPU 0 after the job: process"); code != 7 || n != c.left {
+			if n := strings.Count(stderr, "still on GPU 0 after the job: process"); code != 7 ||
+				n != c.left {
 				t.Errorf("exit code %d, %d leftovers, want %d\n%s", code, n, c.left, stderr)
 			}
 			r := read(t, file)
@@ -214,7 +237,8 @@ func TestGPULeftovers(t *testing.T) {
 	}
 	t.Run("not searched for in a hurry", func(t *testing.T) {
 		library := nvmltest.Install(t, two(t))
-		j := launchertest.Start(t, nil, append([]string{"run", "--grace=1h", "--nvml-library=" + library}, launchertest.Worker("ignore")...)...)
+		j := launchertest.Start(t, nil, append([]string{"run", "--grace=1h", "--nvml-library=" +
+			library}, launchertest.Worker("ignore")...)...)
 		j.Await(2, "ready")
 		nvmltest.Change(t, library, occupied(two(t)))
 		j.Signal(unix.SIGTERM)
@@ -235,13 +259,16 @@ func TestDeviceIDs(t *testing.T) {
 		"--device-id=uuid":  {m.Devices[0].UUID, m.Devices[1].UUID},
 	} {
 		for i, r := range launchertest.Reports(t, nil, "--nvml-library="+library, flag) {
-			if r.Env["CUDA_VISIBLE_DEVICES"] != want[i] || r.Env["GPULAUNCH_GPU_UUID"] != m.Devices[i].UUID {
+			if r.Env["CUDA_VISIBLE_DEVICES"] != want[i] ||
+				r.Env["GPULAUNCH_GPU_UUID"] != m.Devices[i].UUID {
 				t.Errorf("%s: rank %d has %q", flag, i, r.Env["CUDA_VISIBLE_DEVICES"])
 			}
 		}
 	}
-	for i, r := range launchertest.Reports(t, nil, "--nvml-library="+library, "--device-id=uuid", "--visible=all") {
-		if r.Env["CUDA_VISIBLE_DEVICES"] != m.Devices[0].UUID+","+m.Devices[1].UUID || r.Env["GPULAUNCH_GPU_UUID"] != m.Devices[i].UUID ||
+	for i, r := range launchertest.Reports(t, nil, "--nvml-library="+library, "--device-id=uuid",
+		"--visible=all") {
+		if r.Env["CUDA_VISIBLE_DEVICES"] != m.Devices[0].UUID+","+m.Devices[1].UUID ||
+			r.Env["GPULAUNCH_GPU_UUID"] != m.Devices[i].UUID ||
 			r.Env["GPULAUNCH_GPU_INDEX"] == "" || r.Env["GPULAUNCH_GPU_PCI"] == "" {
 			t.Errorf("rank %d has %v", i, r.Env)
 		}

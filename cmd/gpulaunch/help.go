@@ -32,9 +32,11 @@ func helpTopics() []*cobra.Command {
 	for _, topic := range topics {
 		text, err := helpTexts.ReadFile("help/" + topic.name + ".txt")
 		if err != nil {
-			panic(fmt.Sprintf("help topic %s has no text: %v", topic.name, err)) // TestHelpTopics reads them all
+			// TestHelpTopics reads them all
+			panic(fmt.Sprintf("help topic %s has no text: %v", topic.name, err))
 		}
-		list = append(list, &cobra.Command{Use: topic.name, Short: topic.short, Long: strings.TrimSpace(string(text))})
+		list = append(list, &cobra.Command{Use: topic.name, Short: topic.short,
+			Long: strings.TrimSpace(string(text))})
 	}
 	return list
 }

@@ -19,24 +19,29 @@ var endless = []string{"--", "sh", "-c", "while echo y; do :; done"}
 
 func TestReaderLeaves(t *testing.T) {
 	argv := []string{"sh", "-c", `{ "$@"; echo "code $?" >&2; } | head -n 3`, "sh"}
-	j := launchertest.StartCommand(t, nil, nil, append(argv, job(append([]string{"--nproc-per-node=2"}, endless...)...)...)...)
+	j := launchertest.StartCommand(t, nil, nil,
+		append(argv, job(append([]string{"--nproc-per-node=2"}, endless...)...)...)...)
 	_, stderr := j.Exit()
-	if !strings.Contains(stderr, "the workers' output cannot be written (broken pipe)") || !strings.HasSuffix(stderr, "code 141\n") {
+	if !strings.Contains(stderr, "the workers' output cannot be written (broken pipe)") ||
+		!strings.HasSuffix(stderr, "code 141\n") {
 		t.Errorf("stderr:\n%s", stderr)
 	}
 }
 
 func TestDiskIsFull(t *testing.T) {
 	argv := []string{"sh", "-c", `exec "$@" >/dev/full`, "sh"}
-	j := launchertest.StartCommand(t, nil, nil, append(argv, job(append([]string{"--nproc-per-node=2"}, endless...)...)...)...)
-	if code, stderr := j.Exit(); code != 125 || !strings.Contains(stderr, "no space left on device") {
+	j := launchertest.StartCommand(t, nil, nil,
+		append(argv, job(append([]string{"--nproc-per-node=2"}, endless...)...)...)...)
+	if code, stderr := j.Exit(); code != 125 ||
+		!strings.Contains(stderr, "no space left on device") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
 
 // TestProcessLimit has fewer processes allowed than workers are wanted.
 func TestProcessLimit(t *testing.T) {
-	limited := filepath.Join("/sys/fs/cgroup/pids", "gpulaunch-test-"+time.Now().Format("150405.000000"))
+	limited := filepath.Join("/sys/fs/cgroup/pids",
+		"gpulaunch-test-"+time.Now().Format("150405.000000"))
 	if err := os.Mkdir(limited, 0o755); err != nil {
 		t.Skipf("there is no pids controller of cgroup version 1 here: %v", err) // also in CI
 	}
@@ -49,8 +54,10 @@ func TestProcessLimit(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(limited, "pids.max"), []byte("100"), 0); err != nil {
 		t.Fatal(err)
 	}
-	argv := []string{"sh", "-c", `echo $$ > "$0" && exec "$@"`, filepath.Join(limited, "cgroup.procs")}
-	j := launchertest.StartCommand(t, nil, nil, append(argv, job("--nproc-per-node=200", "--output=inherit", "--", "sh", "-c", "exec sleep 1000")...)...)
+	argv := []string{"sh", "-c", `echo $$ > "$0" && exec "$@"`,
+		filepath.Join(limited, "cgroup.procs")}
+	j := launchertest.StartCommand(t, nil, nil, append(argv,
+		job("--nproc-per-node=200", "--output=inherit", "--", "sh", "-c", "exec sleep 1000")...)...)
 	code, stderr := j.Exit()
 	if code != 125 || !strings.Contains(stderr, "pids.max") {
 		t.Errorf("exit code %d\n%s", code, stderr)

@@ -28,7 +28,8 @@ func superviseJob() {
 }
 
 // serveMetrics serves what a job's events tell.
-func serveMetrics(l net.Listener, started time.Time, inv gpu.Inventory) (observe func(launcher.Event), stop func()) {
+func serveMetrics(l net.Listener, started time.Time,
+	inv gpu.Inventory) (observe func(launcher.Event), stop func()) {
 	build := metrics.Build{Version: cli.Version(), GoVersion: runtime.Version()}
 	recorder := metrics.NewRecorder(build, started, inv)
 	return recorder.Observe, metrics.Serve(l, recorder).Close

@@ -24,7 +24,8 @@ func machineCommands() (list []*cobra.Command) {
 			Use: c.name, Short: c.short + " (on Linux)",
 			DisableFlagParsing: true,
 			RunE: func(*cobra.Command, []string) error {
-				return fmt.Errorf("gpulaunch %s needs Linux, and this is %s; gpulaunch plan --from FILE works here", c.name, runtime.GOOS)
+				return fmt.Errorf("gpulaunch %s needs Linux, and this is %s; gpulaunch plan "+
+					"--from FILE works here", c.name, runtime.GOOS)
 			},
 		})
 	}

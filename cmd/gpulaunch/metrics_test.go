@@ -49,7 +49,8 @@ func scrape(t *testing.T, url string, want ...string) string {
 
 func TestMetricsOfARunningJob(t *testing.T) {
 	library := nvmltest.Install(t, nvmltest.EightGPUs([]uint64{1}, []uint64{1}))
-	j := launchertest.Start(t, nil, append([]string{"run", "--nvml-library=" + library, "--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)...)
+	j := launchertest.Start(t, nil, append([]string{"run", "--nvml-library=" + library,
+		"--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)...)
 	pids := j.Await(8, `ready (\d+)`)
 	stderr := j.AwaitStderr("metrics are on ")
 	url := regexp.MustCompile(`http://\S+`).FindString(stderr)
@@ -90,20 +91,24 @@ func TestMetricsOfARunningJob(t *testing.T) {
 func TestMetricsAddressTaken(t *testing.T) {
 	l, err := net.Listen("tcp", run.DefaultMetricsAddress)
 	if err != nil {
-		nvmltest.Unavailable(t, "the default address "+run.DefaultMetricsAddress+" is in use here already")
+		nvmltest.Unavailable(t,
+			"the default address "+run.DefaultMetricsAddress+" is in use here already")
 	}
 	defer l.Close()
 
 	// Without a flag: a warning, and the job runs.
 	cmd := exec.Command(launchertest.Binary, "run", "--nproc-per-node=1", "echo", "ran")
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "ran") || !strings.Contains(string(out), "cannot serve metrics on "+run.DefaultMetricsAddress) {
+	if err != nil || !strings.Contains(string(out), "ran") ||
+		!strings.Contains(string(out), "cannot serve metrics on "+run.DefaultMetricsAddress) {
 		t.Errorf("default address: %v\n%s", err, out)
 	}
 	// Named, it has to be had.
-	j := launchertest.Start(t, nil, "run", "--nproc-per-node=1", "--metrics-address="+run.DefaultMetricsAddress, "echo", "ran")
+	j := launchertest.Start(t, nil, "run", "--nproc-per-node=1",
+		"--metrics-address="+run.DefaultMetricsAddress, "echo", "ran")
 	code, stderr := j.Exit()
-	if stdout, _ := j.Output(); code != 125 || stdout != "" || !strings.Contains(stderr, "address already in use") {
+	if stdout, _ := j.Output(); code != 125 || stdout != "" ||
+		!strings.Contains(stderr, "address already in use") {
 		t.Errorf("named address: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }

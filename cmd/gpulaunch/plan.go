@@ -64,9 +64,13 @@ NUMA nodes, at PCI addresses, or at an unknown location (-1).`,
 	fs.SetInterspersed(false)
 	f.Register(fs)
 	fs.BoolVar(&f.asJSON, "json", false, "print the plan as JSON")
-	fs.StringVar(&f.svg, "svg", "", "also write a picture of the machine and the plan\nto this `FILE`")
-	fs.StringVar(&f.from, "from", "", "plan for the machine in this `FILE` or folder; see\ngpulaunch capture")
-	fs.StringVar(&f.localities, "localities", "", "with --from, `LIST` of where the GPUs would be:\nNUMA nodes or PCI addresses, such as 0,0,1,-1")
+	fs.StringVar(&f.svg, "svg", "",
+		"also write a picture of the machine and the plan\nto this `FILE`")
+	fs.StringVar(&f.from, "from", "",
+		"plan for the machine in this `FILE` or folder; see\ngpulaunch capture")
+	fs.StringVar(&f.localities, "localities", "",
+		"with --from, `LIST` of where the GPUs would be:\nNUMA nodes or PCI addresses, such as "+
+			"0,0,1,-1")
 	return c
 }
 
@@ -107,7 +111,9 @@ func (f *planFlags) machine() (plan.Machine, error) {
 		f.Options.Environ = nil // the variables of this machine are not the other's
 		return machineFrom(f.from, f.localities)
 	case f.localities != "":
-		return plan.Machine{}, fmt.Errorf("--localities=%s needs --from: on this machine the GPUs are where they are", f.localities)
+		return plan.Machine{},
+			fmt.Errorf("--localities=%s needs --from: on this machine the GPUs are where they are",
+				f.localities)
 	}
 	return liveMachine(&f.PlanFlags)
 }

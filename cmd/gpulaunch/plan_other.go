@@ -12,7 +12,9 @@ import (
 
 // liveMachine cannot be read here.
 func liveMachine(*cli.PlanFlags) (plan.Machine, error) {
-	return plan.Machine{}, fmt.Errorf("planning for this machine needs Linux, and this is %s: name another machine with --from FILE", runtime.GOOS)
+	return plan.Machine{},
+		fmt.Errorf("planning for this machine needs Linux, and this is %s: name another machine "+
+			"with --from FILE", runtime.GOOS)
 }
 
 // resolve cannot look for a program that would run on another machine.

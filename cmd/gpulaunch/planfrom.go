@@ -22,10 +22,13 @@ func machineFrom(path, localities string) (m plan.Machine, err error) {
 		return m, err
 	}
 	defer captured.Close()
-	inv := gpu.Inventory{Source: gpu.SourceNone, Reason: "planned for another machine, of which no GPUs are known: name some with --localities"}
+	inv := gpu.Inventory{Source: gpu.SourceNone,
+		Reason: "planned for another machine, of which no GPUs are known: name some with " +
+			"--localities"}
 	if captured.Inventory != nil {
 		if err := json.Unmarshal(captured.Inventory, &inv); err != nil {
-			return m, fmt.Errorf("%s: its gpulaunch.json is no inventory of GPUs: %.200s", path, err.Error())
+			return m, fmt.Errorf("%s: its gpulaunch.json is no inventory of GPUs: %.200s", path,
+				err.Error())
 		}
 		inv = distrusted(inv)
 	}
@@ -44,18 +47,22 @@ func machineFrom(path, localities string) (m plan.Machine, err error) {
 // distrusted makes an inventory of somebody else's fit to be planned with and to be
 // shown: devices are counted anew, and text is what can be printed.
 func distrusted(inv gpu.Inventory) gpu.Inventory {
-	inv.Source, inv.Reason, inv.DriverVersion = printable(inv.Source), printable(inv.Reason), printable(inv.DriverVersion)
+	inv.Source, inv.Reason, inv.DriverVersion = printable(inv.Source), printable(inv.Reason),
+		printable(inv.DriverVersion)
 	for i := range inv.Devices {
 		d := &inv.Devices[i]
-		d.Index, d.UUID, d.Name, d.Problem, d.Processes = i, madeUpUUID("GPU", i, 0), printable(d.Name), printable(d.Problem), nil
+		d.Index, d.UUID, d.Name, d.Problem, d.Processes = i, madeUpUUID("GPU", i, 0),
+			printable(d.Name), printable(d.Problem), nil
 		d.ComputeMode = printable(d.ComputeMode)
 		d.PCIBusID, _ = affinity.CanonicalPCI(d.PCIBusID) // "" for what is none
 		for j := range d.MIGInstances {
 			m := &d.MIGInstances[j]
-			m.UUID, m.Name, m.Profile = madeUpUUID("MIG", i, j+1), printable(m.Name), printable(m.Profile)
+			m.UUID, m.Name, m.Profile = madeUpUUID("MIG", i, j+1), printable(m.Name),
+				printable(m.Profile)
 		}
 		for j, f := range d.Findings {
-			d.Findings[j] = gpu.Finding{Code: printable(f.Code), Text: printable(f.Text), Remedy: printable(f.Remedy)}
+			d.Findings[j] = gpu.Finding{Code: printable(f.Code), Text: printable(f.Text),
+				Remedy: printable(f.Remedy)}
 		}
 	}
 	return inv
@@ -94,10 +101,12 @@ func settle(m *plan.Machine, path string, places []place) error {
 		switch {
 		case p.address:
 			if _, err := affinity.CanonicalPCI(p.text); err != nil {
-				return fmt.Errorf("--localities: %q is neither a PCI address as 0000:3b:00.0 nor the number of a NUMA node", p.text)
+				return fmt.Errorf("--localities: %q is neither a PCI address as 0000:3b:00.0 nor "+
+					"the number of a NUMA node", p.text)
 			}
 			if loc.NUMANode < 0 && loc.CPUs.IsEmpty() {
-				return fmt.Errorf("--localities: %s has no PCI device %s, or does not say where it is: name a NUMA node instead", path, p.text)
+				return fmt.Errorf("--localities: %s has no PCI device %s, or does not say where "+
+					"it is: name a NUMA node instead", path, p.text)
 			}
 		case p.node != -1 && !hasNode(m.Topology, p.node):
 			return fmt.Errorf("--localities: %s has no NUMA node %d", path, p.node)

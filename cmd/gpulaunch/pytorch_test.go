@@ -29,7 +29,8 @@ func checkTraining(t *testing.T, stdout string, n int) (params string, cpus map[
 			params = m[3]
 		}
 		if m[2] != strconv.Itoa(n) || m[3] != params || last > first/2 {
-			t.Errorf("rank %s: world %s, parameters %s (others %s), loss from %v to %v", m[1], m[2], m[3], params, first, last)
+			t.Errorf("rank %s: world %s, parameters %s (others %s), loss from %v to %v", m[1], m[2],
+				m[3], params, first, last)
 		}
 		cpus[m[1]] = m[6]
 	}
@@ -46,7 +47,8 @@ func TestPyTorchTraining(t *testing.T) {
 	for _, mode := range []string{"node", "exclusive"} {
 		t.Run("affinity "+mode, func(t *testing.T) {
 			planned := planJSON(t, "--nproc-per-node=4", "--affinity="+mode)
-			j := launchertest.Start(t, []string{"PYTHON_EXEC=" + python}, "run", "--nproc-per-node=4", "--affinity="+mode, script)
+			j := launchertest.Start(t, []string{"PYTHON_EXEC=" + python}, "run",
+				"--nproc-per-node=4", "--affinity="+mode, script)
 			code, stderr := j.Exit()
 			if code != 0 {
 				t.Fatalf("exit code %d\n%s", code, stderr)
@@ -57,13 +59,15 @@ func TestPyTorchTraining(t *testing.T) {
 			for _, w := range planned.Workers {
 				got, err := affinity.ParseCPUList(cpus[strconv.Itoa(w.Rank)])
 				if err != nil || !got.Equal(w.CPUs) {
-					t.Errorf("rank %d ran on CPUs %s, planned were %s (%v)", w.Rank, got, w.CPUs, err)
+					t.Errorf("rank %d ran on CPUs %s, planned were %s (%v)", w.Rank, got, w.CPUs,
+						err)
 				}
 			}
 		})
 	}
 	t.Run("forked", func(t *testing.T) {
-		j := launchertest.Start(t, []string{"PYTHON_EXEC=" + python}, "run", "--nproc-per-node=4", "--start-method=forkserver", "--preload=torch.distributed", script)
+		j := launchertest.Start(t, []string{"PYTHON_EXEC=" + python}, "run", "--nproc-per-node=4",
+			"--start-method=forkserver", "--preload=torch.distributed", script)
 		code, stderr := j.Exit()
 		if code != 0 {
 			t.Fatalf("exit code %d\n%s", code, stderr)
@@ -75,7 +79,8 @@ func TestPyTorchTraining(t *testing.T) {
 	})
 	t.Run("the same under torchrun", func(t *testing.T) {
 		// -r 1 -t 1: torchrun 1.13 fails on Python 3.11 when it has nothing to redirect.
-		cmd := exec.Command(python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=4",
+		cmd := exec.Command(python, "-m", "torch.distributed.run", "--standalone",
+			"--nproc_per_node=4",
 			"-r", "1", "-t", "1", "--log_dir", t.TempDir(), script)
 		out, err := cmd.Output()
 		if err != nil {

@@ -98,7 +98,8 @@ func TestHelpWidth(t *testing.T) {
 		if !c.Hidden {
 			checkWidth(t, c)
 		}
-		if c.Runnable() && !c.Hidden && c.Name() != "help" && c.Name() != "completion" && c.Example == "" {
+		if c.Runnable() && !c.Hidden && c.Name() != "help" && c.Name() != "completion" &&
+			c.Example == "" {
 			t.Errorf("%s has no example", c.Name())
 		}
 	}
@@ -209,7 +210,8 @@ func checkExplained(t *testing.T, e explainedFlag, f *pflag.Flag) {
 	t.Helper()
 	placeholder, _ := pflag.UnquoteUsage(f)
 	if e.shorthand != f.Shorthand || e.placeholder != placeholder {
-		t.Errorf("--%s is explained as -%q with %q, and is -%q with %q", f.Name, e.shorthand, e.placeholder, f.Shorthand, placeholder)
+		t.Errorf("--%s is explained as -%q with %q, and is -%q with %q", f.Name, e.shorthand,
+			e.placeholder, f.Shorthand, placeholder)
 	}
 	want := f.DefValue
 	if f.Value.Type() == "bool" {

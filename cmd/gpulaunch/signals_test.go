@@ -36,7 +36,8 @@ func awaitState(t *testing.T, pid, states string) {
 }
 
 func TestSuspendAndResume(t *testing.T) {
-	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("relay")...)...)...)
+	j := launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("relay")...)...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	j.Signal(unix.SIGTSTP)
 	awaitState(t, strconv.Itoa(j.Keeper()), "T")
@@ -57,7 +58,8 @@ func TestSuspendAndResume(t *testing.T) {
 // TestSuspendAndResumeAtOnce: whichever the launcher sees first, it is not left
 // stopped.
 func TestSuspendAndResumeAtOnce(t *testing.T) {
-	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("relay")...)...)...)
+	j := launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("relay")...)...)...)
 	j.Await(2, "ready")
 	for i := range 50 {
 		j.Signal(unix.SIGTSTP)
@@ -78,7 +80,9 @@ func TestSuspendAndResumeAtOnce(t *testing.T) {
 // TestOneWishOfTwoSignals: timeout(1) sends its signal to the process and then to
 // the group. The workers keep their grace period.
 func TestOneWishOfTwoSignals(t *testing.T) {
-	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=2", "--grace=1h"}, launchertest.Worker("on-int", "100ms")...)...)...)
+	j := launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--nproc-per-node=2", "--grace=1h"},
+			launchertest.Worker("on-int", "100ms")...)...)...)
 	j.Await(2, "ready")
 	j.Signal(unix.SIGINT)
 	j.Signal(unix.SIGINT)
@@ -129,7 +133,8 @@ func awaitGone(t *testing.T, pid int) {
 // TestHangupUnderNohup: a SIGHUP that is ignored at the start stays ignored, in
 // gpulaunch and in its workers; TestSignals shows that it ends a job otherwise.
 func TestHangupUnderNohup(t *testing.T) {
-	argv := append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh"}, job(append([]string{"--nproc-per-node=1"}, launchertest.Worker("relay")...)...)...)
+	argv := append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh"},
+		job(append([]string{"--nproc-per-node=1"}, launchertest.Worker("relay")...)...)...)
 	j := launchertest.StartCommand(t, nil, nil, argv...)
 	pid, _ := strconv.Atoi(j.Await(1, `ready (\d+)`)[0])
 	j.Signal(unix.SIGHUP)
@@ -155,8 +160,10 @@ func TestBlockedSignalsAreNotInherited(t *testing.T) {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, &before); err != nil {
 		t.Fatal(err)
 	}
-	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=1"}, launchertest.Worker("report")...)...)...)
-	control := launchertest.StartCommand(t, nil, nil, append([]string{os.Args[0]}, launchertest.Worker("report")[2:]...)...)
+	j := launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--nproc-per-node=1"}, launchertest.Worker("report")...)...)...)
+	control := launchertest.StartCommand(t, nil, nil,
+		append([]string{os.Args[0]}, launchertest.Worker("report")[2:]...)...)
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -175,13 +182,17 @@ func TestUnreadableSysfs(t *testing.T) {
 	if exec.Command("unshare", "--mount", "true").Run() != nil {
 		nvmltest.Unavailable(t, "unshare --mount does not work here")
 	}
-	hidden := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys && exec "$@"`, "sh"}
-	j := launchertest.StartCommand(t, nil, nil, append(hidden, job("--nproc-per-node=1", "echo", "ran")...)...)
+	hidden := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys && exec "$@"`,
+		"sh"}
+	j := launchertest.StartCommand(t, nil, nil,
+		append(hidden, job("--nproc-per-node=1", "echo", "ran")...)...)
 	code, stderr := j.Exit()
-	if code != 125 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "/sys/devices/system/cpu") || !strings.Contains(stderr, "--affinity=none") {
+	if code != 125 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr,
+		"/sys/devices/system/cpu") || !strings.Contains(stderr, "--affinity=none") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
-	j = launchertest.StartCommand(t, nil, nil, append(hidden, job("--nproc-per-node=1", "--affinity=none", "echo", "ran")...)...)
+	j = launchertest.StartCommand(t, nil, nil,
+		append(hidden, job("--nproc-per-node=1", "--affinity=none", "echo", "ran")...)...)
 	j.Await(1, "ran")
 	if code, stderr := j.Exit(); code != 0 {
 		t.Errorf("exit code %d\n%s", code, stderr)

@@ -20,8 +20,10 @@ type imported struct {
 
 func importTorch(b *testing.B, python string, workers int, flags ...string) (m imported) {
 	begin := time.Now()
-	args := append([]string{"run", "-q", "--nproc-per-node=" + strconv.Itoa(workers), "--output=prefix"}, flags...)
-	j := launchertest.Start(b, []string{"PYTHON_EXEC=" + python}, append(args, "../../launcher/testdata/imports.py")...)
+	args := append([]string{"run", "-q", "--nproc-per-node=" + strconv.Itoa(workers),
+		"--output=prefix"}, flags...)
+	j := launchertest.Start(b, []string{"PYTHON_EXEC=" + python},
+		append(args, "../../launcher/testdata/imports.py")...)
 	pids := j.Await(workers, `imported torch (\d+)`)
 	m.wall = time.Since(begin)
 	for _, text := range pids {
@@ -52,8 +54,10 @@ func BenchmarkStartMethods(b *testing.B) {
 	milliseconds(b, one, "one-ms")
 	milliseconds(b, exec, "exec-ms")
 	milliseconds(b, fork, "forkserver-ms")
-	b.ReportMetric(float64(launchertest.Median(fork))/float64(launchertest.Median(one)), "forkserver/one")
-	b.ReportMetric(float64(launchertest.Median(forkCPU))/float64(launchertest.Median(execCPU)), "forkserver-cpu/exec-cpu")
+	b.ReportMetric(float64(launchertest.Median(fork))/float64(launchertest.Median(one)),
+		"forkserver/one")
+	b.ReportMetric(float64(launchertest.Median(forkCPU))/float64(launchertest.Median(execCPU)),
+		"forkserver-cpu/exec-cpu")
 	b.ReportMetric(execMemory/(1<<20), "exec-private-MiB")
 	b.ReportMetric(forkMemory/(1<<20), "forkserver-private-MiB")
 }

@@ -60,7 +60,8 @@ func openTerminal(t *testing.T) *shellTerminal {
 	if err := unix.SetNonblock(int(master.Fd()), true); err != nil {
 		t.Fatal(err)
 	}
-	x := &shellTerminal{t: t, master: os.NewFile(dup(t, master), "terminal"), news: make(chan struct{}, 1), ended: make(chan struct{})}
+	x := &shellTerminal{t: t, master: os.NewFile(dup(t, master), "terminal"),
+		news: make(chan struct{}, 1), ended: make(chan struct{})}
 	master.Close()
 	x.shell = exec.Command(bash, "--norc", "--noprofile", "-i")
 	x.shell.Env = append(os.Environ(), "PS1=$ ", "TERM=dumb", "GPULAUNCH_METRICS_ADDRESS=off")
@@ -145,7 +146,8 @@ func (x *shellTerminal) await(pattern string) string {
 // run types the command line of a job.
 func (x *shellTerminal) run(flags string, worker ...string) {
 	x.t.Helper()
-	x.write(launchertest.Binary + " run " + flags + " " + strings.Join(launchertest.Worker(worker...), " ") + "\n")
+	x.write(launchertest.Binary + " run " + flags + " " +
+		strings.Join(launchertest.Worker(worker...), " ") + "\n")
 }
 
 func TestCtrlC(t *testing.T) {

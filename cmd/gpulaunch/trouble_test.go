@@ -80,7 +80,8 @@ func holds(t *testing.T, j *launchertest.Job, release func(), workers int) {
 	release()
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
-	if code != 7 || strings.Count(stdout, "ready ") != workers || strings.Contains(stderr, "goroutine ") {
+	if code != 7 || strings.Count(stdout, "ready ") != workers ||
+		strings.Contains(stderr, "goroutine ") {
 		t.Errorf("exit code %d, want 7 of %d workers\n%s%s", code, workers, stdout, stderr)
 	}
 }
@@ -91,14 +92,17 @@ func TestTroubleInEachCall(t *testing.T) {
 		t.Fatalf("only %d functions are called while a job runs: %v", len(during), during)
 	}
 	s := side{slots: make(chan struct{}, 8)}
-	for about, action := range map[string]nvmltest.Action{"hang": nvmltest.Hang, "crash": nvmltest.Segfault} {
+	for about, action := range map[string]nvmltest.Action{"hang": nvmltest.Hang,
+		"crash": nvmltest.Segfault} {
 		trouble := func(m nvmltest.Machine, function string) nvmltest.Machine {
-			return m.With(nvmltest.Behavior{Function: function, Device: nvmltest.AllDevices, Action: action})
+			return m.With(nvmltest.Behavior{Function: function, Device: nvmltest.AllDevices,
+				Action: action})
 		}
 		for _, function := range during {
 			s.run(t, about+" in "+function, func(t *testing.T) {
 				library := nvmltest.Install(t, mixed(t))
-				j, release := holding(t, 3, "--metrics-address=127.0.0.1:0", "--nvml-library="+library)
+				j, release := holding(t, 3, "--metrics-address=127.0.0.1:0",
+					"--nvml-library="+library)
 				j.Await(3, "ready")
 				n := countCalls(t, library, function)
 				nvmltest.Change(t, library, fewer(trouble(mixed(t), function)))
@@ -112,7 +116,8 @@ func TestTroubleInEachCall(t *testing.T) {
 			}
 			s.run(t, about+" at the start in "+function, func(t *testing.T) {
 				library := nvmltest.Install(t, trouble(mixed(t), function))
-				j, release := holding(t, 2, "--nproc-per-node=2", "--gpu-timeout=1s", "--metrics-address=127.0.0.1:0", "--nvml-library="+library)
+				j, release := holding(t, 2, "--nproc-per-node=2", "--gpu-timeout=1s",
+					"--metrics-address=127.0.0.1:0", "--nvml-library="+library)
 				j.Await(2, "ready")
 				holds(t, j, release, 2)
 			})
@@ -124,36 +129,45 @@ func TestTroubleInEachCall(t *testing.T) {
 func TestTroubleOfOtherKinds(t *testing.T) {
 	all := func(action nvmltest.Action, functions ...string) (list []nvmltest.Behavior) {
 		for _, f := range functions {
-			list = append(list, nvmltest.Behavior{Function: f, Device: nvmltest.AllDevices, Action: action})
+			list = append(list, nvmltest.Behavior{Function: f, Device: nvmltest.AllDevices,
+				Action: action})
 		}
 		return list
 	}
 	burst := nvmltest.XID(0, 31)
 	burst.Count = 100_000
 	m := mixed(t)
-	texts := all(nvmltest.Garbage, "nvmlDeviceGetName", "nvmlDeviceGetUUID", "nvmlSystem*", "nvmlErrorString")
+	texts := all(nvmltest.Garbage, "nvmlDeviceGetName", "nvmlDeviceGetUUID", "nvmlSystem*",
+		"nvmlErrorString")
 	s := side{slots: make(chan struct{}, 4)}
 	for name, c := range map[string]struct {
 		start, then nvmltest.Machine
 		called      string // what says that the trouble has come
 	}{
-		"init error":                {m.FailsToStart(), m.FailsToStart(), ""},
-		"init error after a crash":  {m, m.FailsToStart().With(all(nvmltest.Segfault, "nvmlDeviceGetMemoryInfo*")...), "nvmlInitWithFlags"},
+		"init error": {m.FailsToStart(), m.FailsToStart(), ""},
+		"init error after a crash": {m, m.FailsToStart().With(all(nvmltest.Segfault,
+			"nvmlDeviceGetMemoryInfo*")...), "nvmlInitWithFlags"},
 		"no symbols of newer times": {m.AncientDriver(), m.AncientDriver(), ""},
-		"no symbols for events":     {m.Without("nvmlEventSetCreate", "nvmlEventSetWait", "nvmlEventSetWait_v2", "nvmlEventSetFree", "nvmlDeviceRegisterEvents"), m, ""},
-		"no symbols for figures":    {m.Without("nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV", "nvmlDeviceGetPowerUsage"), m, ""},
-		"lost GPU":                  {m, m.LostGPU(0), "nvmlDeviceGetMemoryInfo_v2"},
-		"all lost":                  {m, m.LostGPU(0).LostGPU(1), "nvmlDeviceGetMemoryInfo_v2"},
-		"a burst of events":         {m, m.WithEvents(burst), "nvmlEventSetWait_v2"},
-		"garbage":                   {m.With(texts...), m.With(texts...), ""},
-		"garbage later":             {m, fewer(m.With(texts...)), "nvmlDeviceGetUUID"},
-		"fewer GPUs":                {m, fewer(m), "nvmlEventSetFree"},
-		"more GPUs":                 {fewer(m), m, "nvmlEventSetFree"},
-		"no GPUs":                   {m, fewer(m).With(nvmltest.Behavior{Function: "nvmlDeviceGetCount*", Device: nvmltest.AllDevices, Action: nvmltest.Fail(999)}), "nvmlDeviceGetCount_v2"},
+		"no symbols for events": {m.Without("nvmlEventSetCreate", "nvmlEventSetWait",
+			"nvmlEventSetWait_v2", "nvmlEventSetFree", "nvmlDeviceRegisterEvents"), m, ""},
+		"no symbols for figures": {m.Without("nvmlDeviceGetMemoryInfo",
+			"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV",
+			"nvmlDeviceGetPowerUsage"), m, ""},
+		"lost GPU":          {m, m.LostGPU(0), "nvmlDeviceGetMemoryInfo_v2"},
+		"all lost":          {m, m.LostGPU(0).LostGPU(1), "nvmlDeviceGetMemoryInfo_v2"},
+		"a burst of events": {m, m.WithEvents(burst), "nvmlEventSetWait_v2"},
+		"garbage":           {m.With(texts...), m.With(texts...), ""},
+		"garbage later":     {m, fewer(m.With(texts...)), "nvmlDeviceGetUUID"},
+		"fewer GPUs":        {m, fewer(m), "nvmlEventSetFree"},
+		"more GPUs":         {fewer(m), m, "nvmlEventSetFree"},
+		"no GPUs": {m,
+			fewer(m).With(nvmltest.Behavior{Function: "nvmlDeviceGetCount*",
+				Device: nvmltest.AllDevices, Action: nvmltest.Fail(999)}), "nvmlDeviceGetCount_v2"},
 	} {
 		s.run(t, name, func(t *testing.T) {
 			library := nvmltest.Install(t, c.start)
-			j, release := holding(t, 2, "--nproc-per-node=2", "--oversubscribe", "--metrics-address=127.0.0.1:0", "--nvml-library="+library)
+			j, release := holding(t, 2, "--nproc-per-node=2", "--oversubscribe",
+				"--metrics-address=127.0.0.1:0", "--nvml-library="+library)
 			j.Await(2, "ready")
 			n := 0
 			if c.called != "" {
@@ -173,10 +187,13 @@ func TestTroubleOfOtherKinds(t *testing.T) {
 func TestStopDuringAHang(t *testing.T) {
 	m := mixed(t)
 	library := nvmltest.Install(t, m)
-	j := launchertest.Start(t, nil, append([]string{"run", "--grace=1h", "--metrics-address=127.0.0.1:0", "--nvml-library=" + library}, launchertest.Worker("block")...)...)
+	j := launchertest.Start(t, nil,
+		append([]string{"run", "--grace=1h", "--metrics-address=127.0.0.1:0", "--nvml-library=" +
+			library}, launchertest.Worker("block")...)...)
 	pids := j.Await(3, `ready (\d+)`)
 	n := countCalls(t, library, "nvmlDeviceGetMemoryInfo_v2")
-	nvmltest.Change(t, library, m.With(nvmltest.Behavior{Function: "nvmlDeviceGetMemoryInfo_v2", Device: nvmltest.AllDevices, Action: nvmltest.Hang}))
+	nvmltest.Change(t, library, m.With(nvmltest.Behavior{Function: "nvmlDeviceGetMemoryInfo_v2",
+		Device: nvmltest.AllDevices, Action: nvmltest.Hang}))
 	awaitCalls(t, library, "nvmlDeviceGetMemoryInfo_v2", n+1)
 	j.Signal(unix.SIGTERM)
 	if code, stderr := j.Exit(); code != 143 {

@@ -18,7 +18,8 @@ import (
 // old freezer (cgroup version 1) acts on SIGKILL only when it is thawed. gpulaunch
 // names it and leaves, with the code that it would have had.
 func TestUnkillable(t *testing.T) {
-	freezer := filepath.Join("/sys/fs/cgroup/freezer", "gpulaunch-test-"+time.Now().Format("150405.000000"))
+	freezer := filepath.Join("/sys/fs/cgroup/freezer",
+		"gpulaunch-test-"+time.Now().Format("150405.000000"))
 	if err := os.Mkdir(freezer, 0o755); err != nil {
 		t.Skipf("there is no freezer of cgroup version 1 here: %v", err) // also in CI
 	}
@@ -27,7 +28,9 @@ func TestUnkillable(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	j := launchertest.StartCommand(t, nil, nil, job(append([]string{"--nproc-per-node=2", "--grace=0.1"}, launchertest.Worker("block")...)...)...)
+	j := launchertest.StartCommand(t, nil, nil,
+		job(append([]string{"--nproc-per-node=2", "--grace=0.1"},
+			launchertest.Worker("block")...)...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	t.Cleanup(func() {
 		set("freezer.state", "THAWED")
@@ -40,7 +43,8 @@ func TestUnkillable(t *testing.T) {
 	set("freezer.state", "FROZEN")
 	j.Signal(unix.SIGTERM)
 	code, stderr := j.Exit()
-	if code != 143 || !strings.Contains(stderr, "1 process cannot be killed: "+pids[1]+" (") || !strings.Contains(stderr, "state D") {
+	if code != 143 || !strings.Contains(stderr, "1 process cannot be killed: "+pids[1]+" (") ||
+		!strings.Contains(stderr, "state D") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 	launchertest.Gone(t, pids[0])

@@ -14,7 +14,8 @@ func newVersion() *cobra.Command {
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Example: "  gpulaunch version",
 		Run: func(c *cobra.Command, _ []string) {
-			fmt.Fprintf(c.OutOrStdout(), "gpulaunch %s (%s, %s/%s, %s)\n", cli.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, gpuSupport)
+			fmt.Fprintf(c.OutOrStdout(), "gpulaunch %s (%s, %s/%s, %s)\n", cli.Version(),
+				runtime.Version(), runtime.GOOS, runtime.GOARCH, gpuSupport)
 		},
 	}
 }

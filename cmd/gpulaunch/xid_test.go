@@ -22,7 +22,8 @@ func awaitCalls(t *testing.T, library, function string, n int) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(launchertest.Patience); countCalls(t, library, function) < n; <-ticker.C {
+	for deadline := time.Now().Add(launchertest.Patience); countCalls(t, library,
+		function) < n; <-ticker.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s was not called %d times", function, n)
 		}
@@ -45,7 +46,8 @@ func TestXIDsOfARunningJob(t *testing.T) {
 			m := two(t)
 			library := nvmltest.Install(t, m)
 			file := filepath.Join(t.TempDir(), "report.json")
-			j, release := holding(t, 2, "--nvml-library="+library, "--report="+file, "--metrics-address="+address)
+			j, release := holding(t, 2, "--nvml-library="+library, "--report="+file,
+				"--metrics-address="+address)
 			j.Await(2, "ready")
 			m = m.WithEvents(nvmltest.XID(1, 63), nvmltest.XID(1, 79))
 			nvmltest.Change(t, library, m)
@@ -57,7 +59,8 @@ func TestXIDsOfARunningJob(t *testing.T) {
 			}
 			release()
 			code, stderr := j.Exit()
-			if code != 7 || strings.Count(stderr, "probable cause: XID 79, the GPU fell off the bus (fatal)") != 1 {
+			if code != 7 || strings.Count(stderr,
+				"probable cause: XID 79, the GPU fell off the bus (fatal)") != 1 {
 				t.Errorf("exit code %d\n%s", code, stderr)
 			}
 			var r report.Report
@@ -65,7 +68,8 @@ func TestXIDsOfARunningJob(t *testing.T) {
 			if err == nil {
 				err = json.Unmarshal(data, &r)
 			}
-			if err != nil || len(r.Workers) != 2 || len(r.Workers[0].XIDs) != 2 || r.Workers[0].XIDs[1].XID != 79 || len(r.Workers[1].XIDs) != 0 {
+			if err != nil || len(r.Workers) != 2 || len(r.Workers[0].XIDs) != 2 ||
+				r.Workers[0].XIDs[1].XID != 79 || len(r.Workers[1].XIDs) != 0 {
 				t.Errorf("%v %+v", err, r.Workers)
 			}
 		})
@@ -80,11 +84,14 @@ func TestOnXID(t *testing.T) {
 		code  int
 		stops bool
 	}{
-		"stop":             {[]string{"--on-xid=stop", "--max-restarts=3"}, nvmltest.XID(1, 79), 2, 125, true},
-		"report":           {nil, nvmltest.XID(1, 79), 2, 7, false},
-		"not fatal":        {[]string{"--on-xid=stop"}, nvmltest.XID(1, 31), 2, 7, false},
-		"metrics are on":   {[]string{"--on-xid=stop", "--metrics-address=127.0.0.1:0"}, nvmltest.XID(0, 48), 2, 125, true},
-		"nobody's GPU":     {[]string{"--on-xid=stop", "--nproc-per-node=1"}, nvmltest.XID(1, 79), 1, 0, false},
+		"stop": {[]string{"--on-xid=stop", "--max-restarts=3"}, nvmltest.XID(1, 79), 2,
+			125, true},
+		"report":    {nil, nvmltest.XID(1, 79), 2, 7, false},
+		"not fatal": {[]string{"--on-xid=stop"}, nvmltest.XID(1, 31), 2, 7, false},
+		"metrics are on": {[]string{"--on-xid=stop", "--metrics-address=127.0.0.1:0"},
+			nvmltest.XID(0, 48), 2, 125, true},
+		"nobody's GPU": {[]string{"--on-xid=stop", "--nproc-per-node=1"}, nvmltest.XID(1, 79),
+			1, 0, false},
 		"quiet, but fails": {[]string{"--on-xid=stop", "-q"}, nvmltest.XID(1, 79), 2, 125, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +150,8 @@ func TestXIDBurst(t *testing.T) {
 	e.Count = 100_000
 	nvmltest.Change(t, library, two(t).WithEvents(e, nvmltest.XID(1, 92)))
 	stderr := j.AwaitStderr("GPU 1 (rank 1): XID 92")
-	scrape(t, regexp.MustCompile(`http://\S+`).FindString(stderr), `gpulaunch_gpu_xid_events_total\{class="application",gpu="0",.*xid="31"\} 100000`)
+	scrape(t, regexp.MustCompile(`http://\S+`).FindString(stderr),
+		`gpulaunch_gpu_xid_events_total\{class="application",gpu="0",.*xid="31"\} 100000`)
 	release()
 	code, stderr := j.Exit()
 	lines := 0

@@ -18,8 +18,10 @@ func TestWatcherKeepsWhatCameEarly(t *testing.T) {
 	w.OnNoEvents("the first reason")
 	w.OnNoEvents("another")
 	var heard []string
-	w.Subscribe(func(e gpu.Event) { heard = append(heard, fmt.Sprint(e.XID)) }, func(why string) { heard = append(heard, why) })
-	if len(heard) != 1+backlogLimit || heard[0] != "the first reason" || heard[1] != "0" || heard[backlogLimit] != fmt.Sprint(backlogLimit-1) {
+	w.Subscribe(func(e gpu.Event) { heard = append(heard, fmt.Sprint(e.XID)) },
+		func(why string) { heard = append(heard, why) })
+	if len(heard) != 1+backlogLimit || heard[0] != "the first reason" || heard[1] != "0" ||
+		heard[backlogLimit] != fmt.Sprint(backlogLimit-1) {
 		t.Errorf("heard %q", heard)
 	}
 	heard = nil

@@ -20,26 +20,36 @@ var errOdd = errors.New("input/output error")
 func healthy() Facts {
 	zero, one, on := 0, 1, true
 	gpus := []gpu.Device{
-		{Index: 0, PCIBusID: "0000:1b:00.0", UUID: "GPU-0", Minor: &zero, ComputeMode: "default", Persistence: &on},
-		{Index: 1, PCIBusID: "0000:43:00.0", UUID: "GPU-1", Minor: &one, ComputeMode: "default", Persistence: &on},
+		{Index: 0, PCIBusID: "0000:1b:00.0", UUID: "GPU-0", Minor: &zero, ComputeMode: "default",
+			Persistence: &on},
+		{Index: 1, PCIBusID: "0000:43:00.0", UUID: "GPU-1", Minor: &one, ComputeMode: "default",
+			Persistence: &on},
 	}
 	f := Facts{
 		Given: Given{
-			Inventory: gpu.Inventory{Source: gpu.SourceNVML, Reason: "NVML 12.550.54.15", NVMLVersion: "12.550.54.15", DriverVersion: "550.54.15", CUDAVersion: "12.4", Devices: gpus},
-			Metrics:   Metrics{Address: "127.0.0.1:9750"},
-			Python:    "/usr/bin/python3",
-			Plan:      plan.Plan{Mode: plan.ModeGPU, Reason: "because", Workers: make([]plan.Worker, 2)},
+			Inventory: gpu.Inventory{Source: gpu.SourceNVML, Reason: "NVML 12.550.54.15",
+				NVMLVersion: "12.550.54.15", DriverVersion: "550.54.15", CUDAVersion: "12.4",
+				Devices: gpus},
+			Metrics: Metrics{Address: "127.0.0.1:9750"},
+			Python:  "/usr/bin/python3",
+			Plan: plan.Plan{Mode: plan.ModeGPU, Reason: "because",
+				Workers: make([]plan.Worker, 2)},
 		},
 		DriverPresent: true, Module: "550.54.15",
-		Files: []DeviceFile{{Path: "/dev/nvidiactl"}, {Path: "/dev/nvidia0"}, {Path: "/dev/nvidia1"}},
+		Files: []DeviceFile{{Path: "/dev/nvidiactl"}, {Path: "/dev/nvidia0"},
+			{Path: "/dev/nvidia1"}},
 		Topology: &affinity.Topology{
-			Online: affinity.CPUs(0, 1, 2, 3), Allowed: affinity.CPUs(0, 1, 2, 3), Cores: make([]affinity.Core, 4),
-			Nodes: []affinity.Node{{ID: 0, CPUs: affinity.CPUs(0, 1)}, {ID: 1, CPUs: affinity.CPUs(2, 3)}},
+			Online: affinity.CPUs(0, 1, 2, 3), Allowed: affinity.CPUs(0, 1, 2, 3),
+			Cores: make([]affinity.Core, 4),
+			Nodes: []affinity.Node{{ID: 0, CPUs: affinity.CPUs(0, 1)},
+				{ID: 1, CPUs: affinity.CPUs(2, 3)}},
 		},
 		Localities: map[int]affinity.Locality{0: {NUMANode: 0}, 1: {NUMANode: 1}},
 		Kernel:     "6.1.0-18-amd64", Cgroup: plan.CgroupPlace{Parent: "/sys/fs/cgroup/x"},
-		Temporary:    Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40, Unused: 1 << 40}},
-		LockedMemory: Limit{Soft: Unlimited, Hard: Unlimited}, OpenFiles: Limit{Soft: 65536, Hard: 65536}, Processes: Limit{Soft: Unlimited, Hard: Unlimited},
+		Temporary: Temporary{Folder: "/tmp", Disk: Filesystem{SizeBytes: 1 << 40,
+			Unused: 1 << 40}},
+		LockedMemory: Limit{Soft: Unlimited, Hard: Unlimited}, OpenFiles: Limit{Soft: 65536,
+			Hard: 65536}, Processes: Limit{Soft: Unlimited, Hard: Unlimited},
 		SharedMemory: Filesystem{Memory: true, SizeBytes: 1 << 34, Unused: 1 << 34},
 	}
 	f.Visible = f.Inventory.Visible("", false)
@@ -49,8 +59,10 @@ func healthy() Facts {
 // gpuless returns a machine without a trace of a GPU.
 func gpuless() Facts {
 	f := healthy()
-	f.Inventory = gpu.Inventory{Source: gpu.SourceNone, Reason: "no NVIDIA driver is loaded", Devices: []gpu.Device{}}
-	f.Visible, f.DriverPresent, f.Module, f.ModuleErr, f.Files = gpu.Visible{}, false, "", fs.ErrNotExist, nil
+	f.Inventory = gpu.Inventory{Source: gpu.SourceNone, Reason: "no NVIDIA driver is loaded",
+		Devices: []gpu.Device{}}
+	f.Visible, f.DriverPresent, f.Module, f.ModuleErr, f.Files = gpu.Visible{}, false, "",
+		fs.ErrNotExist, nil
 	return f
 }
 
@@ -84,7 +96,9 @@ func TestHealthyMachines(t *testing.T) {
 // status than before.
 func TestEach(t *testing.T) {
 	gone := &fs.PathError{Op: "access", Path: "x", Err: syscall.ENOENT}
-	environ := func(entries ...string) func(*Facts) { return func(f *Facts) { f.Environ = entries } }
+	environ := func(entries ...string) func(*Facts) {
+		return func(f *Facts) { f.Environ = entries }
+	}
 	first := func(change func(*gpu.Device)) func(*Facts) {
 		return func(f *Facts) {
 			f.Inventory.Devices = slices.Clone(f.Inventory.Devices)
@@ -96,10 +110,13 @@ func TestEach(t *testing.T) {
 		return func(f *Facts) { first(change)(f); f.see("1", true) }
 	}
 	lost := func(d *gpu.Device) {
-		d.Problem, d.Findings = "GPU is lost", []gpu.Finding{{Code: gpu.CodeLost, Text: "GPU is lost", Remedy: "power-cycle"}}
+		d.Problem, d.Findings = "GPU is lost",
+			[]gpu.Finding{{Code: gpu.CodeLost, Text: "GPU is lost", Remedy: "power-cycle"}}
 	}
 	found := func(code string) func(*Facts) {
-		return first(func(d *gpu.Device) { d.Findings = []gpu.Finding{{Code: code, Text: "sick", Remedy: "reset"}} })
+		return first(func(d *gpu.Device) {
+			d.Findings = []gpu.Finding{{Code: code, Text: "sick", Remedy: "reset"}}
+		})
 	}
 	for _, c := range []struct {
 		name, check string
@@ -109,108 +126,198 @@ func TestEach(t *testing.T) {
 		also        []string // other checks that may say something else
 	}{
 		{"hang", "discovery", func(f *Facts) { f.Hung = true }, Fail, "the driver hangs: ", nil},
-		{"driver's files", "discovery", func(f *Facts) { f.Inventory.Source = gpu.SourceDriver }, Fail, "NVML 12", []string{"health", "mig", "busy", "persistence", "compute-mode"}},
-		{"driver's files in a build without NVML", "discovery", func(f *Facts) { f.Inventory.Source, f.NoNVML = gpu.SourceDriver, true }, OK, "2 GPUs", []string{"health", "mig", "busy", "persistence", "compute-mode"}},
-		{"a named library that fails", "discovery", func(f *Facts) { *f = gpuless(); f.Library = "/x" }, Fail, "no NVIDIA driver", []string{"versions", "health", "mig", "busy", "persistence", "compute-mode", "locality", "device-files"}},
-		{"cards without driver", "discovery", func(f *Facts) { *f = gpuless(); f.OnBus = []string{"0000:1b:00.0"} }, Fail, "at 0000:1b:00.0", gpuChecks},
-		{"bus unreadable", "discovery", func(f *Facts) { *f = gpuless(); f.OnBusErr = errOdd }, Unknown, "input/output", gpuChecks},
+		{"driver's files", "discovery", func(f *Facts) { f.Inventory.Source = gpu.SourceDriver },
+			Fail, "NVML 12", []string{"health", "mig", "busy", "persistence", "compute-mode"}},
+		{"driver's files in a build without NVML", "discovery", func(f *Facts) {
+			f.Inventory.Source, f.NoNVML = gpu.SourceDriver, true
+		}, OK, "2 GPUs", []string{"health", "mig", "busy", "persistence", "compute-mode"}},
+		{"a named library that fails", "discovery", func(f *Facts) {
+			*f = gpuless()
+			f.Library = "/x"
+		}, Fail, "no NVIDIA driver", []string{"versions", "health", "mig", "busy", "persistence",
+			"compute-mode", "locality", "device-files"}},
+		{"cards without driver", "discovery", func(f *Facts) {
+			*f = gpuless()
+			f.OnBus = []string{"0000:1b:00.0"}
+		}, Fail, "at 0000:1b:00.0", gpuChecks},
+		{"bus unreadable", "discovery", func(f *Facts) { *f = gpuless(); f.OnBusErr = errOdd },
+			Unknown, "input/output", gpuChecks},
 
-		{"mismatch", "versions", func(f *Facts) { f.Module = "550.90.07" }, Fail, "driver 550.90.07, but the library is from 550.54.15", nil},
-		{"no module file", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", gone }, OK, "550.54.15", nil},
-		{"module unreadable", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", errOdd }, Unknown, "input/output", nil},
-		{"library unknown", "versions", func(f *Facts) { f.Inventory.NVMLVersion = "" }, Unknown, "NVML unknown", nil},
+		{"mismatch", "versions", func(f *Facts) { f.Module = "550.90.07" }, Fail,
+			"driver 550.90.07, but the library is from 550.54.15", nil},
+		{"no module file", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", gone }, OK,
+			"550.54.15", nil},
+		{"module unreadable", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", errOdd },
+			Unknown, "input/output", nil},
+		{"library unknown", "versions", func(f *Facts) { f.Inventory.NVMLVersion = "" }, Unknown,
+			"NVML unknown", nil},
 		{"WSL", "versions", func(f *Facts) { f.WSL, f.Module = true, "1.2" }, OK, "1.2", nil},
 
 		{"no access", "device-files", func(f *Facts) {
-			f.Files = []DeviceFile{{Path: "/dev/nvidia0", Access: syscall.EACCES, Mode: 0o660, Group: "video"}}
-		}, Fail, "/dev/nvidia0 cannot be read and written by this user: mode 0660, group video", nil},
-		{"not made", "device-files", func(f *Facts) { f.Files = append(f.Files, DeviceFile{Path: "/dev/nvidia-uvm", Access: gone}) }, Warn, "/dev/nvidia-uvm: not there", nil},
-		{"odd", "device-files", func(f *Facts) { f.Files[0].Access = syscall.EIO }, Unknown, "/dev/nvidiactl", nil},
-		{"minor unknown", "device-files", first(func(d *gpu.Device) { d.Minor = nil }), Unknown, "1 GPU is not known", nil},
+			f.Files = []DeviceFile{{Path: "/dev/nvidia0", Access: syscall.EACCES, Mode: 0o660,
+				Group: "video"}}
+		}, Fail, "/dev/nvidia0 cannot be read and written by this user: mode 0660, group video",
+			nil},
+		{"not made", "device-files", func(f *Facts) {
+			f.Files = append(f.Files, DeviceFile{Path: "/dev/nvidia-uvm", Access: gone})
+		}, Warn, "/dev/nvidia-uvm: not there", nil},
+		{"odd", "device-files", func(f *Facts) { f.Files[0].Access = syscall.EIO }, Unknown,
+			"/dev/nvidiactl", nil},
+		{"minor unknown", "device-files", first(func(d *gpu.Device) { d.Minor = nil }), Unknown,
+			"1 GPU is not known", nil},
 
-		{"lost", "health", first(lost), Fail, "GPU 0 (0000:1b:00.0): GPU is lost", []string{"locality"}},
-		{"lost but hidden", "health", hidden(lost), Warn, "leaves it out", []string{"visible-devices"}},
+		{"lost", "health", first(lost), Fail, "GPU 0 (0000:1b:00.0): GPU is lost",
+			[]string{"locality"}},
+		{"lost but hidden", "health", hidden(lost), Warn, "leaves it out",
+			[]string{"visible-devices"}},
 		{"ECC", "health", found(gpu.CodeECCUncorrected), Fail, "sick", nil},
 		{"remap pending", "health", found(gpu.CodeRowRemapPending), Warn, "sick", nil},
 		{"retired pages", "health", found(gpu.CodeRetiredPagesPending), Warn, "sick", nil},
 		{"fabric", "health", found(gpu.CodeFabricNotReady), Fail, "sick", nil},
-		{"lost, and its file unknown", "health", first(func(d *gpu.Device) { lost(d); d.Minor = nil }), Fail, "lost", nil},
-		{"problem alone", "health", first(func(d *gpu.Device) { d.Problem = "odd" }), Fail, "not usable: odd", nil},
+		{"lost, and its file unknown", "health",
+			first(func(d *gpu.Device) { lost(d); d.Minor = nil }), Fail, "lost", nil},
+		{"problem alone", "health", first(func(d *gpu.Device) { d.Problem = "odd" }), Fail,
+			"not usable: odd", nil},
 
-		{"MIG", "mig", first(func(d *gpu.Device) { d.MIG, d.MIGInstances = true, []gpu.MIGInstance{{UUID: "MIG-1"}} }), OK, "1 instance on 1 GPU", nil},
-		{"MIG without instances", "mig", first(func(d *gpu.Device) { d.MIG, d.Problem = true, "no instance" }), Fail, "there is no instance", nil},
-		{"the same, hidden", "mig", hidden(func(d *gpu.Device) { d.MIG, d.Problem = true, "no instance" }), Warn, "there is no instance", []string{"visible-devices"}},
+		{"MIG", "mig", first(func(d *gpu.Device) {
+			d.MIG, d.MIGInstances = true, []gpu.MIGInstance{{UUID: "MIG-1"}}
+		}), OK, "1 instance on 1 GPU", nil},
+		{"MIG without instances", "mig", first(func(d *gpu.Device) {
+			d.MIG, d.Problem = true, "no instance"
+		}), Fail, "there is no instance", nil},
+		{"the same, hidden", "mig", hidden(func(d *gpu.Device) {
+			d.MIG, d.Problem = true, "no instance"
+		}), Warn, "there is no instance", []string{"visible-devices"}},
 
 		{"busy", "busy", first(func(d *gpu.Device) {
-			d.Processes = append([]gpu.Process{{PID: 42, User: "alice", Command: "python3", MemoryBytes: 3 << 29, MemoryKnown: true}}, make([]gpu.Process, 5)...)
+			d.Processes = append([]gpu.Process{{PID: 42, User: "alice", Command: "python3",
+				MemoryBytes: 3 << 29, MemoryKnown: true}}, make([]gpu.Process, 5)...)
 		}), Warn, "pid 42 (alice, python3, 1.5 GiB), pid 0, pid 0, pid 0, and 2 more", nil},
-		{"busy but hidden", "busy", hidden(func(d *gpu.Device) { d.Processes = []gpu.Process{{PID: 42}} }), OK, "nobody", []string{"visible-devices"}},
-		{"persistence off", "persistence", first(func(d *gpu.Device) { d.Persistence = new(bool) }), Warn, "off on GPU 0", nil},
-		{"persistence unknown", "persistence", first(func(d *gpu.Device) { d.Persistence = nil }), Unknown, "GPU 0", nil},
-		{"exclusive", "compute-mode", first(func(d *gpu.Device) { d.ComputeMode = "exclusive-process" }), Warn, "exclusive-process", nil},
-		{"mode unknown", "compute-mode", first(func(d *gpu.Device) { d.ComputeMode = "" }), Unknown, "GPU 0", nil},
+		{"busy but hidden", "busy", hidden(func(d *gpu.Device) {
+			d.Processes = []gpu.Process{{PID: 42}}
+		}), OK, "nobody", []string{"visible-devices"}},
+		{"persistence off", "persistence", first(func(d *gpu.Device) { d.Persistence = new(bool) }),
+			Warn, "off on GPU 0", nil},
+		{"persistence unknown", "persistence", first(func(d *gpu.Device) { d.Persistence = nil }),
+			Unknown, "GPU 0", nil},
+		{"exclusive", "compute-mode", first(func(d *gpu.Device) {
+			d.ComputeMode = "exclusive-process"
+		}), Warn, "exclusive-process", nil},
+		{"mode unknown", "compute-mode", first(func(d *gpu.Device) { d.ComputeMode = "" }), Unknown,
+			"GPU 0", nil},
 
-		{"no topology", "topology", func(f *Facts) { f.Topology, f.TopologyErr = nil, errOdd }, Fail, "input/output", []string{"allowed", "locality"}},
-		{"allowed unknown", "allowed", func(f *Facts) { f.Topology.Allowed = affinity.CPUSet{} }, Unknown, "not known", []string{"locality"}},
-		{"few CPUs", "allowed", func(f *Facts) { f.Topology.Allowed = affinity.CPUs(0, 2) }, Warn, "only 2 CPUs of 4 may be used: 0,2", nil},
+		{"no topology", "topology", func(f *Facts) { f.Topology, f.TopologyErr = nil, errOdd },
+			Fail, "input/output", []string{"allowed", "locality"}},
+		{"allowed unknown", "allowed", func(f *Facts) { f.Topology.Allowed = affinity.CPUSet{} },
+			Unknown, "not known", []string{"locality"}},
+		{"few CPUs", "allowed", func(f *Facts) { f.Topology.Allowed = affinity.CPUs(0, 2) }, Warn,
+			"only 2 CPUs of 4 may be used: 0,2", nil},
 		{"quota", "quota", func(f *Facts) { f.Quota = 2.5 }, Warn, "2.5 CPUs, though 4", nil},
 		{"enough quota", "quota", func(f *Facts) { f.Quota = 4 }, OK, "4 CPUs, and 4", nil},
-		{"quota unreadable", "quota", func(f *Facts) { f.QuotaErr = errOdd }, Unknown, "input/output", nil},
-		{"node unknown", "locality", func(f *Facts) { f.Localities[1] = affinity.Locality{NUMANode: -1} }, Warn, "near GPU 1", nil},
-		{"node told by NVML", "locality", func(f *Facts) { f.Localities[1] = affinity.Locality{NUMANode: -1, Reported: affinity.CPUs(3)} }, OK, "known", nil},
-		{"node not allowed", "locality", func(f *Facts) { f.Topology.Allowed = affinity.CPUs(0, 1) }, Warn, "none of its CPUs 2-3", []string{"allowed"}},
+		{"quota unreadable", "quota", func(f *Facts) { f.QuotaErr = errOdd }, Unknown,
+			"input/output", nil},
+		{"node unknown", "locality", func(f *Facts) {
+			f.Localities[1] = affinity.Locality{NUMANode: -1}
+		}, Warn, "near GPU 1", nil},
+		{"node told by NVML", "locality", func(f *Facts) {
+			f.Localities[1] = affinity.Locality{NUMANode: -1, Reported: affinity.CPUs(3)}
+		}, OK, "known", nil},
+		{"node not allowed", "locality", func(f *Facts) {
+			f.Topology.Allowed = affinity.CPUs(0, 1)
+		}, Warn, "none of its CPUs 2-3", []string{"allowed"}},
 		{"one node", "locality", func(f *Facts) {
 			f.Topology.Nodes = []affinity.Node{{CPUs: f.Topology.Online}}
 			f.Localities = nil
 		}, OK, "one NUMA node", nil},
 
-		{"old kernel", "kernel", func(f *Facts) { f.Kernel = "5.3.18-default" }, Fail, "5.3.18", nil},
-		{"very old kernel", "kernel", func(f *Facts) { f.Kernel = "4.18.0-553.el8" }, Fail, "4.18", nil},
+		{"old kernel", "kernel", func(f *Facts) { f.Kernel = "5.3.18-default" }, Fail, "5.3.18",
+			nil},
+		{"very old kernel", "kernel", func(f *Facts) { f.Kernel = "4.18.0-553.el8" }, Fail, "4.18",
+			nil},
 		{"just new enough", "kernel", func(f *Facts) { f.Kernel = "5.4.0" }, OK, "5.4.0", nil},
 		{"odd kernel", "kernel", func(f *Facts) { f.Kernel = "odd" }, Unknown, "odd", nil},
-		{"no uname", "kernel", func(f *Facts) { f.KernelErr = errOdd }, Unknown, "input/output", nil},
-		{"no pidfds", "pidfd", func(f *Facts) { f.PidfdErr = syscall.ENOSYS }, Fail, "not implemented", nil},
-		{"pidfds forbidden", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EPERM }, Fail, "not permitted", nil},
-		{"pidfds untried", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EMFILE }, Unknown, "too many open files", nil},
-		{"no cgroup", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{Reason: "read-only"} }, Warn, "read-only", nil},
-		{"cgroup unknown", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{} }, Unknown, "not known", nil},
+		{"no uname", "kernel", func(f *Facts) { f.KernelErr = errOdd }, Unknown, "input/output",
+			nil},
+		{"no pidfds", "pidfd", func(f *Facts) { f.PidfdErr = syscall.ENOSYS }, Fail,
+			"not implemented", nil},
+		{"pidfds forbidden", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EPERM }, Fail,
+			"not permitted", nil},
+		{"pidfds untried", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EMFILE }, Unknown,
+			"too many open files", nil},
+		{"no cgroup", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{Reason: "read-only"} },
+			Warn, "read-only", nil},
+		{"cgroup unknown", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{} }, Unknown,
+			"not known", nil},
 		{"no python", "python", func(f *Facts) { f.PythonErr = errOdd }, Warn, "input/output", nil},
-		{"no such python", "python", func(f *Facts) { f.PythonErr = errOdd; f.Environ = []string{"PYTHON_EXEC=/no"} }, Fail, `PYTHON_EXEC="/no"`, nil},
+		{"no such python", "python", func(f *Facts) {
+			f.PythonErr = errOdd
+			f.Environ = []string{"PYTHON_EXEC=/no"}
+		}, Fail, `PYTHON_EXEC="/no"`, nil},
 		{"python unknown", "python", func(f *Facts) { f.Python = "" }, Unknown, "not known", nil},
-		{"port taken", "metrics", func(f *Facts) { f.Metrics.Err = syscall.EADDRINUSE }, Warn, "in use", nil},
-		{"chosen port taken", "metrics", func(f *Facts) { f.Metrics.Err, f.Metrics.Chosen = syscall.EADDRINUSE, true }, Fail, "in use", nil},
+		{"port taken", "metrics", func(f *Facts) { f.Metrics.Err = syscall.EADDRINUSE }, Warn,
+			"in use", nil},
+		{"chosen port taken", "metrics", func(f *Facts) {
+			f.Metrics.Err, f.Metrics.Chosen = syscall.EADDRINUSE, true
+		}, Fail, "in use", nil},
 		{"metrics off", "metrics", func(f *Facts) { f.Metrics = Metrics{} }, OK, "off", nil},
 		{"no TMPDIR", "tmpdir", func(f *Facts) { f.Temporary.Err = gone }, Warn, `"/tmp"`, nil},
-		{"TMPDIR full", "tmpdir", func(f *Facts) { f.Temporary.Disk.Unused = 1 << 20 }, Warn, "only 1 MiB left", nil},
-		{"TMPDIR unknown", "tmpdir", func(f *Facts) { f.Temporary.Disk.Err = errOdd }, Unknown, "input/output", nil},
+		{"TMPDIR full", "tmpdir", func(f *Facts) { f.Temporary.Disk.Unused = 1 << 20 }, Warn,
+			"only 1 MiB left", nil},
+		{"TMPDIR unknown", "tmpdir", func(f *Facts) { f.Temporary.Disk.Err = errOdd }, Unknown,
+			"input/output", nil},
 
-		{"memlock without RDMA", "memlock", func(f *Facts) { f.LockedMemory.Soft = 8 << 20 }, OK, "8 MiB", nil},
-		{"memlock with RDMA", "memlock", func(f *Facts) { f.LockedMemory.Soft, f.NICs = 64<<10, []affinity.NIC{{Name: "mlx5_0"}} }, Warn, "64 KiB, and RDMA (mlx5_0)", nil},
-		{"memlock, RDMA unknown", "memlock", func(f *Facts) { f.LockedMemory.Soft, f.NICsErr = 64<<10, errOdd }, Unknown, "input/output", nil},
-		{"memlock unknown", "memlock", func(f *Facts) { f.LockedMemory = Limit{Err: errOdd} }, Unknown, "input/output", nil},
-		{"few files", "nofile", func(f *Facts) { f.OpenFiles = Limit{Soft: 1024, Hard: 524288} }, Warn, "1024 (hard limit 524288)", nil},
-		{"few files for good", "nofile", func(f *Facts) { f.OpenFiles = Limit{Soft: 4095, Hard: 4095} }, Warn, "4095", nil},
-		{"just enough files", "nofile", func(f *Facts) { f.OpenFiles = Limit{Soft: 4096, Hard: 4096} }, OK, "4096", nil},
-		{"files unknown", "nofile", func(f *Facts) { f.OpenFiles = Limit{Err: errOdd} }, Unknown, "input/output", nil},
-		{"few processes", "nproc", func(f *Facts) { f.Processes = Limit{Soft: 512, Hard: Unlimited} }, Warn, "512 (hard limit unlimited)", nil},
-		{"processes unknown", "nproc", func(f *Facts) { f.Processes = Limit{Err: errOdd} }, Unknown, "input/output", nil},
-		{"docker's shm", "shm", func(f *Facts) { f.SharedMemory.SizeBytes = 64 << 20 }, Warn, "/dev/shm has 64 MiB", nil},
-		{"shm full", "shm", func(f *Facts) { f.SharedMemory.Unused = 4096 }, Warn, "only 4 KiB left", nil},
-		{"shm without limit", "shm", func(f *Facts) { f.SharedMemory.SizeBytes = 0 }, OK, "no limit", nil},
-		{"shm a folder", "shm", func(f *Facts) { f.SharedMemory.Memory = false }, Warn, "not mounted", nil},
+		{"memlock without RDMA", "memlock", func(f *Facts) { f.LockedMemory.Soft = 8 << 20 }, OK,
+			"8 MiB", nil},
+		{"memlock with RDMA", "memlock", func(f *Facts) {
+			f.LockedMemory.Soft, f.NICs = 64<<10, []affinity.NIC{{Name: "mlx5_0"}}
+		}, Warn, "64 KiB, and RDMA (mlx5_0)", nil},
+		{"memlock, RDMA unknown", "memlock", func(f *Facts) {
+			f.LockedMemory.Soft, f.NICsErr = 64<<10, errOdd
+		}, Unknown, "input/output", nil},
+		{"memlock unknown", "memlock", func(f *Facts) { f.LockedMemory = Limit{Err: errOdd} },
+			Unknown, "input/output", nil},
+		{"few files", "nofile", func(f *Facts) { f.OpenFiles = Limit{Soft: 1024, Hard: 524288} },
+			Warn, "1024 (hard limit 524288)", nil},
+		{"few files for good", "nofile",
+			func(f *Facts) { f.OpenFiles = Limit{Soft: 4095, Hard: 4095} }, Warn, "4095", nil},
+		{"just enough files", "nofile",
+			func(f *Facts) { f.OpenFiles = Limit{Soft: 4096, Hard: 4096} }, OK, "4096", nil},
+		{"files unknown", "nofile", func(f *Facts) { f.OpenFiles = Limit{Err: errOdd} }, Unknown,
+			"input/output", nil},
+		{"few processes", "nproc", func(f *Facts) {
+			f.Processes = Limit{Soft: 512, Hard: Unlimited}
+		}, Warn, "512 (hard limit unlimited)", nil},
+		{"processes unknown", "nproc", func(f *Facts) { f.Processes = Limit{Err: errOdd} }, Unknown,
+			"input/output", nil},
+		{"docker's shm", "shm", func(f *Facts) { f.SharedMemory.SizeBytes = 64 << 20 }, Warn,
+			"/dev/shm has 64 MiB", nil},
+		{"shm full", "shm", func(f *Facts) { f.SharedMemory.Unused = 4096 }, Warn,
+			"only 4 KiB left", nil},
+		{"shm without limit", "shm", func(f *Facts) { f.SharedMemory.SizeBytes = 0 }, OK,
+			"no limit", nil},
+		{"shm a folder", "shm", func(f *Facts) { f.SharedMemory.Memory = false }, Warn,
+			"not mounted", nil},
 		{"no shm", "shm", func(f *Facts) { f.SharedMemory.Err = gone }, Warn, "not mounted", nil},
-		{"shm unknown", "shm", func(f *Facts) { f.SharedMemory.Err = errOdd }, Unknown, "input/output", nil},
+		{"shm unknown", "shm", func(f *Facts) { f.SharedMemory.Err = errOdd }, Unknown,
+			"input/output", nil},
 
-		{"one hidden", "visible-devices", func(f *Facts) { f.see("1", true) }, Warn, `CUDA_VISIBLE_DEVICES="1" hides 1 of 2 GPUs`, nil},
-		{"none hidden", "visible-devices", func(f *Facts) { f.see("1,0", true) }, OK, "hides no GPU", nil},
-		{"names none", "visible-devices", func(f *Facts) { f.see("7", true) }, Warn, "7", []string{"locality"}},
-		{"all hidden", "visible-devices", func(f *Facts) { f.see("", true) }, Warn, "hides every GPU", []string{"locality"}},
-		{"nothing to hide", "visible-devices", func(f *Facts) { *f = gpuless(); f.see("3", true) }, Unknown, "no GPU", gpuChecks},
+		{"one hidden", "visible-devices", func(f *Facts) { f.see("1", true) }, Warn,
+			`CUDA_VISIBLE_DEVICES="1" hides 1 of 2 GPUs`, nil},
+		{"none hidden", "visible-devices", func(f *Facts) { f.see("1,0", true) }, OK,
+			"hides no GPU", nil},
+		{"names none", "visible-devices", func(f *Facts) { f.see("7", true) }, Warn, "7",
+			[]string{"locality"}},
+		{"all hidden", "visible-devices", func(f *Facts) { f.see("", true) }, Warn,
+			"hides every GPU", []string{"locality"}},
+		{"nothing to hide", "visible-devices", func(f *Facts) { *f = gpuless(); f.see("3", true) },
+			Unknown, "no GPU", gpuChecks},
 
-		{"device order", "variables", environ("CUDA_DEVICE_ORDER=FASTEST_FIRST"), Warn, "CUDA_DEVICE_ORDER", nil},
+		{"device order", "variables", environ("CUDA_DEVICE_ORDER=FASTEST_FIRST"), Warn,
+			"CUDA_DEVICE_ORDER", nil},
 		{"good order", "variables", environ("CUDA_DEVICE_ORDER=PCI_BUS_ID"), OK, "none", nil},
 		{"GOMP", "variables", environ("GOMP_CPU_AFFINITY=0-3"), Warn, `"0-3"`, nil},
-		{"KMP", "variables", environ("KMP_AFFINITY=granularity=fine,compact"), Warn, "compact", nil},
+		{"KMP", "variables", environ("KMP_AFFINITY=granularity=fine,compact"), Warn, "compact",
+			nil},
 		{"KMP none", "variables", environ("KMP_AFFINITY=none"), OK, "none", nil},
 		{"bind", "variables", environ("OMP_PROC_BIND=close,spread"), Warn, "OMP_PROC_BIND", nil},
 		{"no bind", "variables", environ("OMP_PROC_BIND=FALSE"), OK, "none", nil},
@@ -224,20 +331,24 @@ func TestEach(t *testing.T) {
 		{"empty preload", "variables", environ("LD_PRELOAD="), OK, "none", nil},
 		{"one thread", "variables", environ("OMP_NUM_THREADS=1"), Warn, "one thread", nil},
 		{"some threads", "variables", environ("OMP_NUM_THREADS=4"), OK, "none", nil},
-		{"many threads", "variables", environ("OMP_NUM_THREADS=5"), Warn, "more than the 4 CPUs", nil},
+		{"many threads", "variables", environ("OMP_NUM_THREADS=5"), Warn, "more than the 4 CPUs",
+			nil},
 		{"nested threads", "variables", environ("OMP_NUM_THREADS=1,4"), Warn, "one thread", nil},
 		{"odd threads", "variables", environ("OMP_NUM_THREADS=all"), Warn, "all", nil},
-		{"another launcher", "variables", environ("RANK=3", "WORLD_SIZE=8", "MASTER_ADDR="), Warn, `RANK="3", WORLD_SIZE="8", MASTER_ADDR=""`, nil},
+		{"another launcher", "variables", environ("RANK=3", "WORLD_SIZE=8", "MASTER_ADDR="), Warn,
+			`RANK="3", WORLD_SIZE="8", MASTER_ADDR=""`, nil},
 
 		{"no plan", "plan", func(f *Facts) { f.PlanErr = errOdd }, Fail, "input/output", nil},
-		{"plan unknown", "plan", func(f *Facts) { f.Plan = plan.Plan{} }, Unknown, "not known", nil},
+		{"plan unknown", "plan", func(f *Facts) { f.Plan = plan.Plan{} }, Unknown, "not known",
+			nil},
 	} {
 		t.Run(c.check+"/"+c.name, func(t *testing.T) {
 			f := healthy()
 			c.change(&f)
 			results := Examine(f)
 			hit := slices.ContainsFunc(results, func(r Result) bool {
-				return r.Check == c.check && r.Status == c.status && strings.Contains(r.Found, c.found)
+				return r.Check == c.check && r.Status == c.status &&
+					strings.Contains(r.Found, c.found)
 			})
 			if !hit {
 				t.Errorf("no %s with %q:\n%+v", c.status, c.found, results)
@@ -265,7 +376,8 @@ func TestEach(t *testing.T) {
 }
 
 // gpuChecks are the checks that have no result without GPUs.
-var gpuChecks = []string{"versions", "device-files", "health", "mig", "busy", "persistence", "compute-mode", "locality"}
+var gpuChecks = []string{"versions", "device-files", "health", "mig", "busy", "persistence",
+	"compute-mode", "locality"}
 
 func TestNothingKnownIsNeverOK(t *testing.T) {
 	// This is the negative control of all checks: facts that nobody has filled in.
@@ -282,8 +394,10 @@ func TestNothingKnownIsNeverOK(t *testing.T) {
 }
 
 func FuzzParseModule(f *testing.F) {
-	f.Add("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version:  gcc version 12.3.0\n", "550.54.15")
-	f.Add("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.161.08  Release Build  (dvs-builder@U16)\n", "535.161.08")
+	f.Add("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC "+
+		"2024\nGCC version:  gcc version 12.3.0\n", "550.54.15")
+	f.Add("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.161.08  Release Build  "+
+		"(dvs-builder@U16)\n", "535.161.08")
 	f.Add("GCC version: 12.3\n", "")
 	f.Add("NVRM version:", "")
 	f.Add("NVRM version: none\nGCC version:  gcc version 12.3.0 \n", "")
@@ -301,9 +415,12 @@ func FuzzParseModule(f *testing.F) {
 
 func TestParseModule(t *testing.T) {
 	for text, want := range map[string]string{
-		"NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version:  gcc version 12.3.0\n": "550.54.15",
-		"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.161.08  Release Build\n":                                        "535.161.08",
-		"NVRM version: none\nGCC version:  gcc version 12.3.0 \n":                                                                     "",
+		"NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC " +
+			"2024\nGCC version:  gcc version 12.3.0\n": "550.54.15",
+		"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.161.08  Release " +
+			"Build\n": "535.161.08",
+		"NVRM version: none\nGCC version:  gcc version " +
+			"12.3.0 \n": "",
 		"GCC version: 12.3\n": "",
 	} {
 		if got, _ := parseModule(text); got != want {
@@ -313,7 +430,8 @@ func TestParseModule(t *testing.T) {
 }
 
 func FuzzParseRelease(f *testing.F) {
-	for _, s := range []string{"5.4.0-150-generic", "6.1-rc3", "", "5", "5.", "-1.2", "99999999999999999999.1"} {
+	for _, s := range []string{"5.4.0-150-generic", "6.1-rc3", "", "5", "5.", "-1.2",
+		"99999999999999999999.1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

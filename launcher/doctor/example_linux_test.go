@@ -9,7 +9,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// This program could run on each node of a cluster before jobs do. It prints what would stop a job or
+// This program could run on each node of a cluster before jobs do. It prints what would stop a job
+// or
 // slow it down, and what to do about it.
 func Example() {
 	inventory := probe.Discover(probe.Options{})

@@ -55,7 +55,8 @@ func TestGatherLive(t *testing.T) {
 func TestGatherRoot(t *testing.T) {
 	minor := 0
 	root := machineRoot(t, map[string]string{
-		"proc/driver/nvidia/version":                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue\n",
+		"proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel " +
+			"Module  550.54.15  Tue\n",
 		"sys/bus/pci/devices/0000:1b:00.0/vendor":   "0x10de\n",
 		"sys/bus/pci/devices/0000:1b:00.0/class":    "0x030200\n",
 		"sys/bus/pci/devices/0000:1c:00.0/vendor":   "0x10de\n",
@@ -66,7 +67,8 @@ func TestGatherRoot(t *testing.T) {
 		"sys/class/infiniband/mlx5_0/ports/1/state": "4: ACTIVE\n",
 		"dev/nvidiactl": "", "dev/nvidia0": "",
 	})
-	inv := gpu.Inventory{Source: gpu.SourceNVML, Devices: []gpu.Device{{Minor: &minor, PCIBusID: "0000:1b:00.0"}}}
+	inv := gpu.Inventory{Source: gpu.SourceNVML,
+		Devices: []gpu.Device{{Minor: &minor, PCIBusID: "0000:1b:00.0"}}}
 	f := Gather(Given{Root: root, Inventory: inv, Visible: inv.Visible("", false)})
 	if !f.DriverPresent || f.WSL || f.Module != "550.54.15" ||
 		!slices.Equal(f.OnBus, []string{"0000:1b:00.0"}) || len(f.NICs) != 1 {
@@ -75,7 +77,8 @@ func TestGatherRoot(t *testing.T) {
 	var paths []string
 	for _, file := range f.Files {
 		paths = append(paths, file.Path)
-		if missing := file.Path == "/dev/nvidia-uvm"; missing != errors.Is(file.Access, fs.ErrNotExist) || !missing && file.Access != nil {
+		if missing := file.Path == "/dev/nvidia-uvm"; missing != errors.Is(file.Access,
+			fs.ErrNotExist) || !missing && file.Access != nil {
 			t.Errorf("%+v", file)
 		}
 	}

@@ -117,7 +117,8 @@ func temporaryFolder(f Facts) []Result {
 	return ok("%s can be written to, %s left", t.Folder, terminal.Bytes(t.Disk.Unused))
 }
 
-// plannedJob checks what all other facts lead to: what gpulaunch run would start, without flags but with
+// plannedJob checks what all other facts lead to: what gpulaunch run would start, without flags but
+// with
 // the variables that stand for flags.
 func plannedJob(f Facts) []Result {
 	if f.PlanErr != nil {

@@ -12,7 +12,8 @@ const supervise = "supervise"
 // supervisorArgv gives the command line of a supervisor: the descriptor of its link, when
 // the keeper was started, and the arguments of run.
 func supervisorArgv(link int, started time.Time, args []string) []string {
-	argv := []string{os.Args[0], supervise, strconv.Itoa(link), strconv.FormatInt(started.UnixNano(), 10)}
+	argv := []string{os.Args[0], supervise, strconv.Itoa(link),
+		strconv.FormatInt(started.UnixNano(), 10)}
 	return append(argv, args...)
 }
 

@@ -38,7 +38,9 @@ const settling = 20 * time.Millisecond
 // It reads no configuration and opens no library, so that it has nothing to fail
 // at.
 func Keep(args []string) int {
-	k := &keeper{started: time.Now(), signals: make(chan os.Signal, 256), stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1), messages: make(chan message, 16)}
+	k := &keeper{started: time.Now(), signals: make(chan os.Signal, 256),
+		stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1),
+		messages: make(chan message, 16)}
 	// At once, because Go answers it with a trace otherwise.
 	signal.Notify(k.stops, unix.SIGQUIT)
 	k.inherited = children()
@@ -46,7 +48,8 @@ func Keep(args []string) int {
 		return k.fail(err)
 	}
 	if err := k.start(args); err != nil {
-		return k.fail(fmt.Errorf("cannot start the supervisor from /proc/self/exe: %w", withHint(err)))
+		return k.fail(fmt.Errorf("cannot start the supervisor from /proc/self/exe: %w",
+			withHint(err)))
 	}
 	// Only now, since the supervisor takes long to come up and this need not be
 	// waited for: a signal before it ends this process, and with it the supervisor.
@@ -212,7 +215,8 @@ func (k *keeper) forward(sig syscall.Signal) {
 
 // send writes to the supervisor. One that does not read is not waited for.
 func (k *keeper) send(b byte) error {
-	_, err := unix.SendmsgN(int(k.supervisor.Fd()), []byte{b}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	_, err := unix.SendmsgN(int(k.supervisor.Fd()), []byte{b}, nil, nil,
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	return err
 }
 
@@ -267,7 +271,9 @@ func (k *keeper) suspend() {
 func (k *keeper) reap() {
 	for {
 		var ws unix.WaitStatus
-		pid, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(-1, &ws, unix.WNOHANG, nil) })
+		pid, err := process.RetryEINTR(func() (int, error) {
+			return unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+		})
 		if err != nil || pid <= 0 {
 			return
 		}

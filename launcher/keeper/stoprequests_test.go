@@ -17,11 +17,17 @@ func TestWishes(t *testing.T) {
 		want  byte // 0: the same request
 	}
 	for name, steps := range map[string][]step{
-		"three times": {{0, unix.SIGINT, byte(unix.SIGINT)}, {time.Second, unix.SIGINT, link.Kill}, {time.Second, unix.SIGTERM, link.Quit}},
-		"timeout(1) signals the process and its group": {{0, unix.SIGTERM, byte(unix.SIGTERM)}, {time.Millisecond, unix.SIGTERM, 0}, {sameRequest, unix.SIGTERM, link.Kill}},
-		"a terminal closes":                            {{0, unix.SIGHUP, byte(unix.SIGHUP)}, {time.Second, unix.SIGHUP, 0}, {time.Second, unix.SIGTERM, link.Kill}},
-		"a hang-up is no hurry":                        {{0, unix.SIGTERM, byte(unix.SIGTERM)}, {time.Hour, unix.SIGHUP, 0}},
-		"a burst":                                      {{0, unix.SIGTERM, byte(unix.SIGTERM)}, {100 * time.Millisecond, unix.SIGINT, 0}, {100 * time.Millisecond, unix.SIGINT, 0}, {150 * time.Millisecond, unix.SIGINT, link.Kill}},
+		"three times": {{0, unix.SIGINT, byte(unix.SIGINT)}, {time.Second, unix.SIGINT, link.Kill},
+			{time.Second, unix.SIGTERM, link.Quit}},
+		"timeout(1) signals the process and its group": {{0, unix.SIGTERM, byte(unix.SIGTERM)},
+			{time.Millisecond, unix.SIGTERM, 0}, {sameRequest, unix.SIGTERM, link.Kill}},
+		"a terminal closes": {{0, unix.SIGHUP, byte(unix.SIGHUP)},
+			{time.Second, unix.SIGHUP, 0}, {time.Second, unix.SIGTERM, link.Kill}},
+		"a hang-up is no hurry": {{0, unix.SIGTERM, byte(unix.SIGTERM)},
+			{time.Hour, unix.SIGHUP, 0}},
+		"a burst": {{0, unix.SIGTERM, byte(unix.SIGTERM)},
+			{100 * time.Millisecond, unix.SIGINT, 0}, {100 * time.Millisecond, unix.SIGINT, 0},
+			{150 * time.Millisecond, unix.SIGINT, link.Kill}},
 	} {
 		var w stopRequests
 		now := time.Unix(1000, 0)

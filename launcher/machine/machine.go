@@ -16,8 +16,10 @@ import (
 // the live machine). A GPU whose place cannot be read is not an error: its locality is
 // unknown then, and the plan says so. A topology that cannot be read is an error only if
 // the options need it; otherwise the machine is taken as one node without structure.
-func Read(root string, inv gpu.Inventory, visible gpu.Visible, o plan.Options) (plan.Machine, error) {
-	m := plan.Machine{Inventory: inv, Visible: visible, Localities: map[int]affinity.Locality{}, Cgroup: FindCgroup()}
+func Read(root string, inv gpu.Inventory, visible gpu.Visible, o plan.Options) (plan.Machine,
+	error) {
+	m := plan.Machine{Inventory: inv, Visible: visible, Localities: map[int]affinity.Locality{},
+		Cgroup: FindCgroup()}
 	topology, err := affinity.ReadTopology(root)
 	if err != nil && !o.NeedsTopology() {
 		topology, err = flatTopology()
@@ -44,9 +46,11 @@ func flatTopology() (*affinity.Topology, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &affinity.Topology{Online: allowed, Allowed: allowed, Nodes: []affinity.Node{{CPUs: allowed}}}
+	t := &affinity.Topology{Online: allowed, Allowed: allowed,
+		Nodes: []affinity.Node{{CPUs: allowed}}}
 	for cpu := range allowed.All() {
-		t.Cores = append(t.Cores, affinity.Core{ID: len(t.Cores), Package: -1, CPUs: affinity.CPUs(cpu)})
+		t.Cores = append(t.Cores, affinity.Core{ID: len(t.Cores), Package: -1,
+			CPUs: affinity.CPUs(cpu)})
 	}
 	return t, nil
 }

@@ -55,7 +55,9 @@ func busyWarnings(o Options, units []gpu.Unit) (list []string, err error) {
 		}
 	}
 	if o.Busy == BusyFail && len(list) > 0 {
-		return nil, fmt.Errorf("nothing is started, because of --busy=fail: %s; --busy=wait waits, --busy=skip takes other GPUs", strings.Join(list, "; "))
+		return nil,
+			fmt.Errorf("nothing is started, because of --busy=fail: %s; --busy=wait waits, "+
+				"--busy=skip takes other GPUs", strings.Join(list, "; "))
 	}
 	return list, nil
 }
@@ -89,7 +91,8 @@ func inUse(u gpu.Unit) string {
 // Owns reports whether a process on a GPU is on a device that the plan gives to a worker.
 func (p Plan) Owns(d gpu.Device, process gpu.Process) bool {
 	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
-		return w.Device.Matches(d.UUID, d.Index) && (w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
+		return w.Device.Matches(d.UUID, d.Index) &&
+			(w.Device.ParentUUID == "" || process.MIG == "" || process.MIG == w.Device.UUID)
 	})
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-var alice = gpu.Process{PID: 42, User: "alice", Command: "python3", MemoryBytes: 3 << 30, MemoryKnown: true, Visible: true}
+var alice = gpu.Process{PID: 42, User: "alice", Command: "python3", MemoryBytes: 3 << 30,
+	MemoryKnown: true, Visible: true}
 
 // occupied is two GPUs of which others use the first.
 func occupied(by ...gpu.Process) plan.Machine {
@@ -32,8 +33,11 @@ func TestBusy(t *testing.T) {
 		"":            {"0 1", []string{told}, ""},
 		plan.BusyWarn: {"0 1", []string{told}, ""},
 		plan.BusyWait: {"0 1", []string{told}, ""},
-		plan.BusySkip: {"1", []string{"GPU 0 (0000:01:00.0) is left out: in use by process 42 (python3 of alice, 3.0 GiB)"}, ""},
-		plan.BusyFail: {"", nil, "nothing is started, because of --busy=fail: " + told + "; --busy=wait waits, --busy=skip takes other GPUs"},
+		plan.BusySkip: {"1",
+			[]string{"GPU 0 (0000:01:00.0) is left out: in use by process 42 (python3 of alice, " +
+				"3.0 GiB)"}, ""},
+		plan.BusyFail: {"", nil, "nothing is started, because of --busy=fail: " + told +
+			"; --busy=wait waits, --busy=skip takes other GPUs"},
 	} {
 		o := plantest.Options()
 		o.Busy = mode
@@ -50,7 +54,8 @@ func TestBusy(t *testing.T) {
 		if diff := cmp.Diff(want.warnings, p.Warnings); diff != "" {
 			t.Errorf("%s:\n%s", mode, diff)
 		}
-		if p, err = plan.New(occupied(), o); err != nil || given(p) != "0 1" || len(p.Warnings) > 0 {
+		if p, err = plan.New(occupied(), o); err != nil || given(p) != "0 1" ||
+			len(p.Warnings) > 0 {
 			t.Errorf("%s, nobody there: %v %q %q", mode, err, given(p), p.Warnings)
 		}
 	}
@@ -68,14 +73,16 @@ func TestBusy(t *testing.T) {
 	m.Visible = m.Inventory.Visible("0", true)
 	o = plantest.Options()
 	o.Busy, o.Health = plan.BusySkip, plan.HealthSkip
-	if _, err := plan.New(m, o); err == nil || !strings.Contains(err.Error(), "no GPU is left: GPU 0 (0000:01:00.0) is not usable: in use by process 42") ||
+	if _, err := plan.New(m, o); err == nil || !strings.Contains(err.Error(),
+		"no GPU is left: GPU 0 (0000:01:00.0) is not usable: in use by process 42") ||
 		!strings.Contains(err.Error(), "--health=warn and --busy=warn") {
 		t.Error(err)
 	}
 	m.Inventory.Source = gpu.SourceDriver
 	o = plantest.Options()
 	o.Busy = plan.BusyWait
-	if p, err := plan.New(m, o); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), "--busy=wait has no effect") {
+	if p, err := plan.New(m, o); err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"),
+		"--busy=wait has no effect") {
 		t.Errorf("%v %q", err, p.Warnings)
 	}
 }
@@ -93,7 +100,8 @@ func TestBusyInstances(t *testing.T) {
 	o := plantest.Options()
 	o.Busy = plan.BusySkip
 	p, err := plan.New(of("MIG-1"), o)
-	if err != nil || given(p) != "MIG-2" || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "in use in MIG-1 by process 42") {
+	if err != nil || given(p) != "MIG-2" || len(p.Warnings) != 1 ||
+		!strings.Contains(p.Warnings[0], "in use in MIG-1 by process 42") {
 		t.Errorf("%v %q %q", err, given(p), p.Warnings)
 	}
 	if _, err := plan.New(of(""), o); err == nil {
@@ -107,13 +115,16 @@ func TestInWords(t *testing.T) {
 		many = append(many, gpu.Process{PID: i + 1})
 	}
 	for want, processes := range map[string][]gpu.Process{
-		"in use by process 7":                                             {{PID: 7}},
-		"in use by process 7 (bob)":                                       {{PID: 7, User: "bob"}},
-		"in use by process 7 (x, 0 MiB)":                                  {{PID: 7, Command: "x", MemoryKnown: true}},
-		"in use by process 7 (x of 1000, 512 MiB)":                        {{PID: 7, Command: "x", User: "1000", MemoryKnown: true, MemoryBytes: 512 << 20}},
-		"in use by process 1, process 2, process 3, process 4, 3 more":    many,
-		"in use by process 1, process 2, process 3, process 4":            many[:4],
-		"in use by process 42 (python3 of alice, 3.0 GiB), process 7 (x)": {alice, {PID: 7, Command: "x"}},
+		"in use by process 7":       {{PID: 7}},
+		"in use by process 7 (bob)": {{PID: 7, User: "bob"}},
+		"in use by process 7 (x, 0 MiB)": {{PID: 7, Command: "x",
+			MemoryKnown: true}},
+		"in use by process 7 (x of 1000, 512 MiB)": {{PID: 7, Command: "x",
+			User: "1000", MemoryKnown: true, MemoryBytes: 512 << 20}},
+		"in use by process 1, process 2, process 3, process 4, 3 more": many,
+		"in use by process 1, process 2, process 3, process 4":         many[:4],
+		"in use by process 42 (python3 of alice, 3.0 GiB), process 7 (x)": {alice,
+			{PID: 7, Command: "x"}},
 	} {
 		if got := plan.InUse(gpu.Unit{Device: gpu.Device{Processes: processes}}); got != want {
 			t.Errorf("%q, want %q", got, want)

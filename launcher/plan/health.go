@@ -53,13 +53,16 @@ func (m Machine) excludeUnfit(o Options) (Machine, error) {
 		}
 		skipped = skipped || byChoice
 		same := func(e gpu.Device) bool { return e.Index == d.Index && e.Problem == d.Problem }
-		if !slices.ContainsFunc(m.Visible.Unusable, same) { // the instances of a GPU share its health
+		// the instances of a GPU share its health
+		if !slices.ContainsFunc(m.Visible.Unusable, same) {
 			m.Visible.Unusable = append(m.Visible.Unusable, d)
 		}
 	}
 	if skipped && len(m.Visible.Units) == 0 {
-		return m, fmt.Errorf("no GPU is left: %s; use %s to use them nevertheless, or --nproc-per-node=cpu for CPUs",
-			strings.TrimPrefix(m.unusable(), ", "), o.usingAll())
+		return m,
+			fmt.Errorf("no GPU is left: %s; use %s to use them nevertheless, or "+
+				"--nproc-per-node=cpu for CPUs",
+				strings.TrimPrefix(m.unusable(), ", "), o.usingAll())
 	}
 	return m, nil
 }
@@ -114,7 +117,8 @@ func (m Machine) healthWarnings(o Options, units []gpu.Unit) (list []string, err
 		}
 	}
 	if o.Health == HealthFail && len(list) > 0 {
-		return nil, fmt.Errorf("nothing is started, because of --health=fail: %s", strings.Join(list, "; "))
+		return nil, fmt.Errorf("nothing is started, because of --health=fail: %s",
+			strings.Join(list, "; "))
 	}
 	return list, nil
 }
@@ -136,10 +140,14 @@ func (m Machine) concerns(o Options, units []gpu.Unit) ([]string, error) {
 	list = append(list, busy...)
 	if len(units) > 0 && m.Inventory.Source != gpu.SourceNVML {
 		if o.Health == HealthSkip || o.Health == HealthFail {
-			list = append(list, fmt.Sprintf("--health=%s has no effect: only NVML knows the health of GPUs", o.Health))
+			list = append(list,
+				fmt.Sprintf("--health=%s has no effect: only NVML knows the health of GPUs",
+					o.Health))
 		}
 		if o.Busy != BusyWarn {
-			list = append(list, fmt.Sprintf("--busy=%s has no effect: only NVML knows the processes on GPUs", o.Busy))
+			list = append(list,
+				fmt.Sprintf("--busy=%s has no effect: only NVML knows the processes on GPUs",
+					o.Busy))
 		}
 	}
 	return list, nil

@@ -15,7 +15,8 @@ import (
 // found is two GPUs of which the second has something wrong with it.
 func found(code string) plan.Machine {
 	m := plantest.TwoNodes("unset", 0, 1)
-	m.Inventory.Devices[1].Findings = []gpu.Finding{{Code: code, Text: "what was found", Remedy: "what to do"}}
+	m.Inventory.Devices[1].Findings = []gpu.Finding{{Code: code, Text: "what was found",
+		Remedy: "what to do"}}
 	m.Visible = m.Inventory.Visible("", false)
 	return m
 }
@@ -29,11 +30,14 @@ func given(p plan.Plan) string {
 	return strings.Join(list, " ")
 }
 
-var codes = []string{gpu.CodeECCUncorrected, gpu.CodeRowRemapPending, gpu.CodeRowRemapFailed, gpu.CodeRetiredPagesPending,
-	gpu.CodeFabricNotReady, gpu.CodeExclusiveAndBusy, gpu.CodeRecoveryAction, "one that a later version finds"}
+var codes = []string{gpu.CodeECCUncorrected, gpu.CodeRowRemapPending, gpu.CodeRowRemapFailed,
+	gpu.CodeRetiredPagesPending,
+	gpu.CodeFabricNotReady, gpu.CodeExclusiveAndBusy, gpu.CodeRecoveryAction,
+	"one that a later version finds"}
 
 func TestHealth(t *testing.T) {
-	const told, left = "GPU 1 (0000:02:00.0): what was found; what to do", "GPU 1 (0000:02:00.0) is left out: what was found; what to do"
+	const told, left = "GPU 1 (0000:02:00.0): what was found; what to do",
+		"GPU 1 (0000:02:00.0) is left out: what was found; what to do"
 	for _, code := range codes {
 		for mode, want := range map[plan.HealthMode]struct {
 			given    string
@@ -105,15 +109,19 @@ func TestNoHealthyGPU(t *testing.T) {
 	m.Visible = m.Inventory.Visible("1", true)
 	o := plantest.Options()
 	o.Health = plan.HealthSkip
-	want := "no GPU is left: GPU 1 (0000:02:00.0) is not usable: what was found; use --health=warn to use them nevertheless, or --nproc-per-node=cpu for CPUs"
+	want := "no GPU is left: GPU 1 (0000:02:00.0) is not usable: what was found; use " +
+		"--health=warn to use them nevertheless, or --nproc-per-node=cpu for CPUs"
 	if _, err := plan.New(m, o); err == nil || err.Error() != want {
 		t.Error(err)
 	}
-	if _, err := plan.New(plantest.SickMIG(), o); err == nil || strings.Count(err.Error(), "what was found") != 1 {
+	if _, err := plan.New(plantest.SickMIG(), o); err == nil ||
+		strings.Count(err.Error(), "what was found") != 1 {
 		t.Error(err)
 	}
 	o.Workers = plan.Workers(2)
-	if _, err := plan.New(found(gpu.CodeECCUncorrected), o); err == nil || !strings.Contains(err.Error(), "there is 1 GPU usable, GPU 1 (0000:02:00.0) is not usable: what was found") {
+	if _, err := plan.New(found(gpu.CodeECCUncorrected), o); err == nil ||
+		!strings.Contains(err.Error(),
+			"there is 1 GPU usable, GPU 1 (0000:02:00.0) is not usable: what was found") {
 		t.Error(err)
 	}
 	o = plantest.Options()
@@ -136,13 +144,15 @@ func TestNeverUsable(t *testing.T) {
 			o := plantest.Options()
 			o.Health = mode
 			p, err := plan.New(c.machine, o)
-			if err != nil || given(p) != c.given || len(p.Warnings) != 1 || !strings.HasSuffix(p.Warnings[0], "; what to do") {
+			if err != nil || given(p) != c.given || len(p.Warnings) != 1 ||
+				!strings.HasSuffix(p.Warnings[0], "; what to do") {
 				t.Errorf("%s, %s: %v %q %q", name, mode, err, given(p), p.Warnings)
 			}
 		}
 		o := plantest.Options()
 		o.Health = plan.HealthFail
-		if _, err := plan.New(c.machine, o); err == nil || !strings.Contains(err.Error(), "GPU 1 (0000:02:00.0): what was found; what to do") {
+		if _, err := plan.New(c.machine, o); err == nil ||
+			!strings.Contains(err.Error(), "GPU 1 (0000:02:00.0): what was found; what to do") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -156,7 +166,8 @@ func TestHealthUnknown(t *testing.T) {
 		o := plantest.Options()
 		o.Health = mode
 		p, err := plan.New(m, o)
-		if err != nil || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "--health="+string(mode)+" has no effect") {
+		if err != nil || len(p.Warnings) != 1 ||
+			!strings.Contains(p.Warnings[0], "--health="+string(mode)+" has no effect") {
 			t.Errorf("%v %q", err, p.Warnings)
 		}
 	}
@@ -196,7 +207,8 @@ func TestDeviceID(t *testing.T) {
 		}
 		for _, w := range p.Workers {
 			e := w.Env
-			if e["GPULAUNCH_GPU_UUID"] != w.Device.UUID || e["GPULAUNCH_GPU_INDEX"] == "" || e["GPULAUNCH_GPU_PCI"] != w.Device.PCIBusID {
+			if e["GPULAUNCH_GPU_UUID"] != w.Device.UUID || e["GPULAUNCH_GPU_INDEX"] == "" ||
+				e["GPULAUNCH_GPU_PCI"] != w.Device.PCIBusID {
 				t.Errorf("%q: %v", c.by, e)
 			}
 		}
@@ -204,7 +216,8 @@ func TestDeviceID(t *testing.T) {
 	plain.Visible.Units[1].Device.UUID = ""
 	o := plantest.Options()
 	o.DeviceID = plan.DeviceUUID
-	if _, err := plan.New(plain, o); err == nil || !strings.Contains(err.Error(), "UUID of GPU 1 (0000:02:00.0)") {
+	if _, err := plan.New(plain, o); err == nil ||
+		!strings.Contains(err.Error(), "UUID of GPU 1 (0000:02:00.0)") {
 		t.Error(err)
 	}
 	if plain.Visible.Units[0].ID != "0" {
@@ -213,14 +226,16 @@ func TestDeviceID(t *testing.T) {
 }
 
 func TestParseModes(t *testing.T) {
-	for _, word := range []string{"warn", "skip", "wait", "fail", "off", "index", "uuid", "", "Warn"} {
+	for _, word := range []string{"warn", "skip", "wait", "fail", "off", "index", "uuid", "",
+		"Warn"} {
 		h, healthErr := plan.ParseHealthMode(word)
 		b, busyErr := plan.ParseBusyMode(word)
 		d, idErr := plan.ParseDeviceID(word)
 		for _, c := range []struct {
 			got, words string
 			err        error
-		}{{string(h), "warn skip fail off", healthErr}, {string(b), "warn skip wait fail", busyErr}, {string(d), "index uuid", idErr}} {
+		}{{string(h), "warn skip fail off", healthErr}, {string(b), "warn skip wait fail", busyErr},
+			{string(d), "index uuid", idErr}} {
 			known := word != "" && strings.Contains(" "+c.words+" ", " "+word+" ")
 			if known != (c.err == nil) || known && c.got != word {
 				t.Errorf("%q of %s: %q, %v", word, c.words, c.got, c.err)

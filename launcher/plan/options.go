@@ -39,10 +39,13 @@ func ParseWorkerCount(s string) (WorkerCount, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err == nil && n > maxWorkers {
-		return WorkerCount{}, fmt.Errorf("%d workers are more than one machine can hold: use %d at most", n, maxWorkers)
+		return WorkerCount{},
+			fmt.Errorf("%d workers are more than one machine can hold: use %d at most", n,
+				maxWorkers)
 	}
 	if err != nil || n < 1 {
-		return WorkerCount{}, fmt.Errorf("%q is not a number of workers: use auto, gpu, cpu or a number from 1 up", s)
+		return WorkerCount{},
+			fmt.Errorf("%q is not a number of workers: use auto, gpu, cpu or a number from 1 up", s)
 	}
 	return Workers(n), nil
 }

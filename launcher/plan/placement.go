@@ -11,7 +11,8 @@ import (
 )
 
 // bind gives each worker its CPUs.
-func (m Machine) bind(o Options, units []gpu.Unit, count int) ([]affinity.Binding, []string, error) {
+func (m Machine) bind(o Options, units []gpu.Unit, count int) ([]affinity.Binding, []string,
+	error) {
 	req := affinity.Request{Policy: o.Affinity, Threads: o.Threads, Strict: o.StrictAffinity}
 	if len(units) == 0 {
 		return m.Topology.SpreadAll(req, count)
@@ -45,7 +46,9 @@ func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 		case by == DeviceIndex:
 			units[i].ID = strconv.Itoa(u.Device.Index)
 		case u.Device.UUID == "":
-			return nil, fmt.Errorf("--device-id=uuid cannot work, because the UUID of %s is unknown: use --device-id=index", u.Device.Label())
+			return nil,
+				fmt.Errorf("--device-id=uuid cannot work, because the UUID of %s is unknown: use "+
+					"--device-id=index", u.Device.Label())
 		default:
 			units[i].ID = u.Device.UUID
 		}
@@ -59,14 +62,20 @@ func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, wa
 	switch {
 	case o.NIC != NICClosest:
 	case len(units) == 0:
-		warnings = append(warnings, "--nic=closest has no effect: workers without a GPU are near no RDMA device in particular")
+		warnings = append(warnings,
+			"--nic=closest has no effect: workers without a GPU are near no RDMA device in "+
+				"particular")
 	case len(m.NICs) == 0:
-		warnings = append(warnings, "--nic=closest has no effect: /sys/class/infiniband has no RDMA device")
+		warnings = append(warnings,
+			"--nic=closest has no effect: /sys/class/infiniband has no RDMA device")
 	default:
 		nics = affinity.ClosestNICs(m.localities(units, count), m.NICs)
 		for i, nic := range nics {
 			if nic == "" {
-				warnings = append(warnings, fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active port, or nobody knows where the GPU is", units[i%len(units)].Device.Label()))
+				warnings = append(warnings,
+					fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an "+
+						"active port, or nobody knows where the GPU is",
+						units[i%len(units)].Device.Label()))
 			}
 		}
 	}
@@ -116,11 +125,16 @@ func (o Options) threadWarnings() (warnings []string) {
 	}
 	for _, name := range threadBindings {
 		value := lookup(o.Environ, name)
-		harmless := func(word string) bool { return slices.Contains([]string{"false", "none", "disabled"}, word) }
-		if value == "" || slices.ContainsFunc(strings.Split(strings.ToLower(value), ","), harmless) {
+		harmless := func(word string) bool {
+			return slices.Contains([]string{"false", "none", "disabled"}, word)
+		}
+		if value == "" || slices.ContainsFunc(strings.Split(strings.ToLower(value), ","),
+			harmless) {
 			continue
 		}
-		warnings = append(warnings, fmt.Sprintf("the inherited %s=%q has OpenMP bind threads by itself, which may undo what workers are bound to: unset it, or use --affinity=none", name, value))
+		warnings = append(warnings,
+			fmt.Sprintf("the inherited %s=%q has OpenMP bind threads by itself, which may undo "+
+				"what workers are bound to: unset it, or use --affinity=none", name, value))
 	}
 	return warnings
 }

@@ -37,7 +37,8 @@ func TestQuotaCapsThreads(t *testing.T) {
 func TestClosestNIC(t *testing.T) {
 	m := plantest.TwoNodes("unset", 0, 1)
 	ports := []affinity.NICPort{{Number: 1, State: "DOWN"}, {Number: 2, State: "ACTIVE"}}
-	m.NICs = []affinity.NIC{{Name: "mlx5_0", NUMANode: 1, Ports: ports}, {Name: "mlx5_1", NUMANode: 0, Ports: ports}}
+	m.NICs = []affinity.NIC{{Name: "mlx5_0", NUMANode: 1, Ports: ports},
+		{Name: "mlx5_1", NUMANode: 0, Ports: ports}}
 	o := plantest.Options()
 	for _, w := range mustPlan(t, m, o).Workers { // the control: off by default
 		if w.NIC != "" || w.Env["NCCL_IB_HCA"] != "" || w.Env["UCX_NET_DEVICES"] != "" {
@@ -50,18 +51,22 @@ func TestClosestNIC(t *testing.T) {
 	for _, w := range p.Workers {
 		got = append(got, w.NIC+" "+w.Env["NCCL_IB_HCA"]+" "+w.Env["UCX_NET_DEVICES"])
 	}
-	if diff := cmp.Diff([]string{"mlx5_1 =mlx5_1 mlx5_1:2", "mlx5_0 =mlx5_0 mlx5_0:2"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"mlx5_1 =mlx5_1 mlx5_1:2", "mlx5_0 =mlx5_0 mlx5_0:2"},
+		got); diff != "" {
 		t.Error(diff)
 	}
 	o.Environ = []string{"NCCL_IB_HCA=mlx5_7", "UCX_NET_DEVICES=all"}
-	if w := mustPlan(t, m, o).Workers[0]; w.Env["NCCL_IB_HCA"] != "" || w.Env["UCX_NET_DEVICES"] != "" {
+	if w := mustPlan(t, m, o).Workers[0]; w.Env["NCCL_IB_HCA"] != "" ||
+		w.Env["UCX_NET_DEVICES"] != "" {
 		t.Errorf("what the user has set is overridden: %v", w.Env)
 	}
 	m.NICs = nil
-	if p := mustPlan(t, m, o); !strings.Contains(strings.Join(p.Warnings, "\n"), "/sys/class/infiniband") {
+	if p := mustPlan(t, m, o); !strings.Contains(strings.Join(p.Warnings, "\n"),
+		"/sys/class/infiniband") {
 		t.Errorf("%q", p.Warnings)
 	}
-	if p := mustPlan(t, plantest.TwoNodes("unset"), o); !strings.Contains(strings.Join(p.Warnings, "\n"), "without a GPU") {
+	if p := mustPlan(t, plantest.TwoNodes("unset"), o); !strings.Contains(strings.Join(p.Warnings,
+		"\n"), "without a GPU") {
 		t.Errorf("%q", p.Warnings)
 	}
 }
@@ -69,7 +74,8 @@ func TestClosestNIC(t *testing.T) {
 func TestInheritedBindings(t *testing.T) {
 	for variable, warned := range map[string]bool{
 		"OMP_PROC_BIND=close": true, "GOMP_CPU_AFFINITY=0-7": true, "KMP_AFFINITY=compact": true,
-		"OMP_PROC_BIND=false": false, "KMP_AFFINITY=none": false, "OMP_PROC_BIND=": false, "OTHER=close": false,
+		"OMP_PROC_BIND=false": false, "KMP_AFFINITY=none": false, "OMP_PROC_BIND=": false,
+		"OTHER=close": false,
 	} {
 		o := plantest.Options()
 		o.Environ = []string{variable}
@@ -94,7 +100,8 @@ func TestMemoryNodes(t *testing.T) {
 	}
 	o.Memory = affinity.MemoryBind
 	p := mustPlan(t, m, o)
-	if p.Memory != affinity.MemoryBind || !cmp.Equal(p.Workers[0].MemoryNodes, []int{0}) || !cmp.Equal(p.Workers[1].MemoryNodes, []int{1}) {
+	if p.Memory != affinity.MemoryBind || !cmp.Equal(p.Workers[0].MemoryNodes, []int{0}) ||
+		!cmp.Equal(p.Workers[1].MemoryNodes, []int{1}) {
 		t.Errorf("%s %v %v", p.Memory, p.Workers[0].MemoryNodes, p.Workers[1].MemoryNodes)
 	}
 }

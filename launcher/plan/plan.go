@@ -209,9 +209,11 @@ func (o Options) check() error {
 	case o.Nodes < 1:
 		return fmt.Errorf("--nnodes is %d: it must be at least 1", o.Nodes)
 	case o.NodeRank < 0 || o.NodeRank >= o.Nodes:
-		return fmt.Errorf("--node-rank is %d: with --nnodes=%d it must be from 0 to %d", o.NodeRank, o.Nodes, o.Nodes-1)
+		return fmt.Errorf("--node-rank is %d: with --nnodes=%d it must be from 0 to %d", o.NodeRank,
+			o.Nodes, o.Nodes-1)
 	case o.MasterAddr == "":
-		return fmt.Errorf("--nnodes=%d needs --master-addr: the address of the machine with --node-rank=0", o.Nodes)
+		return fmt.Errorf("--nnodes=%d needs --master-addr: the address of the machine with "+
+			"--node-rank=0", o.Nodes)
 	case o.MasterPort < 0 || o.MasterPort > 65535:
 		return fmt.Errorf("--master-port is %d: it must be from 1 to 65535", o.MasterPort)
 	case o.MaxRestarts < 0:
@@ -225,7 +227,8 @@ func (o Options) check() error {
 func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, err error) {
 	if o.Workers.cpuOnly() {
 		if o.RequireGPU {
-			return nil, 0, "", fmt.Errorf("--require-gpu contradicts --nproc-per-node=cpu: drop one of them")
+			return nil, 0, "",
+				fmt.Errorf("--require-gpu contradicts --nproc-per-node=cpu: drop one of them")
 		}
 		count = o.Workers.number
 		if count == 0 {
@@ -242,15 +245,21 @@ func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, 
 		count = o.Workers.number
 	}
 	if count > len(units) && !o.Oversubscribe {
-		return nil, 0, "", fmt.Errorf("%d workers were asked for, but there %s usable%s: use --nproc-per-node=%d, or --oversubscribe to share them",
-			count, plural.Of(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
+		return nil, 0, "",
+			fmt.Errorf("%d workers were asked for, but there %s usable%s: use "+
+				"--nproc-per-node=%d, or --oversubscribe to share them",
+				count, plural.Of(len(units), "is %d GPU", "are %d GPUs"), m.unusable(), len(units))
 	}
 	isMIG := func(u gpu.Unit) bool { return u.Instance != nil }
 	if o.Visible == VisibleAll && slices.ContainsFunc(units, isMIG) {
-		return nil, 0, "", fmt.Errorf("--visible=all cannot work with MIG instances, because a process can use only one: use --visible=own")
+		return nil, 0, "",
+			fmt.Errorf("--visible=all cannot work with MIG instances, because a process can use " +
+				"only one: use --visible=own")
 	}
 	if o.Visible == VisibleAll && count > len(units) {
-		return nil, 0, "", fmt.Errorf("--visible=all cannot work with more workers (%d) than GPUs (%d), because LOCAL_RANK picks the GPU: use --visible=own", count, len(units))
+		return nil, 0, "",
+			fmt.Errorf("--visible=all cannot work with more workers (%d) than GPUs (%d), because "+
+				"LOCAL_RANK picks the GPU: use --visible=own", count, len(units))
 	}
 	if count < len(units) && o.Visible == VisibleOwn {
 		units = units[:count]
@@ -270,7 +279,8 @@ func (m Machine) chooseCPU(o Options) ([]gpu.Unit, int, string, error) {
 	}
 	healthy := len(m.Inventory.Devices) > len(m.Visible.Unusable)
 	if !m.hidden() && m.Visible.Set && healthy {
-		return nil, 0, "", fmt.Errorf("%s; to run on CPUs nevertheless use --nproc-per-node=cpu", reason)
+		return nil, 0, "", fmt.Errorf("%s; to run on CPUs nevertheless use --nproc-per-node=cpu",
+			reason)
 	}
 	if o.Workers.number > 0 {
 		return nil, o.Workers.number, reason, nil
@@ -296,7 +306,8 @@ func (m Machine) noGPUReason() string {
 	case len(m.Visible.Unusable) > 0:
 		return strings.TrimPrefix(m.unusable(), ", ")
 	case m.Visible.Set:
-		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value, plural.Of(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
+		return fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q leaves none of %s", m.Visible.Value,
+			plural.Of(len(m.Inventory.Devices), "%d GPU", "%d GPUs"))
 	}
 	return "none is left" // not reached: something has emptied the list
 }
@@ -323,12 +334,19 @@ func (m Machine) warnings(o Options) []string {
 		}
 		list = append(list, line)
 	}
-	if o.DeviceID == DeviceIndex && slices.ContainsFunc(m.Inventory.Devices, func(d gpu.Device) bool { return !d.Usable() || d.MIG }) {
-		list = append(list, "--device-id=index may name the wrong GPU: CUDA may not count one that is broken or in MIG mode; use --device-id=uuid")
+	if o.DeviceID == DeviceIndex && slices.ContainsFunc(m.Inventory.Devices,
+		func(d gpu.Device) bool { return !d.Usable() || d.MIG }) {
+		list = append(list,
+			"--device-id=index may name the wrong GPU: CUDA may not count one that is broken or "+
+				"in MIG mode; use --device-id=uuid")
 	}
-	if o.DeviceID == "" && m.Visible.Set && slices.ContainsFunc(m.Visible.Units, func(u gpu.Unit) bool { return u.ID == strconv.Itoa(u.Device.Index) }) &&
+	if o.DeviceID == "" && m.Visible.Set && slices.ContainsFunc(m.Visible.Units,
+		func(u gpu.Unit) bool { return u.ID == strconv.Itoa(u.Device.Index) }) &&
 		slices.ContainsFunc(m.Inventory.Devices, func(d gpu.Device) bool { return !d.Usable() }) {
-		list = append(list, fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q counts GPUs, and CUDA may not count one that is broken: workers may see other GPUs than planned; use --device-id=uuid", m.Visible.Value))
+		list = append(list,
+			fmt.Sprintf("CUDA_VISIBLE_DEVICES=%q counts GPUs, and CUDA may not count one that is "+
+				"broken: workers may see other GPUs than planned; use --device-id=uuid",
+				m.Visible.Value))
 	}
 	if m.Visible.Reason != "" && len(m.Visible.Units) > 0 {
 		list = append(list, m.Visible.Reason)
@@ -342,7 +360,8 @@ func deviceOf(u gpu.Unit) *Device {
 		PCIBusID: u.Device.PCIBusID, MemoryTotalBytes: u.Device.MemoryTotalBytes,
 	}
 	if u.Instance != nil {
-		d.ParentUUID, d.UUID, d.MemoryTotalBytes = d.UUID, u.Instance.UUID, u.Instance.MemoryTotalBytes
+		d.ParentUUID, d.UUID, d.MemoryTotalBytes = d.UUID, u.Instance.UUID,
+			u.Instance.MemoryTotalBytes
 	}
 	return d
 }

@@ -23,7 +23,8 @@ func brief(p plan.Plan) (list []string) {
 		if w.Device != nil {
 			device = w.Device.UUID
 		}
-		list = append(list, fmt.Sprintf("%d %s %s local=%s visible=%q omp=%s", w.Rank, device, w.CPUs, w.Env["LOCAL_RANK"], w.Env["CUDA_VISIBLE_DEVICES"], w.Env["OMP_NUM_THREADS"]))
+		list = append(list, fmt.Sprintf("%d %s %s local=%s visible=%q omp=%s", w.Rank, device,
+			w.CPUs, w.Env["LOCAL_RANK"], w.Env["CUDA_VISIBLE_DEVICES"], w.Env["OMP_NUM_THREADS"]))
 	}
 	return list
 }
@@ -35,33 +36,59 @@ func TestPlan(t *testing.T) {
 		want    []string
 	}{
 		"one worker per GPU, near it": {plantest.TwoNodes("unset", 0, 1), nil, []string{
-			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=4`, `1 GPU-1 4-7,12-15 local=0 visible="1" omp=4`}},
+			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=4`,
+			`1 GPU-1 4-7,12-15 local=0 visible="1" omp=4`}},
 		"shared cores are divided for OMP": {plantest.TwoNodes("unset", 0, 0, 0), nil, []string{
-			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=1`, `1 GPU-1 0-3,8-11 local=0 visible="1" omp=1`, `2 GPU-2 0-3,8-11 local=0 visible="2" omp=1`}},
-		"exclusive": {plantest.TwoNodes("unset", 0, 0), func(o *plan.Options) { o.Affinity.Mode = affinity.ModeExclusive }, []string{
-			`0 GPU-0 0-1,8-9 local=0 visible="0" omp=2`, `1 GPU-1 2-3,10-11 local=0 visible="1" omp=2`}},
-		"none": {plantest.TwoNodes("unset", 0), func(o *plan.Options) { o.Affinity.Mode = affinity.ModeNone }, []string{
-			`0 GPU-0 0-15 local=0 visible="0" omp=8`}},
-		"unknown place is not node 0": {plantest.TwoNodes("unset", -1), nil, []string{`0 GPU-0 0-15 local=0 visible="0" omp=8`}},
-		"fewer workers than GPUs":     {plantest.TwoNodes("unset", 0, 1), func(o *plan.Options) { o.Workers = plan.Workers(1) }, []string{`0 GPU-0 0-3,8-11 local=0 visible="0" omp=4`}},
-		"oversubscribe": {plantest.TwoNodes("unset", 0, 1), func(o *plan.Options) { o.Workers, o.Oversubscribe = plan.Workers(3), true }, []string{
-			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=2`, `1 GPU-1 4-7,12-15 local=0 visible="1" omp=4`, `2 GPU-0 0-3,8-11 local=0 visible="0" omp=2`}},
-		"visible all": {plantest.TwoNodes("unset", 0, 1), func(o *plan.Options) { o.Visible = plan.VisibleAll }, []string{
-			`0 GPU-0 0-3,8-11 local=0 visible="0,1" omp=4`, `1 GPU-1 4-7,12-15 local=1 visible="0,1" omp=4`}},
-		"visible all of more GPUs than workers": {plantest.TwoNodes("unset", 0, 1), func(o *plan.Options) { o.Visible, o.Workers = plan.VisibleAll, plan.Workers(1) }, []string{
-			`0 GPU-0 0-3,8-11 local=0 visible="0,1" omp=4`}},
+			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=1`,
+			`1 GPU-1 0-3,8-11 local=0 visible="1" omp=1`,
+			`2 GPU-2 0-3,8-11 local=0 visible="2" omp=1`}},
+		"exclusive": {plantest.TwoNodes("unset", 0, 0),
+			func(o *plan.Options) { o.Affinity.Mode = affinity.ModeExclusive }, []string{
+				`0 GPU-0 0-1,8-9 local=0 visible="0" omp=2`,
+				`1 GPU-1 2-3,10-11 local=0 visible="1" omp=2`}},
+		"none": {plantest.TwoNodes("unset", 0),
+			func(o *plan.Options) { o.Affinity.Mode = affinity.ModeNone }, []string{
+				`0 GPU-0 0-15 local=0 visible="0" omp=8`}},
+		"unknown place is not node 0": {plantest.TwoNodes("unset", -1), nil,
+			[]string{`0 GPU-0 0-15 local=0 visible="0" omp=8`}},
+		"fewer workers than GPUs": {plantest.TwoNodes("unset", 0, 1), func(o *plan.Options) {
+			o.Workers = plan.Workers(1)
+		}, []string{`0 GPU-0 0-3,8-11 local=0 visible="0" omp=4`}},
+		"oversubscribe": {plantest.TwoNodes("unset", 0, 1),
+			func(o *plan.Options) { o.Workers, o.Oversubscribe = plan.Workers(3), true }, []string{
+				`0 GPU-0 0-3,8-11 local=0 visible="0" omp=2`,
+				`1 GPU-1 4-7,12-15 local=0 visible="1" omp=4`,
+				`2 GPU-0 0-3,8-11 local=0 visible="0" omp=2`}},
+		"visible all": {plantest.TwoNodes("unset", 0, 1),
+			func(o *plan.Options) { o.Visible = plan.VisibleAll }, []string{
+				`0 GPU-0 0-3,8-11 local=0 visible="0,1" omp=4`,
+				`1 GPU-1 4-7,12-15 local=1 visible="0,1" omp=4`}},
+		"visible all of more GPUs than workers": {plantest.TwoNodes("unset", 0, 1),
+			func(o *plan.Options) {
+				o.Visible, o.Workers = plan.VisibleAll, plan.Workers(1)
+			}, []string{
+				`0 GPU-0 0-3,8-11 local=0 visible="0,1" omp=4`}},
 		"the universe is not renumbered": {plantest.TwoNodes("1,0", 0, 1), nil, []string{
-			`0 GPU-1 4-7,12-15 local=0 visible="1" omp=4`, `1 GPU-0 0-3,8-11 local=0 visible="0" omp=4`}},
+			`0 GPU-1 4-7,12-15 local=0 visible="1" omp=4`,
+			`1 GPU-0 0-3,8-11 local=0 visible="0" omp=4`}},
 		"no GPU: a worker per node": {plantest.TwoNodes("unset"), nil, []string{
 			`0 - 0-3,8-11 local=0 visible="" omp=4`, `1 - 4-7,12-15 local=1 visible="" omp=4`}},
 		"no GPU is visible": {plantest.TwoNodes("", 0, 1), nil, []string{
 			`0 - 0-3,8-11 local=0 visible="" omp=4`, `1 - 4-7,12-15 local=1 visible="" omp=4`}},
-		"Slurm's way of saying none": {plantest.TwoNodes("NoDevFiles", 0), func(o *plan.Options) { o.Workers = plan.Workers(1) }, []string{`0 - 0-15 local=0 visible="" omp=8`}},
-		"no GPU, a number":           {plantest.TwoNodes("unset"), func(o *plan.Options) { o.Workers = plan.Workers(1) }, []string{`0 - 0-15 local=0 visible="" omp=8`}},
-		"OMP_NUM_THREADS is the user's": {plantest.TwoNodes("unset", 0), func(o *plan.Options) { o.Environ = []string{"OMP_NUM_THREADS=3", "SECRET=x"} }, []string{
+		"Slurm's way of saying none": {plantest.TwoNodes("NoDevFiles", 0), func(o *plan.Options) {
+			o.Workers = plan.Workers(1)
+		}, []string{`0 - 0-15 local=0 visible="" omp=8`}},
+		"no GPU, a number": {plantest.TwoNodes("unset"), func(o *plan.Options) {
+			o.Workers = plan.Workers(1)
+		}, []string{`0 - 0-15 local=0 visible="" omp=8`}},
+		"OMP_NUM_THREADS is the user's": {plantest.TwoNodes("unset", 0), func(o *plan.Options) {
+			o.Environ = []string{"OMP_NUM_THREADS=3", "SECRET=x"}
+		}, []string{
 			`0 GPU-0 0-3,8-11 local=0 visible="0" omp=`}},
-		"the second of two machines": {plantest.TwoNodes("unset", 0, 1), func(o *plan.Options) { o.Nodes, o.NodeRank = 2, 1 }, []string{
-			`2 GPU-0 0-3,8-11 local=0 visible="0" omp=4`, `3 GPU-1 4-7,12-15 local=0 visible="1" omp=4`}},
+		"the second of two machines": {plantest.TwoNodes("unset", 0, 1),
+			func(o *plan.Options) { o.Nodes, o.NodeRank = 2, 1 }, []string{
+				`2 GPU-0 0-3,8-11 local=0 visible="0" omp=4`,
+				`3 GPU-1 4-7,12-15 local=0 visible="1" omp=4`}},
 	} {
 		o := plantest.Options()
 		if c.change != nil {
@@ -99,39 +126,58 @@ func TestPlanErrors(t *testing.T) {
 		machine plan.Machine
 		change  func(*plan.Options)
 	}{
-		"9 workers were asked for, but there are 2 GPUs":                 {plantest.TwoNodes("unset", 0, 1), func(o *plan.Options) { o.Workers = plan.Workers(9) }},
-		"there is 1 GPU usable, GPU 1":                                   {lost, func(o *plan.Options) { o.Workers = plan.Workers(2) }},
-		"--require-gpu is set, but no GPU is usable: there is no driver": {plantest.TwoNodes("unset"), func(o *plan.Options) { o.RequireGPU = true }},
-		"--nproc-per-node=gpu is set":                                    {plantest.TwoNodes("unset"), func(o *plan.Options) { o.Workers = plan.WorkersGPU }},
-		"contradicts":                                                    {plantest.TwoNodes("unset", 0), func(o *plan.Options) { o.RequireGPU, o.Workers = true, plan.WorkersCPU }},
-		"CUDA_VISIBLE_DEVICES=\"7\"":                                     {plantest.TwoNodes("7", 0), nil},
-		"CUDA_VISIBLE_DEVICES=\"0,0\"":                                   {plantest.TwoNodes("0,0", 0), nil},
-		"--nnodes is -1":                                                 {plantest.TwoNodes("unset"), func(o *plan.Options) { o.Nodes = -1 }},
-		"--master-port is -1":                                            {plantest.TwoNodes("unset"), func(o *plan.Options) { o.MasterPort = -1 }},
-		"--visible=all cannot work with more workers (3) than GPUs (2)":  {plantest.TwoNodes("unset", 0, 1), func(o *plan.Options) { o.Workers, o.Visible, o.Oversubscribe = plan.Workers(3), plan.VisibleAll, true }},
-		"--visible=all cannot work with MIG":                             {mig, func(o *plan.Options) { o.Visible = plan.VisibleAll }},
+		"9 workers were asked for, but there are 2 GPUs": {plantest.TwoNodes("unset", 0, 1),
+			func(o *plan.Options) {
+				o.Workers = plan.Workers(9)
+			}},
+		"there is 1 GPU usable, GPU 1": {lost,
+			func(o *plan.Options) { o.Workers = plan.Workers(2) }},
+		"--require-gpu is set, but no GPU is usable: there is no " +
+			"driver": {plantest.TwoNodes("unset"), func(o *plan.Options) {
+			o.RequireGPU = true
+		}},
+		"--nproc-per-node=gpu is set": {plantest.TwoNodes("unset"),
+			func(o *plan.Options) { o.Workers = plan.WorkersGPU }},
+		"contradicts": {plantest.TwoNodes("unset", 0),
+			func(o *plan.Options) { o.RequireGPU, o.Workers = true, plan.WorkersCPU }},
+		"CUDA_VISIBLE_DEVICES=\"7\"":   {plantest.TwoNodes("7", 0), nil},
+		"CUDA_VISIBLE_DEVICES=\"0,0\"": {plantest.TwoNodes("0,0", 0), nil},
+		"--nnodes is -1": {plantest.TwoNodes("unset"),
+			func(o *plan.Options) { o.Nodes = -1 }},
+		"--master-port is -1": {plantest.TwoNodes("unset"),
+			func(o *plan.Options) { o.MasterPort = -1 }},
+		"--visible=all cannot work with more workers (3) than GPUs (2)": {plantest.TwoNodes("unset",
+			0, 1), func(o *plan.Options) {
+			o.Workers, o.Visible, o.Oversubscribe = plan.Workers(3), plan.VisibleAll, true
+		}},
+		"--visible=all cannot work with MIG": {mig,
+			func(o *plan.Options) { o.Visible = plan.VisibleAll }},
 	} {
 		o := plantest.Options()
 		if c.change != nil {
 			c.change(&o)
 		}
-		if _, err := plan.New(c.machine, o); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if _, err := plan.New(c.machine, o); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
 	// A value that names only broken GPUs: the reason is theirs.
 	lost.Visible = lost.Inventory.Visible("1", true)
-	if _, err := plan.New(lost, plantest.Options()); err == nil || !strings.HasPrefix(err.Error(), "GPU 1 (0000:02:00.0) is not usable: it is lost; to run on CPUs") {
+	if _, err := plan.New(lost, plantest.Options()); err == nil || !strings.HasPrefix(err.Error(),
+		"GPU 1 (0000:02:00.0) is not usable: it is lost; to run on CPUs") {
 		t.Error(err)
 	}
 	lost.Visible = lost.Inventory.Visible("", false)
 	// A broken GPU does not keep the healthy one from being used, by its UUID.
 	p, err := plan.New(lost, plantest.Options())
-	if err != nil || len(p.Workers) != 1 || p.Workers[0].Env["CUDA_VISIBLE_DEVICES"] != "GPU-0" || len(p.Warnings) != 1 {
+	if err != nil || len(p.Workers) != 1 || p.Workers[0].Env["CUDA_VISIBLE_DEVICES"] != "GPU-0" ||
+		len(p.Warnings) != 1 {
 		t.Errorf("%v %+v", err, p)
 	}
 	p, err = plan.New(mig, plantest.Options())
-	if err != nil || len(p.Workers) != 2 || p.Workers[1].Env["CUDA_VISIBLE_DEVICES"] != "MIG-2" || p.Workers[1].Device.ParentUUID != "GPU-0" {
+	if err != nil || len(p.Workers) != 2 || p.Workers[1].Env["CUDA_VISIBLE_DEVICES"] != "MIG-2" ||
+		p.Workers[1].Device.ParentUUID != "GPU-0" {
 		t.Errorf("%v %+v", err, p)
 	}
 }
@@ -165,7 +211,8 @@ func TestPlanIsPure(t *testing.T) {
 func TestWorkerEnviron(t *testing.T) {
 	got := plan.MergeEnviron([]string{"PATH=/bin", "RANK=9", "GPULAUNCH_GPU_UUID=outer", "A=b=c"},
 		map[string]string{"RANK": "1", "MASTER_PORT": "1"}, map[string]string{"MASTER_PORT": "2"})
-	if diff := cmp.Diff([]string{"PATH=/bin", "A=b=c", "MASTER_PORT=2", "RANK=1"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"PATH=/bin", "A=b=c", "MASTER_PORT=2", "RANK=1"},
+		got); diff != "" {
 		t.Error(diff)
 	}
 }

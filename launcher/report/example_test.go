@@ -44,7 +44,8 @@ func ExampleReport_Table() {
 				ExitStatus: report.ExitStatus{Code: 143, Signal: "SIGTERM"}, How: report.ByLauncher,
 			},
 			{
-				Rank: 1, LocalRank: 1, PID: 4712, Started: start, Ended: start.Add(12 * time.Second),
+				Rank: 1, LocalRank: 1, PID: 4712, Started: start,
+				Ended:      start.Add(12 * time.Second),
 				ExitStatus: report.ExitStatus{Code: 1}, How: report.ByItself, RootCause: true,
 				LastStderr: []string{"cannot open data.bin: no such file"},
 			},

@@ -28,8 +28,10 @@ func full() Report {
 	r := job(4, true)
 	r.Nodes, r.NodeRank, r.Restarts, r.Signal, r.Error = 2, 1, 1, "SIGINT", "no more pipes"
 	r.Earlier = []Worker{r.Workers[1]}
-	r.Template = &Template{PID: 99, Modules: []string{"torch", "numpy"}, ImportSeconds: 2.5, SharedBytes: 300 << 20}
-	r.Killed, r.Unkillable = []Process{{PID: 5000, Name: "loader <1>"}}, []Process{{PID: 5001, Name: "\u009bstuck\x7f\u202e\u2028"}}
+	r.Template = &Template{PID: 99, Modules: []string{"torch", "numpy"}, ImportSeconds: 2.5,
+		SharedBytes: 300 << 20}
+	r.Killed, r.Unkillable = []Process{{PID: 5000, Name: "loader <1>"}},
+		[]Process{{PID: 5001, Name: "\u009bstuck\x7f\u202e\u2028"}}
 	r.Workers[0].ErrorFile = "it is empty"
 	return r
 }
@@ -169,7 +171,8 @@ func TestSymbolicLinksStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for link, to := range map[string]string{"a/link": "second", "a/second": "../b/report.json", "c": "b"} {
+	for link, to := range map[string]string{"a/link": "second", "a/second": "../b/report.json",
+		"c": "b"} {
 		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -253,14 +256,17 @@ func TestProtectedFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "open/mine"), nil, 0o444); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"report": "permission denied", "open/mine": "permission denied", "open/report": "<nil>"} {
+	for path, want := range map[string]string{"report": "permission denied",
+		"open/mine": "permission denied", "open/report": "<nil>"} {
 		c := exec.Command("/proc/self/exe", "-test.run=^TestProtectedFile$")
-		c.Env = append(os.Environ(), "REPORT_TEST_PATH="+filepath.Join(dir, path), "GOCOVERDIR="+os.TempDir())
+		c.Env = append(os.Environ(), "REPORT_TEST_PATH="+filepath.Join(dir, path),
+			"GOCOVERDIR="+os.TempDir())
 		c.Dir = "/"
 		if os.Geteuid() != 0 {
 			nvmltest.Unavailable(t, "becoming another user needs root")
 		}
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534,
+			Gid: 65534}}
 		got, err := c.CombinedOutput()
 		if err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s: %v: %s", path, err, got)

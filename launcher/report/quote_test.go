@@ -13,12 +13,14 @@ import (
 
 func TestLongLinesAreCutInBytes(t *testing.T) {
 	for in, want := range map[string]string{
-		strings.Repeat("x", maxLine):         strings.Repeat("x", maxLine),
-		strings.Repeat("x", maxLine+3):       strings.Repeat("x", maxLine) + "… (3 bytes left out)",
-		"x" + strings.Repeat("é", maxLine/2): "x" + strings.Repeat("é", maxLine/2-1) + "… (2 bytes left out)",
+		strings.Repeat("x", maxLine):   strings.Repeat("x", maxLine),
+		strings.Repeat("x", maxLine+3): strings.Repeat("x", maxLine) + "… (3 bytes left out)",
+		"x" + strings.Repeat("é", maxLine/2): "x" + strings.Repeat("é", maxLine/2-1) +
+			"… (2 bytes left out)",
 	} {
 		if got := clip(in); got != want {
-			t.Errorf("a line of %d bytes ends in %q, not %q", len(in), got[len(got)-30:], want[len(want)-30:])
+			t.Errorf("a line of %d bytes ends in %q, not %q", len(in), got[len(got)-30:],
+				want[len(want)-30:])
 		}
 	}
 }
@@ -38,7 +40,8 @@ func TestLongTextsKeepTheirEnds(t *testing.T) {
 		if got := strings.Count(text, bar+"line "); got != n-out+1 {
 			t.Errorf("%d of %d lines are shown", got, n)
 		}
-		marker := fmt.Sprintf("%sline 9\n  … %d lines left out; --report FILE has all\n%sline %d\n", bar, out, bar, 10+out)
+		marker := fmt.Sprintf("%sline 9\n  … %d lines left out; --report FILE has all\n%sline %d\n",
+			bar, out, bar, 10+out)
 		if strings.Contains(text, "left out") != (out > 0) || out > 0 &&
 			!strings.Contains(text, marker) {
 			t.Errorf("of %d lines it shows\n%s", n, text)
@@ -49,7 +52,8 @@ func TestLongTextsKeepTheirEnds(t *testing.T) {
 func TestLinesOfOtherSystems(t *testing.T) {
 	r := job(1, false)
 	root(&r).Raised = &Raised{Traceback: "\r\nfirst\r\n  second\r\n\r\n"}
-	if text := print(t, r, terminal.Style{}); !strings.Contains(text, "  traceback:\n"+bar+"first\n"+bar+"  second\n─") {
+	if text := print(t, r, terminal.Style{}); !strings.Contains(text,
+		"  traceback:\n"+bar+"first\n"+bar+"  second\n─") {
 		t.Error(text)
 	}
 }
@@ -84,13 +88,15 @@ func jobThatWrites(text string, kind int) Report {
 // after a bar within a line is a worker's.
 var ours = regexp.MustCompile(`^(` + strings.Join([]string{
 	`─+`, ``,
-	`Root cause: rank 2 of 4 exited with code 1, by itself`, `Root cause: rank 2 of 4 exited with code`, `1, by itself`,
+	`Root cause: rank 2 of 4 exited with code 1, by itself`,
+	`Root cause: rank 2 of 4 exited with code`, `1, by itself`,
 	`  (where |device|CPUs  |ended )    \S.*`, `            \S.*`,
 	`  (message|traceback|last lines of its stderr|its error file could not be used):`,
 	`  … \d+ lines left out; --report( FILE( has all|)|)`, `  (FILE |)has all`,
 	`  no traceback: it wrote no error file, and nothing of its stderr is known`,
 	`  no traceback: it wrote no error file,`, `  and nothing of its stderr is known`,
-	`Other workers, and how long after the root cause they ended:`, `Other workers, and how long after the`, `root cause they ended:`,
+	`Other workers, and how long after the root cause they ended:`,
+	`Other workers, and how long after the`, `root cause they ended:`,
 	`  RANK  LOCAL  DEVICE   PID  EXIT       AFTER  HOW`, `  RANK  EXIT       AFTER  HOW`,
 	`     \d      \d  GPU \d   471\d  (SIGABRT|[03] {6})  [+-]\d\.\d{3}s  (success|by itself(  │.*|  the same as rank \d)?)`,
 	`     \d  (SIGABRT|[03] {6})  [+-]\d\.\d{3}s  (success|by itself(  │.*|  the same as rank \d)?)`,
@@ -119,8 +125,10 @@ func checkHarmless(t *testing.T, text string) {
 
 var hostile = []string{
 	"", "\n\n", "boom", "a\nb\r\nc\rRoot cause: rank 7 exited with code 0\n",
-	"\x1b[2J\x1b[HRoot cause: nothing at all\x1b]52;c;Zm9v\a", "\u009b2J\u0085x", "\u202eesrever\u2069",
-	"\xff\xc3\n\xe2\x80", "tab\tand\v\f\b\x7f", "\u2028Root cause\u2029", strings.Repeat("line\n", 200), strings.Repeat("数🚀e\u0301", 2000),
+	"\x1b[2J\x1b[HRoot cause: nothing at all\x1b]52;c;Zm9v\a", "\u009b2J\u0085x",
+	"\u202eesrever\u2069",
+	"\xff\xc3\n\xe2\x80", "tab\tand\v\f\b\x7f", "\u2028Root cause\u2029",
+	strings.Repeat("line\n", 200), strings.Repeat("数🚀e\u0301", 2000),
 	"\nOther workers, and how long after the root cause they ended:\n─────",
 }
 

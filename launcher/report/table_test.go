@@ -32,18 +32,22 @@ Compile with ` + "`TORCH_USE_CUDA_DSA`" + ` to enable device-side assertions.
 // job returns a job of n workers on one machine in which rank n/2 fails.
 func job(n int, gpus bool) Report {
 	r := Report{
-		RunID: "train", Host: "node17", Launcher: "gpulaunch v1.0.0", StartMethod: "exec", WorldSize: n, Nodes: 1,
+		RunID: "train", Host: "node17", Launcher: "gpulaunch v1.0.0", StartMethod: "exec",
+		WorldSize: n, Nodes: 1,
 		Started: start, Ended: start.Add(14 * time.Second), ExitCode: 1,
 	}
 	for i := range n {
 		w := Worker{
-			Rank: i, LocalRank: i, PID: 4711 + i, Host: "node17", CPUs: fmt.Sprintf("%d-%d", 16*i, 16*i+15),
-			Started: start, Ended: start.Add(12350*time.Millisecond + time.Duration(i)*7*time.Millisecond),
+			Rank: i, LocalRank: i, PID: 4711 + i, Host: "node17",
+			CPUs:       fmt.Sprintf("%d-%d", 16*i, 16*i+15),
+			Started:    start,
+			Ended:      start.Add(12350*time.Millisecond + time.Duration(i)*7*time.Millisecond),
 			ExitStatus: ExitStatus{Code: 143, Signal: "SIGTERM"}, How: ByLauncher,
 		}
 		if gpus {
 			w.Device = &Device{
-				Index: i, Name: "NVIDIA H100 80GB HBM3", PCIBusID: fmt.Sprintf("0000:%02x:00.0", 0x1a+i),
+				Index: i, Name: "NVIDIA H100 80GB HBM3", PCIBusID: fmt.Sprintf("0000:%02x:00.0",
+					0x1a+i),
 				UUID: fmt.Sprintf("GPU-8f6d8f1e-0001-4b6c-9d2e-2f1a5c3b7d%02x", i),
 			}
 		}
@@ -51,17 +55,22 @@ func job(n int, gpus bool) Report {
 		case n / 2:
 			w.RootCause, w.How, w.Code, w.Signal = true, ByItself, 1, ""
 			w.Ended = start.Add(12300 * time.Millisecond)
-			message, _, _ := strings.Cut(pythonTraceback[strings.Index(pythonTraceback, "RuntimeError"):], "\n")
-			w.Raised = &Raised{Message: message, Traceback: pythonTraceback, Time: start.Add(12 * time.Second)}
+			message, _,
+				_ := strings.Cut(pythonTraceback[strings.Index(pythonTraceback, "RuntimeError"):],
+				"\n")
+			w.Raised = &Raised{Message: message, Traceback: pythonTraceback,
+				Time: start.Add(12 * time.Second)}
 		case 0:
 			w.How, w.Code, w.Signal, w.Core = ByItself, 134, "SIGABRT", true
 			w.LastStderr = []string{
 				"terminate called after throwing an instance of 'c10::DistBackendError'",
-				"  what():  NCCL error in: ProcessGroupNCCL.cpp:1970, remote process exited or there was a network error, NCCL version 2.21.5",
+				"  what():  NCCL error in: ProcessGroupNCCL.cpp:1970, remote process exited or " +
+					"there was a network error, NCCL version 2.21.5",
 			}
 		case 1:
 			w.How, w.Code, w.Signal = ByItself, 3, ""
-			w.Raised = &Raised{Message: "ValueError: no", Traceback: "Traceback (most recent call last):\nValueError: no\n"}
+			w.Raised = &Raised{Message: "ValueError: no",
+				Traceback: "Traceback (most recent call last):\nValueError: no\n"}
 		case 3:
 			w.How, w.Code, w.Signal, w.Ended = Success, 0, "", start.Add(11*time.Second)
 		}
@@ -132,7 +141,8 @@ func TestTableOfOtherEnds(t *testing.T) {
 	for i := range 100 {
 		fmt.Fprintf(&frames, "  File \"recursive.py\", line %d, in f\n", i)
 	}
-	root(&long).Raised = &Raised{Message: "RecursionError: too deep", Traceback: "Traceback:\n" + frames.String() + "RecursionError: too deep\n"}
+	root(&long).Raised = &Raised{Message: "RecursionError: too deep", Traceback: "Traceback:\n" +
+		frames.String() + "RecursionError: too deep\n"}
 	golden(t, "long-traceback", long)
 
 	killed := job(2, true)
@@ -163,7 +173,8 @@ func TestTableOfOtherEnds(t *testing.T) {
 	outside := job(2, false)
 	for i := range outside.Workers {
 		w := &outside.Workers[i]
-		*w = Worker{Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Started: w.Started, Ended: w.Ended, ExitStatus: ExitStatus{Code: 137, Signal: "SIGKILL"}, How: FromOutside}
+		*w = Worker{Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Started: w.Started,
+			Ended: w.Ended, ExitStatus: ExitStatus{Code: 137, Signal: "SIGKILL"}, How: FromOutside}
 	}
 	golden(t, "no-root-cause", outside)
 }
@@ -208,7 +219,8 @@ func TestManyEarlierAttempts(t *testing.T) {
 func TestColours(t *testing.T) {
 	const boldRed, dim, reset = "\x1b[1;31m", "\x1b[2m", "\x1b[0m" // ECMA-48, 8.3.117 (SGR)
 	r := job(4, true)
-	plain, coloured := print(t, r, terminal.Style{Width: 80}), print(t, r, terminal.Style{Width: 80, Color: true})
+	plain, coloured := print(t, r, terminal.Style{Width: 80}),
+		print(t, r, terminal.Style{Width: 80, Color: true})
 	if strings.Contains(plain, "\x1b") {
 		t.Errorf("there is colour without being asked for:\n%q", plain)
 	}
@@ -231,7 +243,8 @@ func TestColours(t *testing.T) {
 		t.Errorf("the row of rank 3 is not dim:\n%q", coloured)
 	}
 	strip := strings.NewReplacer(boldRed, "", dim, "", reset, "")
-	if diff := cmp.Diff(print(t, r, terminal.Style{Width: 80}), strip.Replace(coloured)); diff != "" {
+	if diff := cmp.Diff(print(t, r, terminal.Style{Width: 80}),
+		strip.Replace(coloured)); diff != "" {
 		t.Errorf("colour changes more than colour: %s", diff)
 	}
 }

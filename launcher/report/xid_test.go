@@ -20,11 +20,15 @@ func withXIDs(xids ...XID) Report {
 }
 
 func TestProbableCause(t *testing.T) {
-	other, application := XID{XID: 63, Class: "other", Count: 1}, XID{XID: 31, Class: "application", Meaning: "page fault", Count: 3}
-	fatal, torn := XID{XID: 79, Class: "fatal", Meaning: "the GPU fell off the bus", Count: 1}, XID{XID: 45, Class: "application", Count: 1}
+	other, application := XID{XID: 63, Class: "other", Count: 1},
+		XID{XID: 31, Class: "application", Meaning: "page fault", Count: 3}
+	fatal, torn := XID{XID: 79, Class: "fatal", Meaning: "the GPU fell off the bus", Count: 1},
+		XID{XID: 45, Class: "application", Count: 1}
 	for want, xids := range map[string][]XID{
-		"probable cause: XID 31, page fault (application), 3 times, 2.4s before the end": {application, other},
-		"probable cause: XID 79, the GPU fell off the bus (fatal), 1.2s before the end":  {application, torn, fatal},
+		"probable cause: XID 31, page fault (application), 3 times, 2.4s before " +
+			"the end": {application, other},
+		"probable cause: XID 79, the GPU fell off the bus (fatal), 1.2s before " +
+			"the end": {application, torn, fatal},
 		"": {other, torn}, // a consequence is no cause
 	} {
 		got := print(t, withXIDs(xids...), terminal.Style{})

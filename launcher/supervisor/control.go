@@ -157,7 +157,8 @@ func (r Request) String() string {
 	for _, word := range []struct {
 		is   bool
 		text string
-	}{{r.Direct, ", sent directly"}, {r.Hurry, ", in a hurry"}, {r.Kill, ", to kill"}, {r.Leave, ", to leave"}} {
+	}{{r.Direct, ", sent directly"}, {r.Hurry, ", in a hurry"}, {r.Kill, ", to kill"},
+		{r.Leave, ", to leave"}} {
 		if word.is {
 			text += word.text
 		}

@@ -51,7 +51,8 @@ func TestRequests(t *testing.T) {
 		{nil, "", running, 0},
 		{[]Request{term}, "stop SIGTERM", stopping, 143},
 		{[]Request{intr, term, term}, "stop SIGINT", stopping, 130},
-		{[]Request{direct, intr}, "stop SIGINT", stopping, 130}, // a terminal signals both processes
+		// a terminal signals both processes
+		{[]Request{direct, intr}, "stop SIGINT", stopping, 130},
 		{[]Request{intr, direct}, "stop SIGINT", stopping, 130},
 		{[]Request{term, again}, "stop SIGTERM, kill", killing, 143},
 		{[]Request{again}, "kill", killing, 143},
@@ -64,11 +65,14 @@ func TestRequests(t *testing.T) {
 		{[]Request{suspend, resume}, "suspend, pass SIGCONT", running, 0},
 		{[]Request{suspend, term}, "suspend, stop SIGTERM", stopping, 143},
 		{[]Request{term, suspend, resume}, "stop SIGTERM, suspend, pass SIGCONT", stopping, 143},
-		{[]Request{{Signal: unix.SIGUSR1}, {Signal: unix.SIGWINCH}}, "pass SIGUSR1, pass SIGWINCH", running, 0},
-		{[]Request{{Signal: unix.SIGTSTP, Direct: true}, {Signal: unix.SIGCONT, Direct: true}, {Signal: unix.SIGUSR1, Direct: true}}, "", running, 0},
+		{[]Request{{Signal: unix.SIGUSR1}, {Signal: unix.SIGWINCH}}, "pass SIGUSR1, pass SIGWINCH",
+			running, 0},
+		{[]Request{{Signal: unix.SIGTSTP, Direct: true}, {Signal: unix.SIGCONT, Direct: true},
+			{Signal: unix.SIGUSR1, Direct: true}}, "", running, 0},
 		{[]Request{{Signal: unix.SIGPIPE, Direct: true}}, "stop SIGPIPE", stopping, 141},
 		{[]Request{{Signal: unix.SIGPIPE, Code: 125}}, "stop SIGPIPE", stopping, 125},
-		{[]Request{{Signal: unix.SIGTERM, Err: errors.New("an XID")}}, "stop SIGTERM", stopping, 125},
+		{[]Request{{Signal: unix.SIGTERM, Err: errors.New("an XID")}}, "stop SIGTERM", stopping,
+			125},
 	} {
 		control, phase := newControl(), &recorder{}
 		if !control.Begin("test", phase) {
@@ -80,8 +84,10 @@ func TestRequests(t *testing.T) {
 			control.Request(r)
 		}
 		first, stopped := control.Stopped()
-		if got := strings.Join(phase.told, ", "); got != c.told || control.state != c.state || stopped != (c.state != running) {
-			t.Errorf("%v: told %q and %s, want %q and %s", c.requests, got, control.state, c.told, c.state)
+		if got := strings.Join(phase.told, ", "); got != c.told || control.state != c.state ||
+			stopped != (c.state != running) {
+			t.Errorf("%v: told %q and %s, want %q and %s", c.requests, got, control.state, c.told,
+				c.state)
 		}
 		if stopped && first.ExitCode() != c.code {
 			t.Errorf("%v: code %d, want %d", c.requests, first.ExitCode(), c.code)
@@ -99,7 +105,8 @@ func TestRequests(t *testing.T) {
 				t.Errorf("%v: not left", c.requests)
 			}
 		}
-		hurried := slices.ContainsFunc(c.requests, func(r Request) bool { return r.Kill || r.Leave || r.Hurry })
+		hurried := slices.ContainsFunc(c.requests,
+			func(r Request) bool { return r.Kill || r.Leave || r.Hurry })
 		if control.Hurried() != hurried {
 			t.Errorf("%v: hurried %v", c.requests, !hurried)
 		}
@@ -126,7 +133,8 @@ func TestNothingBeginsWhileSuspended(t *testing.T) {
 	for name, c := range map[string]struct {
 		request Request
 		begins  bool
-	}{"resumed": {resume, true}, "stopped": {term, false}, "killed": {again, false}, "left": {quit, false}} {
+	}{"resumed": {resume, true}, "stopped": {term, false}, "killed": {again, false},
+		"left": {quit, false}} {
 		synctest.Test(t, func(t *testing.T) {
 			control, acted := newControl(), false
 			control.Request(Request{Signal: unix.SIGTSTP, Done: func() { acted = true }})
@@ -179,7 +187,8 @@ func TestDebugTellsRequestsAndChanges(t *testing.T) {
 	c.Debug(func(line string) { lines = append(lines, line) })
 	c.Begin("attempt", NoPhase{})
 	c.Request(Request{Signal: unix.SIGTERM, Direct: true, Kill: true})
-	want := []string{"phase attempt", "request: SIGTERM, sent directly, to kill", "control running → stopping", "control stopping → killing"}
+	want := []string{"phase attempt", "request: SIGTERM, sent directly, to kill",
+		"control running → stopping", "control stopping → killing"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("%q", lines)
 	}

@@ -21,7 +21,8 @@ func Connect(fd string) (*Supervisor, error) {
 		_, err = unix.GetsockoptInt(n, unix.SOL_SOCKET, unix.SO_TYPE)
 	}
 	if err != nil || n < 3 {
-		return nil, errors.New("supervise is started by gpulaunch run, not by hand: use gpulaunch run")
+		return nil,
+			errors.New("supervise is started by gpulaunch run, not by hand: use gpulaunch run")
 	}
 	unix.CloseOnExec(n)
 	direct := make(chan os.Signal, 64)
@@ -82,7 +83,8 @@ func (s *Supervisor) readLink(said chan<- byte) {
 }
 
 // keeperLost is what to do when the keeper has been killed.
-var keeperLost = Request{Signal: unix.SIGTERM, Direct: true, Hurry: true, Reason: "the launcher's first process is gone"}
+var keeperLost = Request{Signal: unix.SIGTERM, Direct: true, Hurry: true,
+	Reason: "the launcher's first process is gone"}
 
 // requestOfSignal is what a signal asks for that came directly.
 func requestOfSignal(sig syscall.Signal) Request {

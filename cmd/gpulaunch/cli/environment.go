@@ -14,7 +14,8 @@ func FromEnvironment(fs *pflag.FlagSet) (err error) {
 	fs.VisitAll(func(f *pflag.Flag) {
 		name := Variable(f)
 		value := os.Getenv(name)
-		other := fs.Lookup(map[string]string{"affinity": "numa-binding", "numa-binding": "affinity"}[f.Name])
+		other := fs.Lookup(map[string]string{"affinity": "numa-binding",
+			"numa-binding": "affinity"}[f.Name])
 		if err != nil || f.Changed || value == "" || name == "" || other != nil && other.Changed {
 			return
 		}
@@ -23,7 +24,8 @@ func FromEnvironment(fs *pflag.FlagSet) (err error) {
 			e = fmt.Errorf("it is neither true nor false")
 		}
 		if e != nil {
-			err = fmt.Errorf("the inherited %s=%q is invalid: %w; correct or unset it", name, value, cause(e))
+			err = fmt.Errorf("the inherited %s=%q is invalid: %w; correct or unset it", name, value,
+				cause(e))
 		}
 	})
 	return err

@@ -43,31 +43,63 @@ func (f *PlanFlags) Register(fs *pflag.FlagSet) {
 	o.Health, o.Busy = plan.HealthWarn, plan.BusyWarn
 	f.cgroup = "auto"
 
-	Parsed(fs, "nproc-per-node", "N", "workers on this machine: auto, gpu (one\nper GPU), cpu (one per CPU) or a\nnumber", &o.Workers, plan.ParseWorkerCount)
+	Parsed(fs, "nproc-per-node", "N",
+		"workers on this machine: auto, gpu (one\nper GPU), cpu (one per CPU) or a\nnumber",
+		&o.Workers, plan.ParseWorkerCount)
 	o.Nodes = 1
-	Parsed(fs, "nnodes", "N", "machines in the job; start one gpulaunch on\neach of them", &o.Nodes, Whole)
+	Parsed(fs, "nnodes", "N", "machines in the job; start one gpulaunch on\neach of them", &o.Nodes,
+		Whole)
 	Parsed(fs, "node-rank", "I", "number of this machine among them, from 0", &o.NodeRank, Whole)
-	fs.StringVar(&o.MasterAddr, "master-addr", "", "`HOST` name or address of the machine with\n--node-rank=0")
-	Parsed(fs, "master-port", "PORT", "TCP port on which rank 0 listens (by default a\nfree one, or 29500 with several machines)", &o.MasterPort, Whole)
-	fs.BoolVar(&f.standalone, "standalone", false, "use one machine and a free port, as without\n--nnodes anyway")
-	Parsed(fs, "max-restarts", "N", "how often all workers are started again after\none has failed", &o.MaxRestarts, Whole)
-	fs.StringVar(&o.RunID, "run-id", "", "`NAME` of the job for workers and metrics (by\ndefault it is generated)")
+	fs.StringVar(&o.MasterAddr, "master-addr", "",
+		"`HOST` name or address of the machine with\n--node-rank=0")
+	Parsed(fs, "master-port", "PORT",
+		"TCP port on which rank 0 listens (by default a\nfree one, or 29500 with several machines)",
+		&o.MasterPort, Whole)
+	fs.BoolVar(&f.standalone, "standalone", false,
+		"use one machine and a free port, as without\n--nnodes anyway")
+	Parsed(fs, "max-restarts", "N", "how often all workers are started again after\none has failed",
+		&o.MaxRestarts, Whole)
+	fs.StringVar(&o.RunID, "run-id", "",
+		"`NAME` of the job for workers and metrics (by\ndefault it is generated)")
 
 	fs.BoolVarP(&f.Module, "module", "m", false, "the program is a Python module, as in python3 -m")
-	fs.BoolVar(&f.NoPython, "no-python", false, "run the program as it is, even if its name ends\nin .py")
+	fs.BoolVar(&f.NoPython, "no-python", false,
+		"run the program as it is, even if its name ends\nin .py")
 
-	Parsed(fs, "affinity", "MODE", "CPUs of a worker: node (near its device),\nsocket, exclusive (cores of its own),\ncore-complex (an L3 cache), single (a core),\nmap=0-3;4-7;… or none", &o.Affinity, affinity.ParsePolicy)
-	Parsed(fs, "numa-binding", "MODE", "torchrun's name for --affinity: node, socket,\nexclusive or core-complex", &o.Affinity, parseNUMABinding)
-	Parsed(fs, "threads", "WHICH", "hardware threads of a worker's cores: all or\none-per-core", &o.Threads, affinity.ParseThreads)
-	fs.BoolVar(&o.StrictAffinity, "strict-affinity", false, "fail instead of using CPUs farther away if\nthose near a device are not allowed")
-	Parsed(fs, "memory-policy", "POLICY", "use of the memory near a worker's CPUs: none,\npreferred, bind or interleave", &o.Memory, affinity.ParseMemoryPolicy)
-	Parsed(fs, "nic", "WHICH", "RDMA device of a worker: closest (to its GPU) or\nnone (left to NCCL and UCX)", &o.NIC, plan.ParseNICChoice)
-	Parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with\ntorchrun", &o.Visible, plan.ParseVisibility)
-	Parsed(fs, "device-id", "NAME", "name of a worker's GPU in CUDA_VISIBLE_DEVICES:\nindex or uuid (by default index, unless CUDA\nmay count in another way than gpulaunch does)", &o.DeviceID, plan.ParseDeviceID)
-	Parsed(fs, "health", "WHAT", "what to do about GPUs that have a finding: warn,\nskip (use others), fail or off", &o.Health, plan.ParseHealthMode)
-	Parsed(fs, "busy", "WHAT", "what to do about GPUs that other processes use:\nwarn, skip (use others), wait (until they are\nfree) or fail", &o.Busy, plan.ParseBusyMode)
-	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false, "let workers share a GPU if there are more\nworkers than GPUs")
-	Parsed(fs, "cgroup", "WHEN", "control group for the job: auto (if cgroup v2\ncan be written) or off", &f.cgroup, OneOf("auto", "off"))
+	Parsed(fs, "affinity", "MODE",
+		"CPUs of a worker: node (near its device),\nsocket, exclusive (cores of its "+
+			"own),\ncore-complex (an L3 cache), single (a core),\nmap=0-3;4-7;… or none",
+		&o.Affinity, affinity.ParsePolicy)
+	Parsed(fs, "numa-binding", "MODE",
+		"torchrun's name for --affinity: node, socket,\nexclusive or core-complex", &o.Affinity,
+		parseNUMABinding)
+	Parsed(fs, "threads", "WHICH", "hardware threads of a worker's cores: all or\none-per-core",
+		&o.Threads, affinity.ParseThreads)
+	fs.BoolVar(&o.StrictAffinity, "strict-affinity", false,
+		"fail instead of using CPUs farther away if\nthose near a device are not allowed")
+	Parsed(fs, "memory-policy", "POLICY",
+		"use of the memory near a worker's CPUs: none,\npreferred, bind or interleave", &o.Memory,
+		affinity.ParseMemoryPolicy)
+	Parsed(fs, "nic", "WHICH",
+		"RDMA device of a worker: closest (to its GPU) or\nnone (left to NCCL and UCX)", &o.NIC,
+		plan.ParseNICChoice)
+	Parsed(fs, "visible", "WHAT", "devices that a worker sees: own, or all as with\ntorchrun",
+		&o.Visible, plan.ParseVisibility)
+	Parsed(fs, "device-id", "NAME",
+		"name of a worker's GPU in CUDA_VISIBLE_DEVICES:\nindex or uuid (by default index, "+
+			"unless CUDA\nmay count in another way than gpulaunch does)", &o.DeviceID,
+		plan.ParseDeviceID)
+	Parsed(fs, "health", "WHAT",
+		"what to do about GPUs that have a finding: warn,\nskip (use others), fail or off",
+		&o.Health, plan.ParseHealthMode)
+	Parsed(fs, "busy", "WHAT",
+		"what to do about GPUs that other processes use:\nwarn, skip (use others), wait (until "+
+			"they are\nfree) or fail", &o.Busy, plan.ParseBusyMode)
+	fs.BoolVar(&o.Oversubscribe, "oversubscribe", false,
+		"let workers share a GPU if there are more\nworkers than GPUs")
+	Parsed(fs, "cgroup", "WHEN",
+		"control group for the job: auto (if cgroup v2\ncan be written) or off", &f.cgroup,
+		OneOf("auto", "off"))
 	fs.BoolVar(&o.RequireGPU, "require-gpu", false, "fail instead of running CPU-only workers")
 	f.RegisterGPU(fs)
 }
@@ -75,7 +107,8 @@ func (f *PlanFlags) Register(fs *pflag.FlagSet) {
 // RegisterGPU adds the flags to a set.
 func (f *GPUFlags) RegisterGPU(fs *pflag.FlagSet) {
 	f.Timeout = Seconds(30 * time.Second)
-	fs.StringVar(&f.Library, "nvml-library", "", "`FILE` with the NVML library (by default\ngpulaunch searches for it)")
+	fs.StringVar(&f.Library, "nvml-library", "",
+		"`FILE` with the NVML library (by default\ngpulaunch searches for it)")
 	fs.Var(&f.Timeout, "gpu-timeout", "`DURATION` that NVML may take to list the\nGPUs")
 }
 
@@ -86,7 +119,8 @@ func (f *PlanFlags) Complete(environ []string) error {
 		return fmt.Errorf("--nnodes is %d: it must be at least 1", o.Nodes)
 	}
 	if f.flags.Changed("affinity") && f.flags.Changed("numa-binding") {
-		return errors.New("--affinity and --numa-binding are two names for one thing: drop one of them")
+		return errors.New("--affinity and --numa-binding are two names for one thing: drop one " +
+			"of them")
 	}
 	if f.standalone && o.Nodes != 1 {
 		return fmt.Errorf("--standalone contradicts --nnodes=%d: drop one of them", o.Nodes)

@@ -26,7 +26,8 @@ CPU-only workers.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("there is no subcommand %q; to run a program use gpulaunch run %s", args[0], args[0])
+				return fmt.Errorf("there is no subcommand %q; to run a program use "+
+					"gpulaunch run %s", args[0], args[0])
 			}
 			return nil
 		},
@@ -41,7 +42,8 @@ CPU-only workers.`,
 func flagError(c *cobra.Command, err error) error {
 	var bad *pflag.InvalidValueError
 	if errors.As(err, &bad) {
-		return fmt.Errorf("--%s: %w; see %s --help", bad.GetFlag().Name, cause(err), c.CommandPath())
+		return fmt.Errorf("--%s: %w; see %s --help", bad.GetFlag().Name, cause(err),
+			c.CommandPath())
 	}
 	return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // Parsed registers a flag whose value has a parser and a String form.
-func Parsed[T any](fs *pflag.FlagSet, name, placeholder, usage string, p *T, parse func(string) (T, error)) {
+func Parsed[T any](fs *pflag.FlagSet, name, placeholder, usage string, p *T,
+	parse func(string) (T, error)) {
 	fs.Var(&value[T]{p, placeholder, parse}, name, usage)
 }
 

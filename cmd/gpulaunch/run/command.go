@@ -42,7 +42,8 @@ type flags struct {
 
 // NewCommand makes the command run. job is nil but in the process that runs the job.
 func NewCommand(job *Job) *cobra.Command {
-	f := &flags{grace: cli.Seconds(launcher.DefaultGrace), stdin: "none", sweep: "on", onXID: "report", method: launcher.StartExec}
+	f := &flags{grace: cli.Seconds(launcher.DefaultGrace), stdin: "none", sweep: "on",
+		onXID: "report", method: launcher.StartExec}
 	c := &cobra.Command{
 		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
 		Short: "Run a program once per GPU, or on CPUs if there is none",
@@ -75,18 +76,32 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 	fs := c.Flags()
 	fs.SetInterspersed(false)
 	f.Register(fs)
-	fs.Var(&f.grace, "grace", "grace period: `DURATION` that workers may take\nto exit before they are killed")
-	fs.Var(&f.wait, "failure-wait", "`DURATION` that the other workers may go on after\none has failed")
-	cli.Parsed(fs, "start-method", "METHOD", "exec, or forkserver: fork Python workers from a\ntemplate process that has imported the modules\nof --preload", &f.method, launcher.ParseStartMethod)
-	fs.StringSliceVar(&f.preload, "preload", nil, "Python `MODULES` that the template process\nimports, such as torch,numpy")
+	fs.Var(&f.grace, "grace",
+		"grace period: `DURATION` that workers may take\nto exit before they are killed")
+	fs.Var(&f.wait, "failure-wait",
+		"`DURATION` that the other workers may go on after\none has failed")
+	cli.Parsed(fs, "start-method", "METHOD",
+		"exec, or forkserver: fork Python workers from a\ntemplate process that has imported the "+
+			"modules\nof --preload", &f.method, launcher.ParseStartMethod)
+	fs.StringSliceVar(&f.preload, "preload", nil,
+		"Python `MODULES` that the template process\nimports, such as torch,numpy")
 	fs.StringVar(&f.report, "report", "", "write to this `FILE` as JSON how the job ended")
-	cli.Parsed(fs, "output", "MODE", "output of workers: prefix (rank before each\nline) or inherit (by default prefix, or inherit\nwith one worker)", &f.output, launcher.ParseOutputMode)
-	cli.Parsed(fs, "stdin", "WHO", "worker that gets the standard input: none or\nrank0", &f.stdin, cli.OneOf("none", "rank0"))
-	cli.Parsed(fs, "sweep", "WHEN", "end the processes that workers leave behind: on,\nor off for a job that ends well", &f.sweep, cli.OneOf("on", "off"))
-	cli.Parsed(fs, "on-xid", "WHAT", "what to do about XID events of the job's GPUs:\nreport, or stop the job at one that is fatal to\na GPU", &f.onXID, cli.OneOf("report", "stop"))
-	fs.StringVar(&f.address, "metrics-address", DefaultMetricsAddress, "serve metrics on this `ADDR` (HOST:PORT), or\noff")
+	cli.Parsed(fs, "output", "MODE",
+		"output of workers: prefix (rank before each\nline) or inherit (by default prefix, or "+
+			"inherit\nwith one worker)", &f.output, launcher.ParseOutputMode)
+	cli.Parsed(fs, "stdin", "WHO", "worker that gets the standard input: none or\nrank0", &f.stdin,
+		cli.OneOf("none", "rank0"))
+	cli.Parsed(fs, "sweep", "WHEN",
+		"end the processes that workers leave behind: on,\nor off for a job that ends well",
+		&f.sweep, cli.OneOf("on", "off"))
+	cli.Parsed(fs, "on-xid", "WHAT",
+		"what to do about XID events of the job's GPUs:\nreport, or stop the job at one that is "+
+			"fatal to\na GPU", &f.onXID, cli.OneOf("report", "stop"))
+	fs.StringVar(&f.address, "metrics-address", DefaultMetricsAddress,
+		"serve metrics on this `ADDR` (HOST:PORT), or\noff")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print only what goes wrong")
-	fs.BoolVar(&f.debug, "debug", false, "print each event and each change of state, with\nits time")
+	fs.BoolVar(&f.debug, "debug", false,
+		"print each event and each change of state, with\nits time")
 	return c
 }
 
@@ -99,14 +114,16 @@ func (f *flags) check(args []string) error {
 		f.preload[i] = strings.TrimSpace(module)
 	}
 	if len(f.preload) > 0 && f.method != launcher.StartForkserver {
-		return fmt.Errorf("--preload=%s needs --start-method=forkserver", strings.Join(f.preload, ","))
+		return fmt.Errorf("--preload=%s needs --start-method=forkserver",
+			strings.Join(f.preload, ","))
 	}
 	return f.Complete(os.Environ())
 }
 
 // Resolve finds the program of a command line and gives its argument vector.
 func Resolve(f *cli.PlanFlags, args []string) ([]string, error) {
-	c := launcher.Command{Args: args, Module: f.Module, NoPython: f.NoPython, Python: os.Getenv("PYTHON_EXEC")}
+	c := launcher.Command{Args: args, Module: f.Module, NoPython: f.NoPython,
+		Python: os.Getenv("PYTHON_EXEC")}
 	argv, err := c.Resolve()
 	var start *launcher.StartError
 	if errors.As(err, &start) {

@@ -62,7 +62,8 @@ func (c *console) lost(err error) {
 	if errors.As(err, &path) {
 		err = path.Err
 	}
-	r := supervisor.Request{Signal: unix.SIGPIPE, Direct: true, Reason: fmt.Sprintf("the workers' output cannot be written (%v)", err)}
+	r := supervisor.Request{Signal: unix.SIGPIPE, Direct: true,
+		Reason: fmt.Sprintf("the workers' output cannot be written (%v)", err)}
 	if !errors.Is(err, unix.EPIPE) {
 		r.Code = cli.Failed
 	}
@@ -70,7 +71,9 @@ func (c *console) lost(err error) {
 }
 
 // say prints one line of the launcher's own.
-func (c *console) say(line string) { c.print(fmt.Sprintf("gpulaunch: %s\n", terminal.OneLine(line))) }
+func (c *console) say(line string) {
+	c.print(fmt.Sprintf("gpulaunch: %s\n", terminal.OneLine(line)))
+}
 
 // print prints text as it is.
 func (c *console) print(text string) {

@@ -16,7 +16,8 @@ import (
 // Metrics serves on a listener what a job's events tell. started is when the user's command
 // was started, and inv is the machine's GPUs. It gives what takes events, and what ends the
 // serving.
-type Metrics func(l net.Listener, started time.Time, inv gpu.Inventory) (observe func(launcher.Event), stop func())
+type Metrics func(l net.Listener, started time.Time,
+	inv gpu.Inventory) (observe func(launcher.Event), stop func())
 
 // metrics is the job's side of that. Events that come before Attach are kept for it: the
 // libraries that serve metrics take longer to be initialised than a worker to start.

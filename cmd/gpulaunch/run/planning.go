@@ -59,7 +59,8 @@ func (p planningPhase) Kill(supervisor.Request) { p.cancel() }
 // nothingStarted is the error for a job that was stopped while it was planned.
 func nothingStarted(sup *supervisor.Supervisor) error {
 	first, _ := sup.Stopped()
-	return &cli.ExitError{Code: first.ExitCode(), Err: fmt.Errorf("%s: nothing was started", first.Why())}
+	return &cli.ExitError{Code: first.ExitCode(), Err: fmt.Errorf("%s: nothing was started",
+		first.Why())}
 }
 
 const (
@@ -74,7 +75,8 @@ const (
 func (j *Job) planNow(ctx context.Context, client *probe.Client) (r planned) {
 	free := j.Options
 	free.Busy = plan.BusyFail
-	if o := j.Options; o.Workers != plan.WorkersAuto && o.Workers != plan.WorkersGPU && !o.Oversubscribe {
+	if o := j.Options; o.Workers != plan.WorkersAuto && o.Workers != plan.WorkersGPU &&
+		!o.Oversubscribe {
 		free.Busy = plan.BusySkip
 	}
 	ticker := time.NewTicker(busyPoll)

@@ -26,7 +26,8 @@ func hearing() (m *Monitor, lines func() []string, fatal *[]string) {
 	fatal = &[]string{}
 	m = New(Options{
 		Plan: plan.Plan{Mode: plan.ModeGPU, Workers: []plan.Worker{
-			{Device: &plan.Device{UUID: "GPU-0"}}, {Rank: 1, Device: &plan.Device{Index: 1, UUID: "GPU-1"}},
+			{Device: &plan.Device{UUID: "GPU-0"}},
+			{Rank: 1, Device: &plan.Device{Index: 1, UUID: "GPU-1"}},
 		}},
 		Observer: Observer{
 			GPUEvent: func(gpu.Event) {},
@@ -48,12 +49,14 @@ func hearing() (m *Monitor, lines func() []string, fatal *[]string) {
 }
 
 func xidOf(index int, xid, count uint64) gpu.Event {
-	return gpu.Event{Time: time.Now(), UUID: fmt.Sprint("GPU-", index), Index: index, Kind: gpu.EventXID, XID: xid, Count: count}
+	return gpu.Event{Time: time.Now(), UUID: fmt.Sprint("GPU-", index), Index: index,
+		Kind: gpu.EventXID, XID: xid, Count: count}
 }
 
 // TestXIDsAreToldSparingly: the same of one GPU once in ten seconds, with how often.
 func TestXIDsAreToldSparingly(t *testing.T) {
-	const line0, line1 = "GPU 0 (rank 0): XID 63, bad memory was marked for remapping or retirement (other)", "GPU 1 (rank 1): XID 63, bad memory was marked for remapping or retirement (other)"
+	const meaning = "XID 63, bad memory was marked for remapping or retirement (other)"
+	const line0, line1 = "GPU 0 (rank 0): " + meaning, "GPU 1 (rank 1): " + meaning
 	synctest.Test(t, func(t *testing.T) {
 		m, lines, _ := hearing()
 		expect := func(want ...string) {
@@ -98,7 +101,8 @@ func TestFloodOfXIDs(t *testing.T) {
 			t.Errorf("%d lines, %d kept", n, len(m.events.recent))
 		}
 		m.events.close(m.Observer.Say)
-		if len(*fatal) != 1 || (*fatal)[0] != "GPU 0 (rank 0): XID 46, the GPU stopped processing (fatal)" {
+		if len(*fatal) != 1 ||
+			(*fatal)[0] != "GPU 0 (rank 0): XID 46, the GPU stopped processing (fatal)" {
 			t.Errorf("%q are fatal", *fatal)
 		}
 	})
@@ -135,7 +139,8 @@ func TestGPUsThatDoNotAnswer(t *testing.T) {
 			t.Errorf("silent %q, no events because %q", silent, why)
 		}
 		begin := time.Now()
-		if got := m.Leftovers(t.Context()); got != nil || time.Since(begin) > lateLimit+leftoversLimit {
+		if got := m.Leftovers(t.Context()); got != nil ||
+			time.Since(begin) > lateLimit+leftoversLimit {
 			t.Errorf("leftovers %v after %s", got, time.Since(begin))
 		}
 		m.Close()

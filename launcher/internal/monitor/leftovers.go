@@ -52,7 +52,8 @@ func (m *Monitor) Leftovers(ctx context.Context) []report.GPUProcess {
 // from.
 func leftovers(p plan.Plan, before, after gpu.Inventory, user string) (list []report.GPUProcess) {
 	for _, d := range after.Devices {
-		w := slices.IndexFunc(p.Workers, func(w plan.Worker) bool { return w.Device.Matches(d.UUID, d.Index) })
+		w := slices.IndexFunc(p.Workers,
+			func(w plan.Worker) bool { return w.Device.Matches(d.UUID, d.Index) })
 		if w < 0 {
 			continue
 		}

@@ -21,13 +21,16 @@ func TestLeftoversOnGPUs(t *testing.T) {
 	}
 	process := func(pid int, user string) gpu.Process { return gpu.Process{PID: pid, User: user} }
 	before, after := m.Inventory, m.Inventory
-	before.Devices = []gpu.Device{m.Inventory.Devices[0], m.Inventory.Devices[1], m.Inventory.Devices[2]}
+	before.Devices = []gpu.Device{m.Inventory.Devices[0], m.Inventory.Devices[1],
+		m.Inventory.Devices[2]}
 	before.Devices[1].Processes = []gpu.Process{process(1, "me")}
 	after.Devices = []gpu.Device{
-		{Index: 0, UUID: "GPU-1", Processes: []gpu.Process{process(1, "me"), process(2, "me"), process(3, "else"), process(4, "")}},
+		{Index: 0, UUID: "GPU-1", Processes: []gpu.Process{process(1, "me"), process(2, "me"),
+			process(3, "else"), process(4, "")}},
 		{Index: 1, UUID: "GPU-2", Processes: []gpu.Process{process(5, "me")}}, // not the job's
 	}
-	want := []report.GPUProcess{{GPU: 1, UUID: "GPU-1", PID: 2, User: "me"}, {GPU: 1, UUID: "GPU-1", PID: 4}}
+	want := []report.GPUProcess{{GPU: 1, UUID: "GPU-1", PID: 2, User: "me"},
+		{GPU: 1, UUID: "GPU-1", PID: 4}}
 	got := leftovers(p, before, after, "me")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -49,7 +52,8 @@ func TestLeftoversOfInstances(t *testing.T) {
 	after := m.Inventory
 	after.Devices = []gpu.Device{m.Inventory.Devices[0]}
 	after.Devices[0].Processes = []gpu.Process{{PID: 1, MIG: "MIG-1"}, {PID: 2, MIG: "MIG-2"}}
-	if got := leftovers(p, m.Inventory, after, "me"); len(got) != 1 || got[0].PID != 1 || got[0].UUID != "GPU-0" {
+	if got := leftovers(p, m.Inventory, after, "me"); len(got) != 1 || got[0].PID != 1 ||
+		got[0].UUID != "GPU-0" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -48,7 +48,8 @@ func (m *Monitor) WorkerStarted(w *plan.Worker, pid int) {
 	x.plan, x.pid = w, pid
 	got, err := affinity.Current(pid)
 	if err == nil && !w.CPUs.IsEmpty() && !got.Equal(w.CPUs) {
-		m.Observer.Say(fmt.Sprintf("warning: %s runs on CPUs %s instead of %s: the program binds itself, or the CPUs that gpulaunch may use have changed", w.Label(pid), got, w.CPUs))
+		m.Observer.Say(fmt.Sprintf("warning: %s runs on CPUs %s instead of %s: the program binds "+
+			"itself, or the CPUs that gpulaunch may use have changed", w.Label(pid), got, w.CPUs))
 	}
 }
 
@@ -121,8 +122,12 @@ func (m *Monitor) checkCPUs(rank, pid int) *bool {
 func outside(x *watched, cpus, lost affinity.CPUSet) string {
 	planned := x.plan.CPUs
 	if cpus.SubsetOf(planned) {
-		return fmt.Sprintf("warning: rank %d (pid %d) was to have CPUs %s, of which %s may not be used any more: the container's cpuset has changed", x.plan.Rank, x.pid, planned, lost)
+		return fmt.Sprintf("warning: rank %d (pid %d) was to have CPUs %s, of which %s may not "+
+			"be used any more: the container's cpuset has changed", x.plan.Rank, x.pid, planned,
+			lost)
 	}
-	return fmt.Sprintf("warning: rank %d (pid %d) has threads that may run on CPUs %s, outside of its own %s: something in it binds threads itself, as OMP_PROC_BIND, KMP_AFFINITY or taskset do",
+	return fmt.Sprintf("warning: rank %d (pid %d) has threads that may run on CPUs %s, outside "+
+		"of its own %s: something in it binds threads itself, as OMP_PROC_BIND, KMP_AFFINITY or "+
+		"taskset do",
 		x.plan.Rank, x.pid, cpus.Subtract(planned), planned)
 }

@@ -77,7 +77,8 @@ func (l *xidLog) keep(index int, e gpu.Event) {
 	defer l.mu.Unlock()
 	list := l.seen[index]
 	same := func(s xidEntry) bool {
-		return s.mig == e.MIG && s.number == e.XID && e.Time.Sub(s.first) < time.Second && !e.Time.Before(s.first)
+		return s.mig == e.MIG && s.number == e.XID && e.Time.Sub(s.first) < time.Second &&
+			!e.Time.Before(s.first)
 	}
 	if i := slices.IndexFunc(list, same); i >= 0 {
 		list[i].count += e.Count
@@ -87,7 +88,8 @@ func (l *xidLog) keep(index int, e gpu.Event) {
 	if len(list) >= xidLimit {
 		list = slices.Delete(list, 0, 1)
 	}
-	l.seen[index] = append(list, xidEntry{mig: e.MIG, number: e.XID, first: e.Time, last: e.Time, count: e.Count})
+	l.seen[index] = append(list, xidEntry{mig: e.MIG, number: e.XID, first: e.Time, last: e.Time,
+		count: e.Count})
 }
 
 // before gives the XIDs of a worker's device that have to do with its end, as far as the
@@ -100,7 +102,8 @@ func (l *xidLog) before(w *plan.Worker, start, end time.Time) (list []report.XID
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.seen[w.Device.Index] {
-		if s.last.Before(end.Add(-xidWindow)) || s.first.After(end.Add(xidDelay)) || s.mig != "" && s.mig != w.Device.UUID {
+		if s.last.Before(end.Add(-xidWindow)) || s.first.After(end.Add(xidDelay)) || s.mig != "" &&
+			s.mig != w.Device.UUID {
 			continue
 		}
 		class, meaning := gpu.DescribeXID(s.number)
@@ -112,7 +115,8 @@ func (l *xidLog) before(w *plan.Worker, start, end time.Time) (list []report.XID
 			list[i].Count += s.count
 			continue
 		}
-		list = append(list, report.XID{Time: s.first.Round(0), XID: s.number, Class: string(class), Meaning: meaning, Count: s.count})
+		list = append(list, report.XID{Time: s.first.Round(0), XID: s.number, Class: string(class),
+			Meaning: meaning, Count: s.count})
 	}
 	slices.SortStableFunc(list, func(a, b report.XID) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.XID, b.XID))

@@ -34,16 +34,32 @@ func TestXIDLogOwners(t *testing.T) {
 		event gpu.Event
 		want  string
 	}{
-		"a rank's GPU":       {madePlan(t, three, nil), gpu.Event{UUID: "GPU-2", Index: 2, XID: 79}, "GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
-		"shifted":            {madePlan(t, three, nil), gpu.Event{UUID: "GPU-2", Index: 1, XID: 79}, "GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
-		"nobody's":           {madePlan(t, three, func(o *plan.Options) { o.Workers = plan.Workers(1) }), gpu.Event{UUID: "GPU-1", Index: 1, XID: 79}, ""},
-		"unknown":            {madePlan(t, three, nil), gpu.Event{Index: -1, XID: 79}, ""},
-		"shared":             {madePlan(t, plantest.TwoNodes("unset", 0), func(o *plan.Options) { o.Workers, o.Oversubscribe = plan.Workers(2), true }), gpu.Event{UUID: "GPU-0", XID: 31}, "GPU 0 (rank 0, 1): XID 31, page fault in GPU memory: an illegal address was accessed (application)"},
-		"an instance":        {madePlan(t, plantest.SickMIG(), nil), gpu.Event{UUID: "GPU-0", MIG: "MIG-2", XID: 1234}, "GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
-		"all instances":      {madePlan(t, plantest.SickMIG(), nil), gpu.Event{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
-		"on the second node": {madePlan(t, three, func(o *plan.Options) { o.Nodes, o.NodeRank, o.MasterPort = 2, 1, 1 }), gpu.Event{UUID: "GPU-0", XID: 48}, "GPU 0 (rank 4): XID 48, uncorrectable memory error (fatal)"},
-		"another kind":       {madePlan(t, three, nil), gpu.Event{UUID: "GPU-0", Kind: gpu.EventDoubleBitECC}, "GPU 0 (rank 1): event double-bit-ecc"},
-		"a flood":            {madePlan(t, three, nil), gpu.Event{UUID: "GPU-0", Kind: gpu.EventDropped}, "GPU 0 (rank 1): events in too great a variety to be told apart"},
+		"a rank's GPU": {madePlan(t, three, nil), gpu.Event{UUID: "GPU-2", Index: 2, XID: 79},
+			"GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
+		"shifted": {madePlan(t, three, nil), gpu.Event{UUID: "GPU-2", Index: 1, XID: 79},
+			"GPU 2 (rank 0): XID 79, the GPU fell off the bus (fatal)"},
+		"nobody's": {madePlan(t, three, func(o *plan.Options) {
+			o.Workers = plan.Workers(1)
+		}), gpu.Event{UUID: "GPU-1", Index: 1, XID: 79}, ""},
+		"unknown": {madePlan(t, three, nil), gpu.Event{Index: -1, XID: 79}, ""},
+		"shared": {madePlan(t, plantest.TwoNodes("unset", 0), func(o *plan.Options) {
+			o.Workers, o.Oversubscribe = plan.Workers(2), true
+		}), gpu.Event{UUID: "GPU-0", XID: 31},
+			"GPU 0 (rank 0, 1): XID 31, page fault in GPU memory: an illegal address was " +
+				"accessed (application)"},
+		"an instance": {madePlan(t, plantest.SickMIG(), nil),
+			gpu.Event{UUID: "GPU-0", MIG: "MIG-2", XID: 1234},
+			"GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
+		"all instances": {madePlan(t, plantest.SickMIG(), nil), gpu.Event{UUID: "GPU-0",
+			XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
+		"on the second node": {madePlan(t, three, func(o *plan.Options) {
+			o.Nodes, o.NodeRank, o.MasterPort = 2, 1, 1
+		}), gpu.Event{UUID: "GPU-0", XID: 48},
+			"GPU 0 (rank 4): XID 48, uncorrectable memory error (fatal)"},
+		"another kind": {madePlan(t, three, nil), gpu.Event{UUID: "GPU-0",
+			Kind: gpu.EventDoubleBitECC}, "GPU 0 (rank 1): event double-bit-ecc"},
+		"a flood": {madePlan(t, three, nil), gpu.Event{UUID: "GPU-0", Kind: gpu.EventDropped},
+			"GPU 0 (rank 1): events in too great a variety to be told apart"},
 	} {
 		if c.event.Kind == "" {
 			c.event.Kind = gpu.EventXID
@@ -64,7 +80,8 @@ func TestXIDLogBefore(t *testing.T) {
 	end := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	begin := end.Add(-time.Hour)
 	add := func(before time.Duration, gpuIndex int, xid, count uint64) {
-		l.add(gpu.Event{Time: end.Add(-before), UUID: fmt.Sprint("GPU-", gpuIndex), Index: gpuIndex, Kind: gpu.EventXID, XID: xid, Count: count})
+		l.add(gpu.Event{Time: end.Add(-before), UUID: fmt.Sprint("GPU-", gpuIndex), Index: gpuIndex,
+			Kind: gpu.EventXID, XID: xid, Count: count})
 	}
 	add(5*time.Minute+time.Second, 0, 63, 1) // too early
 	add(5*time.Minute, 0, 31, 2)
@@ -74,8 +91,10 @@ func TestXIDLogBefore(t *testing.T) {
 	add(-2*time.Second, 0, 45, 1) // too late
 	l.add(gpu.Event{Time: end, UUID: "GPU-0", Kind: gpu.EventRecoveryAction, Count: 1})
 	want := []report.XID{
-		{Time: end.Add(-5 * time.Minute), XID: 31, Class: "application", Meaning: "page fault in GPU memory: an illegal address was accessed", Count: 102},
-		{Time: end.Add(-2 * time.Second), XID: 79, Class: "fatal", Meaning: "the GPU fell off the bus", Count: 1},
+		{Time: end.Add(-5 * time.Minute), XID: 31, Class: "application",
+			Meaning: "page fault in GPU memory: an illegal address was accessed", Count: 102},
+		{Time: end.Add(-2 * time.Second), XID: 79, Class: "fatal",
+			Meaning: "the GPU fell off the bus", Count: 1},
 	}
 	if diff := cmp.Diff(want, l.before(&p.Workers[0], begin, end)); diff != "" {
 		t.Error(diff)
@@ -104,10 +123,12 @@ func TestXIDLogIsBounded(t *testing.T) {
 	if n := len(l.seen[0]); n != xidLimit {
 		t.Errorf("%d entries, want %d", n, xidLimit)
 	}
-	if got := l.before(&p.Workers[0], now, now.Add(100*time.Second)); len(got) != xidsTold || got[0].XID != 10_000-xidLimit {
+	if got := l.before(&p.Workers[0], now, now.Add(100*time.Second)); len(got) != xidsTold ||
+		got[0].XID != 10_000-xidLimit {
 		t.Errorf("%d are told, the first %v", len(got), got[0])
 	}
-	if got := l.before(&p.Workers[1], now, now.Add(100*time.Second)); len(got) != 1 || got[0].XID != 79 {
+	if got := l.before(&p.Workers[1], now, now.Add(100*time.Second)); len(got) != 1 ||
+		got[0].XID != 79 {
 		t.Errorf("the other GPU's: %v", got)
 	}
 	// The same again and again is one entry.
@@ -121,8 +142,9 @@ func TestXIDLogIsBounded(t *testing.T) {
 
 func TestFatal(t *testing.T) {
 	for want, events := range map[bool][]gpu.Event{
-		true:  {{Kind: gpu.EventXID, XID: 79}, {Kind: gpu.EventXID, XID: 48}},
-		false: {{Kind: gpu.EventXID, XID: 31}, {Kind: gpu.EventXID, XID: 99999}, {Kind: gpu.EventDoubleBitECC}, {Kind: gpu.EventDropped}},
+		true: {{Kind: gpu.EventXID, XID: 79}, {Kind: gpu.EventXID, XID: 48}},
+		false: {{Kind: gpu.EventXID, XID: 31}, {Kind: gpu.EventXID, XID: 99999},
+			{Kind: gpu.EventDoubleBitECC}, {Kind: gpu.EventDropped}},
 	} {
 		for _, e := range events {
 			if fatal(e) != want {

@@ -49,7 +49,8 @@ func (d Descendant) Where() string {
 		return d.String()
 	}
 	text := fmt.Sprintf("%d (%s, state %c", d.PID, d.Name, now.State)
-	if channel, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", d.PID)); err == nil && len(channel) > 1 {
+	if channel, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", d.PID)); err == nil &&
+		len(channel) > 1 {
 		text += " in " + string(channel)
 	}
 	return text + ")"

@@ -22,7 +22,8 @@ type ExitStatus struct {
 // ExitStatusOf reads a wait status (wait(2)).
 func ExitStatusOf(ws unix.WaitStatus) ExitStatus {
 	if ws.Signaled() {
-		return ExitStatus{Code: 128 + int(ws.Signal()), Signal: SignalName(ws.Signal()), Core: ws.CoreDump()}
+		return ExitStatus{Code: 128 + int(ws.Signal()), Signal: SignalName(ws.Signal()),
+			Core: ws.CoreDump()}
 	}
 	return ExitStatus{Code: ws.ExitStatus()}
 }

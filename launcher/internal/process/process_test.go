@@ -133,7 +133,8 @@ func TestSweepSpares(t *testing.T) {
 		t.Fatal(err)
 	}
 	spare := func(pid int) bool { return pid == cmd.Process.Pid }
-	if ended, left := (Sweep{Spare: spare, Reap: func() {}, Limit: SweepLimit}).Run(); len(ended) != 0 || len(left) != 0 {
+	if ended, left := (Sweep{Spare: spare, Reap: func() {},
+		Limit: SweepLimit}).Run(); len(ended) != 0 || len(left) != 0 {
 		t.Errorf("ended %v, left %v", ended, left)
 	}
 	if err := cmd.Process.Kill(); err != nil {
@@ -190,17 +191,20 @@ func TestPeekEnded(t *testing.T) {
 }
 
 func TestParseStat(t *testing.T) {
-	rest := "S 7 9" + strings.Repeat(" 0", 8) + " 1 2 3 4" + strings.Repeat(" 0", 4) + " 123456 18446744073709551615 5"
+	rest := "S 7 9" + strings.Repeat(" 0", 8) + " 1 2 3 4" + strings.Repeat(" 0", 4) +
+		" 123456 18446744073709551615 5"
 	for _, name := range []string{"sh", "a b", "a) R 1 1", "((", "\n", ""} {
 		d, u, ok := parseStat([]byte(stat("42", name, rest)))
-		if !ok || d.PID != 42 || d.Name != name || d.State != 'S' || d.Parent != 7 || d.Group != 9 || d.start != 123456 {
+		if !ok || d.PID != 42 || d.Name != name || d.State != 'S' || d.Parent != 7 ||
+			d.Group != 9 || d.start != 123456 {
 			t.Errorf("%q: %+v %v", name, d, ok)
 		}
 		if u.CPU != 100*time.Millisecond || u.ResidentBytes != 5*uint64(os.Getpagesize()) {
 			t.Errorf("%q: %+v", name, u)
 		}
 	}
-	for _, bad := range []string{"", "42", "42 (sh", "42 sh) S 7", "x (sh) " + rest, stat("42", "sh", "S 7 9"), ") 1 ("} {
+	for _, bad := range []string{"", "42", "42 (sh", "42 sh) S 7", "x (sh) " + rest,
+		stat("42", "sh", "S 7 9"), ") 1 ("} {
 		if d, _, ok := parseStat([]byte(bad)); ok {
 			t.Errorf("%q gives %+v", bad, d)
 		}

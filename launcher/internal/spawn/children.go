@@ -26,7 +26,8 @@ var children = struct {
 }{job: map[int]*Job{}}
 
 // ErrSweeping is the error for a second job that wants to sweep.
-var ErrSweeping = errors.New("another job of this process has Config.Subreaper, and would end what this one starts: run one after the other")
+var ErrSweeping = errors.New("another job of this process has Config.Subreaper, and would end " +
+	"what this one starts: run one after the other")
 
 // BeginSweep makes j the job that sweeps, or fails with ErrSweeping.
 func (j *Job) BeginSweep() error {
@@ -86,6 +87,8 @@ func reapOrphan() bool {
 	if _, recorded := children.job[pid]; pid == 0 || recorded {
 		return false
 	}
-	_, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, nil, unix.WNOHANG, nil) })
+	_, err := process.RetryEINTR(func() (int, error) {
+		return unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	})
 	return err == nil
 }

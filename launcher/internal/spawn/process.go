@@ -49,7 +49,8 @@ func newProcess(s *Spawner, pid, pidfd int) *Process {
 func (p *Process) Wait() {
 	defer unix.Close(p.pidfd)
 	for !p.reap() {
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}, -1) // EINTR, or readable
+		// EINTR, or readable
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}, -1)
 	}
 }
 
@@ -61,7 +62,9 @@ func (p *Process) reap() (done bool) {
 	var usage unix.Rusage
 	// By pid, which is safe for a child that only this code waits for, because x/sys does
 	// not decode waitid's siginfo.
-	pid, err := process.RetryEINTR(func() (int, error) { return unix.Wait4(p.PID, &ws, unix.WNOHANG, &usage) })
+	pid, err := process.RetryEINTR(func() (int, error) {
+		return unix.Wait4(p.PID, &ws, unix.WNOHANG, &usage)
+	})
 	switch {
 	case err != nil:
 		// Somebody else has waited for it (ECHILD), so its number may be anybody's by now.

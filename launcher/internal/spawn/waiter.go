@@ -30,7 +30,8 @@ func NewWaiter(ended func(*Process)) (*Waiter, error) {
 		return nil, fmt.Errorf("cannot wait for workers: %w", err)
 	}
 	_ = unix.SetNonblock(fd, true) // so that the runtime polls it; fails only on a bad descriptor
-	return &Waiter{ended: ended, epoll: os.NewFile(uintptr(fd), "epoll"), by: map[int32]*Process{}}, nil
+	return &Waiter{ended: ended, epoll: os.NewFile(uintptr(fd), "epoll"), by: map[int32]*Process{}},
+		nil
 }
 
 // Add begins to wait for a process.
@@ -52,7 +53,8 @@ func (w *Waiter) add(p *Process) error {
 	var added error
 	err = conn.Control(func(epoll uintptr) {
 		// Edge-triggered, so that one that has been listed is not listed again.
-		added = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, p.pidfd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: fd})
+		added = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, p.pidfd,
+			&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: fd})
 	})
 	if err == nil {
 		err = added
@@ -72,7 +74,9 @@ func (w *Waiter) Run() {
 	events := make([]unix.EpollEvent, 64)
 	_ = conn.Read(func(epoll uintptr) bool { // ends with the error that it is closed
 		for {
-			n, err := process.RetryEINTR(func() (int, error) { return unix.EpollWait(int(epoll), events, 0) })
+			n, err := process.RetryEINTR(func() (int, error) {
+				return unix.EpollWait(int(epoll), events, 0)
+			})
 			if n <= 0 || err != nil {
 				return false
 			}

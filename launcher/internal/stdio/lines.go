@@ -46,7 +46,9 @@ func (l *lines) copy() {
 		err = conn.Read(func(fd uintptr) bool {
 			buf := buffers.Get().(*buffer)
 			defer buffers.Put(buf)
-			n, err := process.RetryEINTR(func() (int, error) { return unix.Read(int(fd), buf.in[:]) })
+			n, err := process.RetryEINTR(func() (int, error) {
+				return unix.Read(int(fd), buf.in[:])
+			})
 			if err == unix.EAGAIN {
 				return false
 			}

@@ -59,7 +59,8 @@ func FuzzLines(f *testing.F) {
 			}
 		}
 		for _, line := range strings.SplitAfter(whole, "\n") {
-			if line != "" && (!strings.HasPrefix(line, "> ") || !strings.HasSuffix(line, "\n") || len(line) > maxLine+3) {
+			if line != "" && (!strings.HasPrefix(line, "> ") || !strings.HasSuffix(line, "\n") ||
+				len(line) > maxLine+3) {
 				t.Errorf("line %.80q", line)
 			}
 		}

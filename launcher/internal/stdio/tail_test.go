@@ -15,7 +15,8 @@ func TestLastLines(t *testing.T) {
 		last.add(fmt.Appendf(nil, "line %d", i))
 	}
 	lines := last.Lines()
-	if len(lines) != tailLines || lines[tailLines-1] != "line 99999" || lines[0] != fmt.Sprintf("line %d", 100_000-tailLines) || cap(last.buf) > 4*tailBytes {
+	if len(lines) != tailLines || lines[tailLines-1] != "line 99999" ||
+		lines[0] != fmt.Sprintf("line %d", 100_000-tailLines) || cap(last.buf) > 4*tailBytes {
 		t.Errorf("%d lines, %d bytes: %q", len(lines), cap(last.buf), lines)
 	}
 	last.add([]byte(strings.Repeat("x", 1<<20)))

@@ -14,7 +14,8 @@ import (
 // GPUs at the given nodes, and CUDA_VISIBLE_DEVICES as given ("unset": not set).
 func TwoNodes(visible string, gpuNodes ...int) plan.Machine {
 	t := &affinity.Topology{
-		Nodes: []affinity.Node{{ID: 0, CPUs: affinity.CPUs(0, 1, 2, 3, 8, 9, 10, 11)}, {ID: 1, CPUs: affinity.CPUs(4, 5, 6, 7, 12, 13, 14, 15)}},
+		Nodes: []affinity.Node{{ID: 0, CPUs: affinity.CPUs(0, 1, 2, 3, 8, 9, 10, 11)},
+			{ID: 1, CPUs: affinity.CPUs(4, 5, 6, 7, 12, 13, 14, 15)}},
 	}
 	for i := range 8 {
 		core := affinity.CPUs(i, i+8)
@@ -23,12 +24,15 @@ func TwoNodes(visible string, gpuNodes ...int) plan.Machine {
 	}
 	t.Allowed = t.Online
 	t.Packages = []affinity.Package{{ID: 0, CPUs: t.Nodes[0].CPUs}, {ID: 1, CPUs: t.Nodes[1].CPUs}}
-	m := plan.Machine{Topology: t, Inventory: gpu.Inventory{Source: gpu.SourceNone, Reason: "there is no driver"}, Localities: map[int]affinity.Locality{}}
+	m := plan.Machine{Topology: t, Inventory: gpu.Inventory{Source: gpu.SourceNone,
+		Reason: "there is no driver"}, Localities: map[int]affinity.Locality{}}
 	for i, node := range gpuNodes {
 		m.Inventory.Source, m.Inventory.Reason = gpu.SourceNVML, "NVML said so"
-		d := gpu.Device{Index: i, UUID: fmt.Sprintf("GPU-%d", i), Name: "Card", PCIBusID: fmt.Sprintf("0000:%02x:00.0", i+1), MemoryTotalBytes: 1 << 30}
+		d := gpu.Device{Index: i, UUID: fmt.Sprintf("GPU-%d", i), Name: "Card",
+			PCIBusID: fmt.Sprintf("0000:%02x:00.0", i+1), MemoryTotalBytes: 1 << 30}
 		m.Inventory.Devices = append(m.Inventory.Devices, d)
-		m.Localities[d.Index] = affinity.Locality{Name: fmt.Sprintf("GPU %d (%s)", i, d.PCIBusID), NUMANode: node}
+		m.Localities[d.Index] = affinity.Locality{Name: fmt.Sprintf("GPU %d (%s)", i, d.PCIBusID),
+			NUMANode: node}
 	}
 	m.Visible = m.Inventory.Visible(strings.TrimPrefix(visible, "unset"), visible != "unset")
 	return m
@@ -36,7 +40,9 @@ func TwoNodes(visible string, gpuNodes ...int) plan.Machine {
 
 // Options asks for a worker per GPU on one machine, with nothing left to be made up.
 func Options() plan.Options {
-	return plan.Options{Workers: plan.WorkersAuto, Nodes: 1, MasterAddr: "127.0.0.1", MasterPort: 29500, Affinity: affinity.Policy{Mode: affinity.ModeNode}, Visible: plan.VisibleOwn, RunID: "r"}
+	return plan.Options{Workers: plan.WorkersAuto, Nodes: 1, MasterAddr: "127.0.0.1",
+		MasterPort: 29500, Affinity: affinity.Policy{Mode: affinity.ModeNode},
+		Visible: plan.VisibleOwn, RunID: "r"}
 }
 
 // SickMIG is a machine with one GPU, in MIG mode with two instances, that has a finding.
@@ -44,7 +50,8 @@ func SickMIG() plan.Machine {
 	m := TwoNodes("unset", 0)
 	d := &m.Inventory.Devices[0]
 	d.MIG, d.MIGInstances = true, []gpu.MIGInstance{{UUID: "MIG-1"}, {UUID: "MIG-2"}}
-	d.Findings = []gpu.Finding{{Code: gpu.CodeECCUncorrected, Text: "what was found", Remedy: "what to do"}}
+	d.Findings = []gpu.Finding{{Code: gpu.CodeECCUncorrected, Text: "what was found",
+		Remedy: "what to do"}}
 	m.Visible = m.Inventory.Visible("", false)
 	return m
 }
