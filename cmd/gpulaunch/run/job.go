@@ -25,26 +25,31 @@ type Job struct {
 	out     *console
 	metrics metrics
 
-	begin    sync.Once
-	launched chan struct{} // closed when all workers have been started, or none will be
-	starting int           // workers that have not been started yet
+	launched     chan struct{} // closed when all workers have been started, or none will be
+	markLaunched func()        // closes it, once
+	starting     int           // workers that have not been started yet
 }
+
+// launchLimit is how long what can wait does wait for the job to start its workers: many
+// workers take long, and so do modules that are preloaded.
+const launchLimit = 100 * time.Millisecond
 
 // Begin runs a job in a goroutine that ends the process. fd is the link to the keeper and
 // started is when that began, in nanoseconds since the epoch; args is the command line
 // behind gpulaunch run.
 func Begin(fd, started string, args []string) *Job {
 	j := &Job{begun: parseTime(started), launched: make(chan struct{})}
+	j.markLaunched = sync.OnceFunc(func() { close(j.launched) })
 	j.metrics.attached = make(chan Metrics, 1)
 	go j.main(fd, args)
 	return j
 }
 
-// AwaitLaunch waits until all workers have been started, but no longer than the limit.
-func (j *Job) AwaitLaunch(limit time.Duration) {
+// AwaitLaunch waits until all workers have been started, but not for long.
+func (j *Job) AwaitLaunch() {
 	select {
 	case <-j.launched:
-	case <-time.After(limit):
+	case <-time.After(launchLimit):
 	}
 }
 
@@ -120,6 +125,7 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 	j.announce(p)
 	j.watchGPUs(&config, gpus, m, p)
 	r := launcher.Run(context.Background(), p, config)
+	j.markLaunched()
 	return r.Report, j.finish(r)
 }
 

@@ -68,10 +68,11 @@ func (j *Job) countLaunched(e launcher.Event) {
 	case launcher.JobStarted:
 		j.starting = len(e.Plan.Workers)
 	case launcher.WorkerStarted:
-		j.starting--
-	}
-	if j.starting == 0 || e.Kind == launcher.JobStopping || e.Kind == launcher.JobEnded {
-		j.begin.Do(func() { close(j.launched) })
+		if j.starting--; j.starting == 0 {
+			j.markLaunched()
+		}
+	case launcher.JobStopping:
+		j.markLaunched()
 	}
 }
 

@@ -23,6 +23,7 @@ type Metrics func(l net.Listener, started time.Time,
 // libraries that serve metrics take longer to be initialised than a worker to start.
 type metrics struct {
 	attached chan Metrics
+	tried    chan struct{} // closed when it is known if the default address can be had
 
 	mu      sync.Mutex
 	kept    []launcher.Event // nil once somebody observes, or nobody will
@@ -36,22 +37,24 @@ type metrics struct {
 func (j *Job) Attach(m Metrics) { j.metrics.attached <- m }
 
 // listen begins to listen for scrapes. That an address the user has named cannot be had is
-// an error; the default one is tried for only once workers are being started.
+// an error; the default one is tried for only once workers have been started.
 func (j *Job) listen(inv gpu.Inventory) error {
 	if j.address == NoMetrics {
 		return nil
 	}
 	j.metrics.keeping = true
 	if !j.named {
+		j.metrics.tried = make(chan struct{})
 		go func() {
-			m := <-j.metrics.attached
+			j.AwaitLaunch()
+			defer close(j.metrics.tried)
 			l, err := listen(j.address)
 			if err != nil {
 				j.out.say(err.Error() + "; going on without, choose another with --metrics-address")
 				j.metrics.discard()
 				return
 			}
-			j.metrics.serve(m, l, j.begun, inv)
+			go func() { j.metrics.serve(<-j.metrics.attached, l, j.begun, inv) }()
 		}()
 		return nil
 	}
@@ -112,6 +115,9 @@ func (m *metrics) take(e launcher.Event) {
 
 // close ends the serving.
 func (m *metrics) close() {
+	if m.tried != nil {
+		<-m.tried // a user whose job is short is told of an address in use, too
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true

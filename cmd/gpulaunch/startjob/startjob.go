@@ -12,7 +12,6 @@ package startjob
 
 import (
 	"os"
-	"time"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
 	"github.com/gpulaunch/gpulaunch/launcher/keeper"
@@ -21,13 +20,9 @@ import (
 // Job is the job of this process, nil if this is not a supervisor.
 var Job *run.Job
 
-// patience is how long the rest of the program waits for the job to start its workers: many
-// workers take long, and GPUs may have to be waited for.
-const patience = 100 * time.Millisecond
-
 func init() {
 	if link, started, args, ok := keeper.SupervisorArgs(os.Args); ok {
 		Job = run.Begin(link, started, args)
-		Job.AwaitLaunch(patience)
+		Job.AwaitLaunch()
 	}
 }
