@@ -19,9 +19,12 @@ var arrows = map[string]string{
 		"launcher launcher/doctor launcher/machine launcher/plan launcher/terminal metrics",
 	"cmd/gpulaunch/cli": "affinity launcher/plan launcher/terminal",
 	"cmd/gpulaunch/run": "cmd/gpulaunch/cli gpu gpu/probe launcher launcher/machine " +
-		"launcher/plan launcher/plural launcher/report launcher/supervisor launcher/terminal",
-	"cmd/gpulaunch/startjob":    "cmd/gpulaunch/run launcher/keeper",
-	"cmd/gpulaunch/startkeeper": "launcher/keeper",
+		"launcher/plan launcher/plural launcher/report launcher/supervisor launcher/terminal " +
+		"launcher/keeper/early",
+	"cmd/gpulaunch/startearly": "launcher/keeper/early",
+	"cmd/gpulaunch/startjob": "cmd/gpulaunch/run cmd/gpulaunch/startearly " +
+		"launcher/keeper/early",
+	"cmd/gpulaunch/startkeeper": "cmd/gpulaunch/startearly launcher/keeper",
 
 	"metrics": "gpu launcher launcher/plan launcher/report",
 
@@ -33,15 +36,16 @@ var arrows = map[string]string{
 	"launcher/doctor": "affinity gpu gpu/probe launcher/machine launcher/plan " +
 		"launcher/plural launcher/terminal",
 	"launcher/keeper": "launcher/internal/cgroup launcher/internal/link " +
-		"launcher/internal/process",
-	"launcher/machine": "affinity gpu launcher/internal/cgroup launcher/plan",
-	"launcher/plan":    "affinity gpu launcher/plural",
-	"launcher/plural":  "",
+		"launcher/internal/process launcher/keeper/early",
+	"launcher/keeper/early": "launcher/internal/link",
+	"launcher/machine":      "affinity gpu launcher/internal/cgroup launcher/plan",
+	"launcher/plan":         "affinity gpu launcher/plural",
+	"launcher/plural":       "",
 	// facts are defined there
 	"launcher/report": "launcher/internal/errorfile launcher/internal/process launcher/plan " +
 		"launcher/terminal",
 	"launcher/supervisor": "launcher/internal/link launcher/internal/process " +
-		"launcher/internal/spawn",
+		"launcher/internal/spawn launcher/keeper/early",
 	"launcher/terminal": "",
 	"launcher/worker":   "launcher/internal/errorfile",
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
@@ -12,7 +13,7 @@ import (
 func liveMachine(f *cli.PlanFlags) (plan.Machine, error) {
 	client, closeClient := run.NewClient(f.Library)
 	defer closeClient()
-	return run.ReadMachine(context.Background(), client, f)
+	return run.ReadMachine(context.Background(), machine.Begin(""), client, f)
 }
 
 // resolve looks for a program as run would.

@@ -1,9 +1,14 @@
 // Package keeper is the process that a user starts with gpulaunch run. It runs the
 // supervisor as its child and outlives it, to end what is left.
 //
-// It depends on little on purpose: whatever the program is linked with besides is
-// initialised later, so the supervisor is started before that (see
-// cmd/gpulaunch/startkeeper).
+// [New] and [Keeper.Keep] are the whole of it; package early starts the supervisor before
+// this package has been initialised.
+//
+// # Goroutines
+//
+// The one that calls Keep owns the keeper's state, until it gives the exit code. One reads
+// what the supervisor writes, until the link ends. One exists for each request for the end
+// that the supervisor does not read, three at most, until it does.
 package keeper
 
 import (
@@ -21,6 +26,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
 
 // leaveLimit is how long the keeper waits for a supervisor that was told to
@@ -30,40 +36,49 @@ const leaveLimit = time.Second
 // settling is how long the keeper listens before it stops itself.
 const settling = 20 * time.Millisecond
 
-// Keep is the keeper: it runs the supervisor as its child with args, forwards
-// signals to it, and when it is gone ends every descendant that is left. It gives
-// the exit code. The calling goroutine must be locked to the main thread, whose
-// end is the process's end, because the supervisor's death signal is tied to it.
-//
-// It reads no configuration and opens no library, so that it has nothing to fail
-// at.
-func Keep(args []string) int {
-	k := &keeper{started: time.Now(), signals: make(chan os.Signal, 256),
+// New makes this process the keeper of a supervisor, which it starts unless it has been
+// started. It is for the main thread (see [early.Begin]).
+func New(s *early.Supervisor) *Keeper {
+	k := &Keeper{signals: make(chan os.Signal, 256),
 		stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1),
 		messages: make(chan message, 16)}
-	// At once, because Go answers it with a trace otherwise.
-	signal.Notify(k.stops, unix.SIGQUIT)
-	k.inherited = children()
-	if err := process.BecomeSubreaper(); err != nil {
-		return k.fail(err)
+	if !s.Started {
+		k.inherited = children()
+		s.Start()
 	}
-	if err := k.start(args); err != nil {
-		return k.fail(fmt.Errorf("cannot start the supervisor from /proc/self/exe: %w",
-			withHint(err)))
+	k.pid = s.PID
+	if s.Err != nil {
+		k.startErr = fmt.Errorf("cannot %s: %w", s.Failed, withHint(s.Err))
+	} else {
+		k.supervisor = os.NewFile(uintptr(s.Link), "link to the supervisor")
 	}
-	// Only now, since the supervisor takes long to come up and this need not be
-	// waited for: a signal before it ends this process, and with it the supervisor.
+	return k
+}
+
+// Keep is all that the keeper does: it forwards signals to the supervisor, and when that is
+// gone ends every descendant that is left. It gives the exit code.
+//
+// It reads no configuration and opens no library, so that it has nothing to fail at.
+func (k *Keeper) Keep() int {
+	if k.startErr != nil {
+		return k.fail(k.startErr)
+	}
+	signal.Notify(k.stops, unix.SIGQUIT) // which Go answers with a trace otherwise
+	// Only now, since the supervisor takes long to come up: a signal before it ends this
+	// process, and with it the supervisor, which has started nothing yet.
 	link.Listen(k.signals, k.stops)
 	signal.Notify(k.childEnded, unix.SIGCHLD)
 	select {
 	case k.childEnded <- unix.SIGCHLD: // it may have ended already
 	default:
 	}
+	go k.listenToSupervisor()
 	k.attend()
 	return k.leave()
 }
 
-type keeper struct {
+// Keeper is the keeper.
+type Keeper struct {
 	signals    chan os.Signal // to be passed on
 	stops      chan os.Signal // that ask for the end
 	childEnded chan os.Signal
@@ -75,11 +90,11 @@ type keeper struct {
 
 	supervisor *os.File // our end of the link
 	pid        int
+	startErr   error // why there is none
 	status     unix.WaitStatus
 	reaped     bool // the supervisor
 	killed     bool // likewise, by us
 
-	started  time.Time
 	requests stopRequests
 	// The workers are being stopped, and then we stop; suspensions counts how often
 	// that was asked for and has not been answered.
@@ -96,16 +111,13 @@ type keeper struct {
 // message is a line from the supervisor.
 type message struct{ word, about string }
 
-func (k *keeper) fail(err error) int {
+func (k *Keeper) fail(err error) int {
 	fmt.Fprintf(os.Stderr, "gpulaunch: %v\n", err)
 	return 125
 }
 
-// children lists the children that this process has, nil for none.
+// children lists the descendants that this process has.
 func children() map[int]bool {
-	if !process.HasChildren() {
-		return nil
-	}
 	inherited := map[int]bool{}
 	list, _ := process.Descendants(unix.Getpid()) // without /proc there is no sweep either
 	for _, d := range list {
@@ -114,39 +126,15 @@ func children() map[int]bool {
 	return inherited
 }
 
-// start starts the supervisor from the very file that this process runs.
-func (k *keeper) start(args []string) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		return err
-	}
-	// Their end keeps its number through exec, so that descriptors that the user
-	// hands down from 3 up keep theirs.
-	unix.CloseOnExec(fds[0])
-	defer unix.Close(fds[1])
-	argv := supervisorArgv(fds[1], k.started, args)
-	k.pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{Pdeathsig: link.KeeperLost},
-	})
-	if err != nil {
-		unix.Close(fds[0])
-		return err
-	}
-	k.supervisor = os.NewFile(uintptr(fds[0]), "link to the supervisor")
-	go k.listenToSupervisor()
-	return nil
-}
-
 // withHint adds what is likely missing to an error.
 func withHint(err error) error {
-	if err == unix.ENOENT {
+	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("%w; mount proc on /proc", err)
 	}
 	return process.WithResourceHint(err)
 }
 
-func (k *keeper) listenToSupervisor() {
+func (k *Keeper) listenToSupervisor() {
 	defer close(k.messages)
 	for lines := bufio.NewScanner(k.supervisor); lines.Scan(); {
 		word, about, _ := strings.Cut(lines.Text(), " ")
@@ -156,7 +144,7 @@ func (k *keeper) listenToSupervisor() {
 
 // attend forwards signals until the supervisor has ended, or would not though
 // it was told to quit and then killed.
-func (k *keeper) attend() {
+func (k *Keeper) attend() {
 	var late <-chan time.Time
 	messages := k.messages
 	for {
@@ -188,7 +176,7 @@ func (k *keeper) attend() {
 }
 
 // forward passes a signal on, or what it amounts to.
-func (k *keeper) forward(sig syscall.Signal) {
+func (k *Keeper) forward(sig syscall.Signal) {
 	switch {
 	case link.Stops(sig):
 		if b, counts := k.requests.add(sig, time.Now()); counts && k.send(b) == unix.EAGAIN {
@@ -214,14 +202,14 @@ func (k *keeper) forward(sig syscall.Signal) {
 }
 
 // send writes to the supervisor. One that does not read is not waited for.
-func (k *keeper) send(b byte) error {
+func (k *Keeper) send(b byte) error {
 	_, err := unix.SendmsgN(int(k.supervisor.Fd()), []byte{b}, nil, nil,
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	return err
 }
 
 // handle acts on what the supervisor tells.
-func (k *keeper) handle(m message) {
+func (k *Keeper) handle(m message) {
 	switch m.word {
 	case link.Suspended:
 		k.suspend()
@@ -240,7 +228,7 @@ func (k *keeper) handle(m message) {
 // SIGSTOP, since SIGTSTP would only come back to us. Whoever continues us sends
 // SIGCONT, which is then forwarded. One that came before the SIGSTOP would be lost,
 // hence the moment of listening.
-func (k *keeper) suspend() {
+func (k *Keeper) suspend() {
 	k.suspensions--
 	for settled := time.After(settling); settled != nil; {
 		select {
@@ -268,7 +256,7 @@ func (k *keeper) suspend() {
 }
 
 // reap collects what has ended.
-func (k *keeper) reap() {
+func (k *Keeper) reap() {
 	for {
 		var ws unix.WaitStatus
 		pid, err := process.RetryEINTR(func() (int, error) {
@@ -285,7 +273,7 @@ func (k *keeper) reap() {
 
 // sweep ends every descendant and every member of the job's control group, and
 // removes what belonged to the job.
-func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
+func (k *Keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 	ended, left = process.Sweep{
 		Spare: func(pid int) bool { return k.inherited[pid] },
 		Reap:  k.reap, AtOnce: func() { cgroup.Kill(k.cgroup) }, Wake: k.childEnded, Limit: limit,
@@ -299,7 +287,7 @@ func (k *keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 }
 
 // leave ends what is left and gives the exit code.
-func (k *keeper) leave() int {
+func (k *Keeper) leave() int {
 	k.drain()
 	exit := process.ExitStatusOf(k.status)
 	well := k.reaped && k.announcedExit && exit.Signal == ""
@@ -337,7 +325,7 @@ func (k *keeper) leave() int {
 
 // drain acts on what has come and has not been acted on: signals that arrived with the
 // supervisor's end, and what that one said before it.
-func (k *keeper) drain() {
+func (k *Keeper) drain() {
 	limit := time.After(leaveLimit)
 	for {
 		select {

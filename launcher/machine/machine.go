@@ -1,6 +1,7 @@
 // Package machine reads what a plan depends on: it completes an inventory of GPUs with
 // the topology, the GPUs' places, RDMA devices, the CPU quota and the place for control
-// groups. [Read] takes them from the live machine or from a captured one below a folder.
+// groups. [Read] takes them from the live machine or from a captured one below a folder;
+// [Begin] does the same while the GPUs are still being asked about.
 package machine
 
 import (
@@ -18,24 +19,57 @@ import (
 // the options need it; otherwise the machine is taken as one node without structure.
 func Read(root string, inv gpu.Inventory, visible gpu.Visible, o plan.Options) (plan.Machine,
 	error) {
-	m := plan.Machine{Inventory: inv, Visible: visible, Localities: map[int]affinity.Locality{},
-		Cgroup: FindCgroup()}
-	topology, err := affinity.ReadTopology(root)
-	if err != nil && !o.NeedsTopology() {
-		topology, err = flatTopology()
-	}
-	if err != nil {
-		return m, err
-	}
-	m.Topology = topology
-	for _, unit := range visible.Units {
-		m.Localities[unit.Device.Index] = readLocality(root, unit.Device)
-	}
+	return Begin(root).Complete(inv, visible, o)
+}
+
+// Reading is a machine of which all is being read that can be without knowing its GPUs.
+type Reading struct {
+	root string
+	done chan struct{} // closed when the rest is known
+
+	topology    *affinity.Topology
+	topologyErr error
+	quota       float64
+	nics        []affinity.NIC
+	cgroup      plan.CgroupPlace
+}
+
+// Begin begins to read a machine, in a goroutine that ends when it has been read.
+func Begin(root string) *Reading {
+	r := &Reading{root: root, done: make(chan struct{})}
+	go r.read()
+	return r
+}
+
+func (r *Reading) read() {
+	defer close(r.done)
+	r.topology, r.topologyErr = affinity.ReadTopology(r.root)
 	// Neither is worth failing for: without them nothing is capped, or chosen.
-	if quota, limited, err := affinity.ReadQuota(root); err == nil && limited {
-		m.Quota = quota
+	if quota, limited, err := affinity.ReadQuota(r.root); err == nil && limited {
+		r.quota = quota
 	}
-	m.NICs, _ = affinity.ReadNICs(root)
+	r.nics, _ = affinity.ReadNICs(r.root)
+	r.cgroup = FindCgroup()
+}
+
+// Complete waits for the machine to have been read, and adds what depends on its GPUs; see
+// [Read].
+func (r *Reading) Complete(inv gpu.Inventory, visible gpu.Visible, o plan.Options) (plan.Machine,
+	error) {
+	<-r.done
+	m := plan.Machine{Inventory: inv, Visible: visible, Topology: r.topology,
+		Localities: map[int]affinity.Locality{}, Quota: r.quota, NICs: r.nics, Cgroup: r.cgroup}
+	if err := r.topologyErr; err != nil {
+		if o.NeedsTopology() {
+			return m, err
+		}
+		if m.Topology, err = flatTopology(); err != nil {
+			return m, err
+		}
+	}
+	for _, unit := range visible.Units {
+		m.Localities[unit.Device.Index] = readLocality(r.root, unit.Device)
+	}
 	return m, nil
 }
 

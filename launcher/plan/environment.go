@@ -78,8 +78,9 @@ func (w Worker) Environ(inherited []string, added map[string]string) []string {
 // lookup is the value of a variable; like getenv(3) it takes the first of several. Empty
 // is as good as not set.
 func lookup(environ []string, name string) string {
+	prefix := name + "="
 	for _, entry := range environ {
-		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+		if value, ok := strings.CutPrefix(entry, prefix); ok {
 			return value
 		}
 	}

@@ -60,8 +60,9 @@ func (NoPhase) Pass(syscall.Signal) {}
 
 // control decides what requests amount to.
 type control struct {
-	debug func(line string)
-	left  chan struct{} // closed in the state left
+	debug      func(line string)
+	left       chan struct{} // closed in the state left
+	subscribed func()        // waits until signals are subscribed to
 
 	mu        sync.Mutex
 	changed   *sync.Cond
@@ -77,6 +78,7 @@ func (c *control) init() {
 	c.left = make(chan struct{})
 	c.changed = sync.NewCond(&c.mu)
 	c.debug = func(string) {}
+	c.subscribed = func() {}
 }
 
 // Debug has each request and each change of state reported, one line each. It must be
@@ -88,8 +90,11 @@ func (c *control) Debug(report func(line string)) {
 }
 
 // Begin makes p the phase that requests go to. It waits while the job is suspended, and
-// reports false, without having begun the phase, once the job is to end.
+// reports false, without having begun the phase, once the job is to end. Nothing may be
+// started or written before the first phase has begun, because a signal, and SIGPIPE with
+// them, may end this process until then.
 func (c *control) Begin(name string, p Phase) bool {
+	c.subscribed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.suspended && c.state == running {

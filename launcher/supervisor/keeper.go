@@ -3,7 +3,6 @@ package supervisor
 import (
 	"errors"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -11,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
+	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
 
 // Connect makes this process the supervisor of the keeper at the other end of the
-// descriptor fd. Call it once and first thing.
-func Connect(fd string) (*Supervisor, error) {
+// descriptor fd. signals are what it has subscribed to.
+func Connect(fd string, signals *early.Signals) (*Supervisor, error) {
 	n, err := strconv.Atoi(fd)
 	if err == nil {
 		_, err = unix.GetsockoptInt(n, unix.SOL_SOCKET, unix.SO_TYPE)
@@ -25,30 +25,20 @@ func Connect(fd string) (*Supervisor, error) {
 			errors.New("supervise is started by gpulaunch run, not by hand: use gpulaunch run")
 	}
 	unix.CloseOnExec(n)
-	direct := make(chan os.Signal, 64)
-	// At once: the first would print a trace, the second stop this process alone.
-	signal.Notify(direct, unix.SIGQUIT, unix.SIGTSTP)
-	// At once, too: from here on something may write, and writing to a standard output
-	// that nobody reads must give an error rather than end this process with its workers
-	// still running (see package os/signal). Ignoring the signal would do that as well,
-	// but workers would inherit it (execve(2)).
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	s := New()
 	s.keeper = os.NewFile(uintptr(n), "link to the keeper")
+	s.childEnded = signals.ChildEnded
 	if err := s.BecomeSubreaper(); err != nil {
 		return nil, err
 	}
-	go s.loop(direct)
+	s.subscribed = signals.Await
+	go s.loop(signals.Direct)
 	return s, nil
 }
 
 // loop receives all that the keeper and signals want, for the process's life.
 func (s *Supervisor) loop(direct chan os.Signal) {
-	// The other signals are not subscribed to on the way to the first worker: it takes a
-	// while, and until then a signal ends this process, which has started nothing yet.
-	link.Listen(direct, direct) // one that is lost here comes over the link, too
-	signal.Notify(direct, link.KeeperLost)
-	// Nor is this: started from /proc/self/exe, the process is called exe in ps and top.
+	// Started from /proc/self/exe, the process is called exe in ps and top. That can wait.
 	_ = os.WriteFile("/proc/self/comm", []byte("gpulaunch"), 0)
 	said := make(chan byte, 64)
 	go s.readLink(said)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
 
 // supervisedVariable makes the test binary a process that writes to a standard output
@@ -21,10 +23,12 @@ func writeUnread() {
 		return
 	}
 	if role == "supervisor" {
-		if _, err := Connect("3"); err != nil {
+		s, err := Connect("3", early.Subscribe())
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		s.Begin("writing", NoPhase{})
 	}
 	if _, err := fmt.Println("nobody reads this"); err == nil {
 		os.Exit(2)
@@ -32,8 +36,8 @@ func writeUnread() {
 	os.Exit(0)
 }
 
-// A supervisor may write as soon as it is one. It used to die of SIGPIPE in its first
-// milliseconds, and with it all that it was to watch over.
+// A supervisor may write as soon as its first phase has begun. It used to die of SIGPIPE in
+// its first milliseconds, and with it all that it was to watch over.
 func TestOutlivesItsReader(t *testing.T) {
 	for range 50 {
 		if err := runUnread(t, "supervisor"); err != nil {

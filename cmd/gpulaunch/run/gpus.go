@@ -47,10 +47,11 @@ func Visible(inv gpu.Inventory) gpu.Visible {
 	return inv.Visible(value, set)
 }
 
-// ReadMachine reads everything that a plan depends on.
-func ReadMachine(ctx context.Context, c *probe.Client, f *cli.PlanFlags) (plan.Machine, error) {
+// ReadMachine completes what has been read of this machine with its GPUs.
+func ReadMachine(ctx context.Context, r *machine.Reading, c *probe.Client,
+	f *cli.PlanFlags) (plan.Machine, error) {
 	inv := Discover(ctx, c, f.GPUFlags)
-	m, err := machine.Read("", inv, Visible(inv), f.Options)
+	m, err := r.Complete(inv, Visible(inv), f.Options)
 	if err != nil {
 		err = fmt.Errorf("%w: --affinity=none", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/report"
@@ -21,6 +22,8 @@ import (
 type Job struct {
 	*flags
 	begun   time.Time // when the user's command was started
+	process time.Time // when this process got here
+	reading *machine.Reading
 	sup     *supervisor.Supervisor
 	out     *console
 	metrics metrics
@@ -30,23 +33,34 @@ type Job struct {
 	starting     int           // workers that have not been started yet
 }
 
-// launchLimit is how long what can wait does wait for the job to start its workers: many
-// workers take long, and so do modules that are preloaded.
-const launchLimit = 100 * time.Millisecond
+const (
+	// launchLimit is how long what can wait does wait for the job to start its workers:
+	// many workers take long, and so do modules that are preloaded.
+	launchLimit = 100 * time.Millisecond
+	// settleTime is how long workers then have the CPUs for themselves.
+	settleTime = 10 * time.Millisecond
+)
 
 // Begin runs a job in a goroutine that ends the process. fd is the link to the keeper and
 // started is when that began, in nanoseconds since the epoch; args is the command line
 // behind gpulaunch run.
-func Begin(fd, started string, args []string) *Job {
-	j := &Job{begun: parseTime(started), launched: make(chan struct{})}
+func Begin(fd, started string, args []string, signals *early.Signals) *Job {
+	j := &Job{begun: parseTime(started), process: time.Now(), reading: machine.Begin(""),
+		launched: make(chan struct{})}
 	j.markLaunched = sync.OnceFunc(func() { close(j.launched) })
 	j.metrics.attached = make(chan Metrics, 1)
-	go j.main(fd, args)
+	go j.main(fd, args, signals)
 	return j
 }
 
-// AwaitLaunch waits until all workers have been started, but not for long.
+// AwaitLaunch waits until all workers have been started and a moment longer, but not for
+// long.
 func (j *Job) AwaitLaunch() {
+	j.awaitLaunch()
+	time.Sleep(settleTime)
+}
+
+func (j *Job) awaitLaunch() {
 	select {
 	case <-j.launched:
 	case <-time.After(launchLimit):
@@ -54,9 +68,9 @@ func (j *Job) AwaitLaunch() {
 }
 
 // main is the whole life of the job.
-func (j *Job) main(fd string, args []string) {
+func (j *Job) main(fd string, args []string, signals *early.Signals) {
 	var err error
-	if j.sup, err = supervisor.Connect(fd); err != nil {
+	if j.sup, err = supervisor.Connect(fd, signals); err != nil {
 		os.Exit(cli.Complain(err))
 	}
 	root := cli.NewRoot()
@@ -116,6 +130,8 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 	if err != nil {
 		return rep, err
 	}
+	j.debugf("this command began at %s, the job's process (pid %d) came to it after %.6fs",
+		j.begun.Format(time.RFC3339Nano), os.Getpid(), j.process.Sub(j.begun).Seconds())
 	j.debugf("planned %d workers", len(p.Workers))
 	if err := j.listen(m.Inventory); err != nil {
 		return rep, err

@@ -46,7 +46,7 @@ func (j *Job) listen(inv gpu.Inventory) error {
 	if !j.named {
 		j.metrics.tried = make(chan struct{})
 		go func() {
-			j.AwaitLaunch()
+			j.awaitLaunch()
 			defer close(j.metrics.tried)
 			l, err := listen(j.address)
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
@@ -82,9 +83,13 @@ func (j *Job) planNow(ctx context.Context, client *probe.Client) (r planned) {
 	ticker := time.NewTicker(busyPoll)
 	defer ticker.Stop()
 	var said time.Time
+	reading := j.reading
 	for waiting := false; ; waiting = true {
+		if waiting {
+			reading = machine.Begin("")
+		}
 		r = planned{options: j.Options}
-		if r.machine, r.err = ReadMachine(ctx, client, &j.PlanFlags); r.err != nil {
+		if r.machine, r.err = ReadMachine(ctx, reading, client, &j.PlanFlags); r.err != nil {
 			return r
 		}
 		known := r.machine.Inventory.Source == gpu.SourceNVML

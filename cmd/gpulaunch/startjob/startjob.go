@@ -14,15 +14,16 @@ import (
 	"os"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
-	"github.com/gpulaunch/gpulaunch/launcher/keeper"
+	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/startearly"
+	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
 
 // Job is the job of this process, nil if this is not a supervisor.
 var Job *run.Job
 
 func init() {
-	if link, started, args, ok := keeper.SupervisorArgs(os.Args); ok {
-		Job = run.Begin(link, started, args)
+	if link, started, args, ok := early.SupervisorArgs(os.Args); ok {
+		Job = run.Begin(link, started, args, startearly.Signals)
 		Job.AwaitLaunch()
 	}
 }

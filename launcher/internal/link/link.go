@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // The bytes that the keeper writes beside signal numbers, which end at 64.
@@ -44,8 +42,8 @@ const KeeperLost = syscall.Signal(64)
 
 // forwarded are the signals that a launcher acts on or passes on.
 var forwarded = []os.Signal{
-	unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT,
-	unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCONT, unix.SIGTSTP,
+	syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT,
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGTSTP,
 }
 
 // Listen subscribes to the forwarded signals, except for those that whoever
@@ -67,7 +65,7 @@ func Listen(others, stops chan<- os.Signal) {
 // Stops reports whether a signal asks for the job's end.
 func Stops(sig os.Signal) bool {
 	switch sig {
-	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT:
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT:
 		return true
 	}
 	return false
