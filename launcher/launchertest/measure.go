@@ -16,11 +16,16 @@ import (
 // how long that took.
 func Launch(b *testing.B, n int, program string) time.Duration {
 	b.Helper()
-	begin := time.Now()
 	// With port 0, benchmarks can run while the default port is in use.
-	cmd := exec.Command(Binary, "run", "-q", "--metrics-address=127.0.0.1:0",
+	return Run(b, Binary, "run", "-q", "--metrics-address=127.0.0.1:0",
 		"--nproc-per-node="+strconv.Itoa(n), program)
-	if out, err := cmd.CombinedOutput(); err != nil {
+}
+
+// Run runs a command, whose output it reads, and returns how long that took.
+func Run(b *testing.B, name string, args ...string) time.Duration {
+	b.Helper()
+	begin := time.Now()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	return time.Since(begin)
