@@ -193,7 +193,7 @@ func (a *Attempt) run() {
 		a.await()
 	}
 	a.events.close()
-	a.settle()
+	a.recordResult()
 	if a.ended != nil {
 		a.ended()
 	}
@@ -228,7 +228,7 @@ func (a *Attempt) workerEnded(p *spawn.Process) {
 	a.post("end of a worker", func() {
 		w := a.workers[slices.IndexFunc(a.workers, func(w *worker) bool { return w.Process == p })]
 		end := p.End()
-		a.tell(Event{Kind: WorkerExited, Rank: w.Rank, PID: w.PID, Exit: end.Status, CPU: end.CPU,
+		a.emit(Event{Kind: WorkerExited, Rank: w.Rank, PID: w.PID, Exit: end.Status, CPU: end.CPU,
 			Time: end.Time})
 		if end.Err != nil && a.err == nil {
 			a.err = end.Err

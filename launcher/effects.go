@@ -131,7 +131,7 @@ func (a *Attempt) drain() {
 }
 
 func (a *Attempt) stopAnnounced(sig syscall.Signal) {
-	a.tell(Event{Kind: JobStopping, Text: process.SignalName(sig)})
+	a.emit(Event{Kind: JobStopping, Text: process.SignalName(sig)})
 }
 
 func (a *Attempt) say(line string) { a.cfg.Log(line) }

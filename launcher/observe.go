@@ -9,8 +9,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
-// tell sends an event to whoever observes.
-func (s *shared) tell(e Event) {
+// emit sends an event to whoever observes.
+func (s *shared) emit(e Event) {
 	if s.cfg.Observe == nil {
 		return
 	}
@@ -26,12 +26,12 @@ func (s *shared) tell(e Event) {
 // observer makes events of what the monitor finds.
 func (s *shared) observer() monitor.Observer {
 	return monitor.Observer{
-		GPUsSampled:  func(sample gpu.Sample) { s.tell(Event{Kind: GPUsSampled, GPUs: &sample}) },
-		GPUsSilent:   func(why string) { s.tell(Event{Kind: GPUsSilent, Text: why}) },
-		GPUEvent:     func(e gpu.Event) { s.tell(Event{Kind: GPUHappening, GPU: &e}) },
-		EventsSilent: func(why string) { s.tell(Event{Kind: GPUEventsSilent, Text: why}) },
+		GPUsSampled:  func(sample gpu.Sample) { s.emit(Event{Kind: GPUsSampled, GPUs: &sample}) },
+		GPUsSilent:   func(why string) { s.emit(Event{Kind: GPUsSilent, Text: why}) },
+		GPUEvent:     func(e gpu.Event) { s.emit(Event{Kind: GPUHappening, GPU: &e}) },
+		EventsSilent: func(why string) { s.emit(Event{Kind: GPUEventsSilent, Text: why}) },
 		WorkerSampled: func(w monitor.WorkerSample) {
-			s.tell(Event{Kind: WorkerSampled, Rank: w.Rank, PID: w.PID, CPU: w.CPU,
+			s.emit(Event{Kind: WorkerSampled, Rank: w.Rank, PID: w.PID, CPU: w.CPU,
 				ResidentBytes: w.ResidentBytes, WithinCPUs: w.WithinCPUs})
 		},
 		Say:   s.cfg.Log,

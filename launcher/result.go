@@ -49,8 +49,8 @@ func (s *shared) newResult(p *plan.Plan, restarts int) Result {
 	}}
 }
 
-// settle fills in the result of an attempt that is over.
-func (a *Attempt) settle() {
+// recordResult fills in the result of an attempt that is over.
+func (a *Attempt) recordResult() {
 	r := a.newResult(a.plan, a.number)
 	r.Ended = time.Now().Round(0)
 	r.Killed, r.Unkillable = a.killed, a.unkillable

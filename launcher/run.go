@@ -31,7 +31,7 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	s.monitor.Start()
 	j := &job{shared: s, plan: p}
 	announced := j.plan // a restart changes the port of the job's own
-	s.tell(Event{Kind: JobStarted, Plan: &announced})
+	s.emit(Event{Kind: JobStarted, Plan: &announced})
 	r := j.run()
 	r.GPULeftovers = j.gpuLeftovers(r)
 	s.monitor.Close()
@@ -40,7 +40,7 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	if r.ExitCode == 0 && cfg.LeaveBehind {
 		s.sup.LeaveBehind()
 	}
-	s.tell(Event{Kind: JobEnded})
+	s.emit(Event{Kind: JobEnded})
 	return r
 }
 
@@ -155,7 +155,7 @@ func (j *job) again(r Result) bool {
 	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt,
 		j.plan.MaxRestarts))
 	announced := j.plan
-	j.tell(Event{Kind: JobRestarting, Text: root.String(), Plan: &announced})
+	j.emit(Event{Kind: JobRestarting, Text: root.String(), Plan: &announced})
 	return true
 }
 

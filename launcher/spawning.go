@@ -124,7 +124,7 @@ func (a *Attempt) workerStarted(planned *plan.Worker, p *spawn.Process, pipes *s
 	}
 	a.workers = append(a.workers, w)
 	a.monitor.WorkerStarted(planned, p.PID)
-	a.tell(Event{Kind: WorkerStarted, Rank: w.Rank, PID: p.PID, Time: p.Started})
+	a.emit(Event{Kind: WorkerStarted, Rank: w.Rank, PID: p.PID, Time: p.Started})
 	a.spawned(w)
 	a.waiter.Add(p)
 }

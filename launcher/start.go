@@ -35,13 +35,13 @@ func start(ctx context.Context, p plan.Plan, cfg Config, ended func()) (*Attempt
 		s.close()
 		return nil, err
 	}
-	s.tell(Event{Kind: JobStarted, Plan: &p})
+	s.emit(Event{Kind: JobStarted, Plan: &p})
 	s.monitor.Start()
 	cg, remove := s.makeCgroup(&p)
 	a := newAttempt(&p, s, 0, cg, func() {
 		remove()
 		s.monitor.Close()
-		s.tell(Event{Kind: JobEnded})
+		s.emit(Event{Kind: JobEnded})
 		s.close()
 	})
 	stop := context.AfterFunc(ctx, func() { a.Stop(stopSignal) })

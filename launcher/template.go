@@ -49,7 +49,7 @@ func (s *shared) startTemplate(p *plan.Plan) error {
 	}
 	s.closers = append(s.closers, s.template.Close)
 	s.templateDead = s.template.Dead()
-	s.tell(Event{Kind: TemplateStarted, Text: preloading(cfg.Preload)})
+	s.emit(Event{Kind: TemplateStarted, Text: preloading(cfg.Preload)})
 	return nil
 }
 
@@ -112,7 +112,7 @@ func (s *shared) templateReady() error {
 		return err
 	}
 	t := templateOf(s.template)
-	s.tell(Event{Kind: TemplateReady, PID: t.PID, Template: t})
+	s.emit(Event{Kind: TemplateReady, PID: t.PID, Template: t})
 	return nil
 }
 

@@ -33,8 +33,8 @@ import (
 // quit, and for what it then kills itself.
 const leaveLimit = time.Second
 
-// settling is how long the keeper listens before it stops itself.
-const settling = 20 * time.Millisecond
+// listenTime is how long the keeper listens before it stops itself.
+const listenTime = 20 * time.Millisecond
 
 // New makes this process the keeper of a supervisor, which it starts unless it has been
 // started. It is for the main thread (see [early.Begin]).
@@ -186,7 +186,7 @@ func (k *Keeper) forward(sig syscall.Signal) {
 		return
 	case sig == unix.SIGTSTP && unix.Getpid() == 1:
 		return // the first process of a container cannot be stopped
-	case sig == unix.SIGTSTP && time.Since(k.continued) < settling:
+	case sig == unix.SIGTSTP && time.Since(k.continued) < listenTime:
 		// Go hands out signals that wait together in the order of their numbers, so
 		// the two may have come the other way round. Better not to stop than to stop
 		// what has been continued.
@@ -230,7 +230,7 @@ func (k *Keeper) handle(m message) {
 // hence the moment of listening.
 func (k *Keeper) suspend() {
 	k.suspensions--
-	for settled := time.After(settling); settled != nil; {
+	for settled := time.After(listenTime); settled != nil; {
 		select {
 		case sig := <-k.signals:
 			k.forward(sig.(syscall.Signal))

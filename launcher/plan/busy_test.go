@@ -24,19 +24,19 @@ func occupied(by ...gpu.Process) plan.Machine {
 }
 
 func TestBusy(t *testing.T) {
-	const told = "GPU 0 (0000:01:00.0) is in use by process 42 (python3 of alice, 3.0 GiB)"
+	const warning = "GPU 0 (0000:01:00.0) is in use by process 42 (python3 of alice, 3.0 GiB)"
 	for mode, want := range map[plan.BusyMode]struct {
 		given    string
 		warnings []string
 		err      string
 	}{
-		"":            {"0 1", []string{told}, ""},
-		plan.BusyWarn: {"0 1", []string{told}, ""},
-		plan.BusyWait: {"0 1", []string{told}, ""},
+		"":            {"0 1", []string{warning}, ""},
+		plan.BusyWarn: {"0 1", []string{warning}, ""},
+		plan.BusyWait: {"0 1", []string{warning}, ""},
 		plan.BusySkip: {"1",
 			[]string{"GPU 0 (0000:01:00.0) is left out: in use by process 42 (python3 of alice, " +
 				"3.0 GiB)"}, ""},
-		plan.BusyFail: {"", nil, "nothing is started, because of --busy=fail: " + told +
+		plan.BusyFail: {"", nil, "nothing is started, because of --busy=fail: " + warning +
 			"; --busy=wait waits, --busy=skip takes other GPUs"},
 	} {
 		o := plantest.Options()

@@ -36,7 +36,7 @@ var codes = []string{gpu.CodeECCUncorrected, gpu.CodeRowRemapPending, gpu.CodeRo
 	"one that a later version finds"}
 
 func TestHealth(t *testing.T) {
-	const told, left = "GPU 1 (0000:02:00.0): what was found; what to do",
+	const warning, left = "GPU 1 (0000:02:00.0): what was found; what to do",
 		"GPU 1 (0000:02:00.0) is left out: what was found; what to do"
 	for _, code := range codes {
 		for mode, want := range map[plan.HealthMode]struct {
@@ -44,11 +44,11 @@ func TestHealth(t *testing.T) {
 			warnings []string
 			err      string
 		}{
-			"":              {"0 1", []string{told}, ""},
-			plan.HealthWarn: {"0 1", []string{told}, ""},
+			"":              {"0 1", []string{warning}, ""},
+			plan.HealthWarn: {"0 1", []string{warning}, ""},
 			plan.HealthOff:  {"0 1", nil, ""},
 			plan.HealthSkip: {"0", []string{left}, ""},
-			plan.HealthFail: {"", nil, "nothing is started, because of --health=fail: " + told},
+			plan.HealthFail: {"", nil, "nothing is started, because of --health=fail: " + warning},
 		} {
 			o := plantest.Options()
 			o.Health = mode

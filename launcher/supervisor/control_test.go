@@ -12,18 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recorder is a Phase that writes down what it is told.
-type recorder struct{ told []string }
+// recorder is a Phase that records its calls.
+type recorder struct{ calls []string }
 
-func (r *recorder) tell(format string, args ...any) {
-	r.told = append(r.told, fmt.Sprintf(format, args...))
+func (r *recorder) record(format string, args ...any) {
+	r.calls = append(r.calls, fmt.Sprintf(format, args...))
 }
 
-func (r *recorder) Stop(q Request)          { r.tell("stop %s", unix.SignalName(q.Signal)) }
-func (r *recorder) Hurry(Request)           { r.tell("hurry") }
-func (r *recorder) Kill(Request)            { r.tell("kill") }
-func (r *recorder) Suspend(done func())     { r.tell("suspend"); done() }
-func (r *recorder) Pass(sig syscall.Signal) { r.tell("pass %s", unix.SignalName(sig)) }
+func (r *recorder) Stop(q Request)          { r.record("stop %s", unix.SignalName(q.Signal)) }
+func (r *recorder) Hurry(Request)           { r.record("hurry") }
+func (r *recorder) Kill(Request)            { r.record("kill") }
+func (r *recorder) Suspend(done func())     { r.record("suspend"); done() }
+func (r *recorder) Pass(sig syscall.Signal) { r.record("pass %s", unix.SignalName(sig)) }
 
 func newControl() *control {
 	c := &control{}
@@ -40,11 +40,11 @@ var (
 	direct     = Request{Signal: unix.SIGINT, Direct: true}
 )
 
-// What a phase is told, and where control stands afterwards.
+// What is called of a phase, and where control stands afterwards.
 func TestRequests(t *testing.T) {
 	for _, c := range []struct {
 		requests []Request
-		told     string
+		calls    string
 		state    state
 		code     int // of the first request for the end
 	}{
@@ -84,9 +84,9 @@ func TestRequests(t *testing.T) {
 			control.Request(r)
 		}
 		first, stopped := control.Stopped()
-		if got := strings.Join(phase.told, ", "); got != c.told || control.state != c.state ||
+		if got := strings.Join(phase.calls, ", "); got != c.calls || control.state != c.state ||
 			stopped != (c.state != running) {
-			t.Errorf("%v: told %q and %s, want %q and %s", c.requests, got, control.state, c.told,
+			t.Errorf("%v: calls %q and %s, want %q and %s", c.requests, got, control.state, c.calls,
 				c.state)
 		}
 		if stopped && first.ExitCode() != c.code {
@@ -120,8 +120,8 @@ func TestRequestsBetweenPhases(t *testing.T) {
 	c.End()
 	c.Request(Request{Signal: unix.SIGUSR1})
 	c.Request(intr)
-	if c.Begin("second", phase) || len(phase.told) > 0 {
-		t.Errorf("it begins, told %q", phase.told)
+	if c.Begin("second", phase) || len(phase.calls) > 0 {
+		t.Errorf("it begins, and is called: %q", phase.calls)
 	}
 	if first, stopped := c.Stopped(); !stopped || first.Signal != unix.SIGINT {
 		t.Errorf("%v %v", first, stopped)

@@ -95,13 +95,13 @@ func (s *Supervisor) requestOf(b byte) Request {
 	}
 	r := Request{Signal: syscall.Signal(b)}
 	if r.Signal == unix.SIGTSTP {
-		r.Done = func() { s.tell(link.Suspended, "") }
+		r.Done = func() { s.send(link.Suspended, "") }
 	}
 	return r
 }
 
-// tell tells the keeper something, in one write. Without a keeper there is nobody to tell.
-func (s *Supervisor) tell(word, about string) {
+// send tells the keeper something, in one write. Without a keeper there is nobody to tell.
+func (s *Supervisor) send(word, about string) {
 	if s.keeper != nil && !strings.Contains(about, "\n") {
 		_, _ = s.keeper.WriteString(strings.TrimSpace(word+" "+about) + "\n")
 	}
@@ -109,16 +109,16 @@ func (s *Supervisor) tell(word, about string) {
 
 // CgroupMade tells the keeper of the job's control group, to be ended and removed with
 // the job.
-func (s *Supervisor) CgroupMade(path string) { s.tell(link.Cgroup, path) }
+func (s *Supervisor) CgroupMade(path string) { s.send(link.Cgroup, path) }
 
 // FolderMade tells the keeper of the job's private folder, to be removed if this process
 // cannot.
-func (s *Supervisor) FolderMade(path string) { s.tell(link.Folder, path) }
+func (s *Supervisor) FolderMade(path string) { s.send(link.Folder, path) }
 
 // LeaveBehind tells the keeper that the job has ended well and that what it left behind
 // may go on.
-func (s *Supervisor) LeaveBehind() { s.tell(link.Leave, "") }
+func (s *Supervisor) LeaveBehind() { s.send(link.Leave, "") }
 
 // Exit tells the keeper that this process ends with code as it should. It is the last
 // word: the keeper takes an end without it for a crash.
-func (s *Supervisor) Exit(code int) { s.tell(link.Exit, strconv.Itoa(code)) }
+func (s *Supervisor) Exit(code int) { s.send(link.Exit, strconv.Itoa(code)) }

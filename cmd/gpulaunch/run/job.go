@@ -37,8 +37,8 @@ const (
 	// launchLimit is how long what can wait does wait for the job to start its workers:
 	// many workers take long, and so do modules that are preloaded.
 	launchLimit = 100 * time.Millisecond
-	// settleTime is how long workers then have the CPUs for themselves.
-	settleTime = 10 * time.Millisecond
+	// headStart is how long workers then have the CPUs for themselves.
+	headStart = 10 * time.Millisecond
 )
 
 // Begin runs a job in a goroutine that ends the process. fd is the link to the keeper and
@@ -57,7 +57,7 @@ func Begin(fd, started string, args []string, signals *early.Signals) *Job {
 // long.
 func (j *Job) AwaitLaunch() {
 	j.awaitLaunch()
-	time.Sleep(settleTime)
+	time.Sleep(headStart)
 }
 
 func (j *Job) awaitLaunch() {

@@ -64,15 +64,15 @@ func (m *Monitor) gpuEvent(e gpu.Event) {
 		return
 	}
 	line := describeEvent(e, index, ranks)
-	x.tell(eventKey{index, e.Kind, e.XID}, line, e.Count, m.Observer.Say)
+	x.print(eventKey{index, e.Kind, e.XID}, line, e.Count, m.Observer.Say)
 	if fatal(e) && !x.fatal {
 		x.fatal = true
 		m.Observer.Fatal(line)
 	}
 }
 
-// tell says what happened or, if that was said just now, counts it.
-func (x *events) tell(key eventKey, line string, count uint64, say func(string)) {
+// print says what happened or, if that was said just now, counts it.
+func (x *events) print(key eventKey, line string, count uint64, say func(string)) {
 	if r := x.recent[key]; r != nil {
 		r.line, r.more = line, r.more+count
 		return
