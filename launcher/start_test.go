@@ -124,7 +124,9 @@ func TestTwoJobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other.when(4, "ready", func() {})
+	up := make(chan struct{})
+	other.when(4, "ready", func() { close(up) })
+	<-up
 	g, err := h.start(2)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,7 +129,7 @@ func TestEventCounterDelivers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		counter := newEventCounter()
-		var out bytes.Buffer // needs no lock: it is read after synctest.Wait
+		var out lockedBuffer
 		go counter.deliver(ctx, &out)
 		counter.add(xidEvent(0, 79))
 		synctest.Wait()
@@ -171,6 +172,24 @@ func TestEventCounterWithStuckReader(t *testing.T) {
 			t.Errorf("delivery ended with %v, want io.ErrClosedPipe", err)
 		}
 	})
+}
+
+// lockedBuffer is a buffer that is written and read by different goroutines.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(data []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(data)
+}
+
+func (b *lockedBuffer) Read(data []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Read(data)
 }
 
 // readEvents reads the delivered events up to the end of the stream.
