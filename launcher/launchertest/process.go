@@ -89,3 +89,20 @@ func EndSubreaper(t testing.TB) {
 		}
 	})
 }
+
+// Link returns both ends of a link between a keeper and a supervisor, for a test that plays the
+// keeper. They are closed when the test ends.
+func Link(t testing.TB) (keeper, supervisor *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper = os.NewFile(uintptr(fds[0]), "keeper")
+	supervisor = os.NewFile(uintptr(fds[1]), "supervisor")
+	t.Cleanup(func() {
+		keeper.Close()
+		supervisor.Close()
+	})
+	return keeper, supervisor
+}
