@@ -4,8 +4,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // awaitCalls waits until the library has been asked to do something n times.
@@ -63,14 +60,10 @@ func TestXIDsOfARunningJob(t *testing.T) {
 				"probable cause: XID 79, the GPU fell off the bus (fatal)") != 1 {
 				t.Errorf("exit code %d\n%s", code, stderr)
 			}
-			var r report.Report
-			data, err := os.ReadFile(file)
-			if err == nil {
-				err = json.Unmarshal(data, &r)
-			}
-			if err != nil || len(r.Workers) != 2 || len(r.Workers[0].XIDs) != 2 ||
+			r := readReport(t, file)
+			if len(r.Workers) != 2 || len(r.Workers[0].XIDs) != 2 ||
 				r.Workers[0].XIDs[1].XID != 79 || len(r.Workers[1].XIDs) != 0 {
-				t.Errorf("%v %+v", err, r.Workers)
+				t.Errorf("%+v", r.Workers)
 			}
 		})
 	}
