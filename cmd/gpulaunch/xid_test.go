@@ -4,11 +4,11 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
@@ -17,24 +17,11 @@ import (
 // awaitCalls waits until the library has been asked to do something n times.
 func awaitCalls(t *testing.T, library, function string, n int) {
 	t.Helper()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.Now().Add(launchertest.Patience); countCalls(t, library,
-		function) < n; <-ticker.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s was not called %d times", function, n)
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), launchertest.Patience)
+	defer cancel()
+	if err := nvmltest.WaitForCall(ctx, library, function, n); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func countCalls(t *testing.T, library, function string) (n int) {
-	t.Helper()
-	for _, call := range nvmltest.Calls(t, library) {
-		if name, _, _ := strings.Cut(call, " "); name == function {
-			n++
-		}
-	}
-	return n
 }
 
 func TestXIDsOfARunningJob(t *testing.T) {
