@@ -79,6 +79,15 @@ func Children(pid int) (list []int) {
 	return list
 }
 
+// BecomeSubreaper makes this process a child subreaper until the test ends.
+func BecomeSubreaper(t testing.TB) {
+	t.Helper()
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	EndSubreaper(t)
+}
+
 // EndSubreaper makes this process an ordinary process again when the test ends, if it has become
 // a child subreaper by then.
 func EndSubreaper(t testing.TB) {

@@ -18,7 +18,7 @@ import (
 // TestTorch wants each worker to draw its own random numbers, and to use as many threads as its
 // environment says.
 func TestTorch(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cfg := modules(t, "torch", "numpy")
 	cfg.Argv = []string{launchertest.Python(t, "torch", "numpy"), "-u", data(t, "draws.py")}
 	cfg.Environ = environ(t, "OMP_NUM_THREADS=1")

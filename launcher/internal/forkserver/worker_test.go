@@ -43,7 +43,7 @@ func supervisor(python, folder string) {
 // TestSupervisorKilled kills the process that has forked a worker. The kernel must kill the worker,
 // and the template process must exit because its link has ended.
 func TestSupervisorKilled(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cmd := exec.Command("/proc/self/exe", "supervisor", launchertest.Python(t), t.TempDir())
 	stdin, _ := pipe(t)
 	out, w := pipe(t)
@@ -85,7 +85,7 @@ func TestSupervisorKilled(t *testing.T) {
 
 // TestWorker looks at the properties of a running worker.
 func TestWorker(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	template := usable(t, modules(t, "json"))
 	w := fork(t, template, Spec{Env: environ(t), CPUs: []int{allowed(t)}})
 	var pid, parent, group, signal int
