@@ -78,10 +78,7 @@ func (h *harness) run(n int, change ...func(*plan.Plan)) Result {
 // plan returns a plan for n workers, each of which may use all CPUs.
 func (h *harness) plan(n int) plan.Plan {
 	h.t.Helper()
-	cpus, err := affinity.Current(os.Getpid())
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	cpus := launchertest.AllowedCPUs(h.t)
 	topology := &affinity.Topology{
 		Online: cpus, Allowed: cpus, Nodes: []affinity.Node{{CPUs: cpus}},
 	}

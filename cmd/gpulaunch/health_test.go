@@ -17,7 +17,7 @@ import (
 
 // two is a machine with two GPUs.
 func two(t *testing.T) nvmltest.Machine {
-	mask := words(allowed(t))
+	mask := words(launchertest.AllowedCPUs(t))
 	m := nvmltest.EightGPUs(mask, mask)
 	m.Devices = m.Devices[:2]
 	return m

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
 // Gone waits until processes have ended. A process that has ended but has not been waited for
@@ -77,6 +79,16 @@ func Children(pid int) (list []int) {
 		}
 	}
 	return list
+}
+
+// AllowedCPUs returns the CPUs that this process may use.
+func AllowedCPUs(t testing.TB) affinity.CPUSet {
+	t.Helper()
+	set, err := affinity.Current(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }
 
 // BecomeSubreaper makes this process a child subreaper until the test ends.
