@@ -29,8 +29,8 @@ func milliseconds(b *testing.B, list []time.Duration, unit string) {
 func BenchmarkGangStop(b *testing.B) {
 	var took []time.Duration
 	for b.Loop() {
-		j := launchertest.StartCommand(b, nil, nil,
-			job(append([]string{"--nproc-per-node=8"}, launchertest.Worker("block")...)...)...)
+		j := launchertest.Start(b, nil, append([]string{"run", "--nproc-per-node=8"},
+			launchertest.Worker("block")...)...)
 		pids := j.Await(8, `ready (\d+)`)
 		var pidfds []int
 		for _, text := range pids {
