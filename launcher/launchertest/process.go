@@ -48,12 +48,28 @@ func Gone(t testing.TB, pids ...string) {
 // Poll calls condition every millisecond until it returns true, and reports whether it did so
 // within [Patience]. Use it for changes that cannot be waited for in another way.
 func Poll(condition func() bool) bool {
-	for deadline := time.Now().Add(Patience); !condition(); <-time.After(time.Millisecond) {
-		if time.Now().After(deadline) {
-			return false
+	err := Retry(Patience, time.Millisecond, func() error {
+		if condition() {
+			return nil
 		}
+		return errNotYet
+	})
+	return err == nil
+}
+
+var errNotYet = errors.New("the condition is not true yet")
+
+// Retry calls check, with pauses in between, until it returns nil or limit is over, and returns its
+// last error.
+func Retry(limit, pause time.Duration, check func() error) error {
+	deadline := time.Now().Add(limit)
+	for {
+		err := check()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		<-time.After(pause)
 	}
-	return true
 }
 
 // Stat returns the fields of /proc/PID/stat from the third one on, which is the state: field n of
