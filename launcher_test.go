@@ -38,6 +38,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/plan/plantest"
 )
 
 func TestMain(m *testing.M) {
@@ -344,11 +345,7 @@ func cpuPlan(t testing.TB, workers int) plan.Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := plan.New(m, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return plantest.Plan(t, m, options)
 }
 
 // wantExit wants rank 0 to have exited with a code, without an error file.
