@@ -38,6 +38,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/plan/plantest"
 )
 
 func TestMain(m *testing.M) {
@@ -344,11 +345,7 @@ func cpuPlan(t testing.TB, workers int) plan.Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := plan.New(m, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return plantest.Plan(t, m, options)
 }
 
 // wantExit wants rank 0 to have exited with a code, without an error file.
@@ -515,14 +512,18 @@ func joinAtTheEnd(t *testing.T, r run) {
 // untilGone returns how long processes still exist, and kills them after four seconds.
 func untilGone(pids []int) time.Duration {
 	begin := time.Now()
-	for time.Since(begin) < 4*time.Second {
-		if !slices.ContainsFunc(pids, func(pid int) bool { return unix.Kill(pid, 0) == nil }) {
-			return time.Since(begin)
+	err := launchertest.Retry(4*time.Second, time.Millisecond, func() error {
+		for _, pid := range pids {
+			if unix.Kill(pid, 0) == nil {
+				return fmt.Errorf("process %d still exists", pid)
+			}
 		}
-		<-time.After(time.Millisecond)
-	}
-	for _, pid := range pids {
-		_ = unix.Kill(pid, unix.SIGKILL)
+		return nil
+	})
+	if err != nil {
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
 	}
 	return time.Since(begin)
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 // inMode returns a request for nothing but a mode.
@@ -159,13 +161,13 @@ func TestSpreadAllInMode(t *testing.T) {
 func TestBindErrors(t *testing.T) {
 	topo := mustRead(t, grid(1, 1, 2, 1).write(t))
 	_, _, err := topo.BindAll(inMode("sideways"), nil)
-	wantError(t, "unknown mode", err,
+	affinitytest.WantError(t, "unknown mode", err,
 		`"sideways": use none, node, socket, exclusive, core-complex or single`)
 	if _, _, err := topo.SpreadAll(inMode(ModeNode), 0); err == nil {
 		t.Error("bound no worker")
 	}
 	_, _, err = (&Topology{}).BindAll(inMode(ModeNode), []Locality{{}})
-	wantError(t, "no CPU", err, "this process may not use any CPU")
+	affinitytest.WantError(t, "no CPU", err, "this process may not use any CPU")
 	bindings, warnings, err := topo.BindAll(inMode(ModeExclusive), nil)
 	if len(bindings) != 0 || len(warnings) != 0 || err != nil {
 		t.Errorf("no device: %v, %v, %v", bindings, warnings, err)

@@ -37,6 +37,7 @@ func Example() {
 	// A process inherits the binding of the thread that starts it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	var workers []*exec.Cmd
 	for rank, binding := range bindings {
 		restore, err := affinity.Apply(binding.CPUs)
 		if err != nil {
@@ -45,11 +46,18 @@ func Example() {
 		worker := exec.Command("python3", "train.py")
 		worker.Env = append(os.Environ(),
 			fmt.Sprint("LOCAL_RANK=", rank), fmt.Sprint("OMP_NUM_THREADS=", binding.Threads))
+		worker.Stdout, worker.Stderr = os.Stdout, os.Stderr
 		if err := worker.Start(); err != nil {
 			log.Fatal(err)
 		}
+		workers = append(workers, worker)
 		if err := restore(); err != nil {
 			log.Fatal(err)
+		}
+	}
+	for rank, worker := range workers {
+		if err := worker.Wait(); err != nil {
+			log.Printf("rank %d: %v", rank, err)
 		}
 	}
 }

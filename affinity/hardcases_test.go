@@ -117,9 +117,10 @@ func TestStrictOnCapture(t *testing.T) {
 	topo := mustRead(t, affinitytest.Root(t, "hwloc-32amd64-4s2n4c-cgroup2"))
 	strict := Request{Policy: Policy{Mode: ModeExclusive}, Strict: true}
 	_, _, err := topo.BindAll(strict, onNodes(0, 2))
-	wantError(t, "strict", err, "GPU 1: none of its local CPUs 8-11 is allowed (allowed: 0-5)")
+	affinitytest.WantError(t, "strict", err,
+		"GPU 1: none of its local CPUs 8-11 is allowed (allowed: 0-5)")
 	_, _, err = topo.BindAll(strict, onNodes(0, 1))
-	wantError(t, "strict, with allowed CPUs", err, "")
+	affinitytest.WantError(t, "strict, with allowed CPUs", err, "")
 }
 
 // TestDeviceMemoryNodes finds the memory of GPUs by what the kernel says or by what the driver

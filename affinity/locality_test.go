@@ -48,7 +48,7 @@ func TestReadLocality(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s, -want +got:\n%s", test.in, diff)
 		}
-		wantError(t, test.in, err, test.err)
+		affinitytest.WantError(t, test.in, err, test.err)
 	}
 	got, err := ReadLocality(root, "0000:ff:00.0")
 	if !errors.Is(err, fs.ErrNotExist) || got.NUMANode != -1 {

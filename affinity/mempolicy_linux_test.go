@@ -8,8 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
 // printMemory prints the policy of this process as get_mempolicy has it, and the kernel's word for
@@ -101,9 +103,10 @@ func TestApplyMemoryErrors(t *testing.T) {
 	defer runtime.UnlockOSThread()
 	needMemoryPolicy(t)
 	_, err := ApplyMemory("sideways", []int{0})
-	wantError(t, "unknown policy", err, `"sideways": use none, preferred, bind or interleave`)
+	affinitytest.WantError(t, "unknown policy", err,
+		`"sideways": use none, preferred, bind or interleave`)
 	_, err = ApplyMemory(MemoryBind, nil)
-	wantError(t, "no node", err, "without a NUMA node")
+	affinitytest.WantError(t, "no node", err, "without a NUMA node")
 	for _, policy := range []MemoryPolicy{MemoryBind, MemoryPreferred, MemoryInterleave} {
 		for _, nodes := range [][]int{{900}, {900, 901}, {100_000}} {
 			_, err := ApplyMemory(policy, nodes)
@@ -122,7 +125,7 @@ func TestMemoryErrorUnsupported(t *testing.T) {
 		if errors.Is(err, errors.ErrUnsupported) != unsupported || !errors.Is(err, errno) {
 			t.Errorf("%v: %v", errno, err)
 		}
-		wantError(t, errno.Error(), err, "cannot set the memory policy")
+		affinitytest.WantError(t, errno.Error(), err, "cannot set the memory policy")
 	}
 }
 

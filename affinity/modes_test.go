@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 // chiplets returns a machine of two packages with two nodes each. A node has four cores of two
@@ -180,7 +182,7 @@ func TestRequestErrors(t *testing.T) {
 		_, _, err := topo.BindAll(test.req, onNodes(0, 0))
 		_, _, errPlain := topo.SpreadAll(test.req, 2)
 		for _, err := range []error{err, errPlain} {
-			wantError(t, fmt.Sprintf("%+v", test.req), err, test.want)
+			affinitytest.WantError(t, fmt.Sprintf("%+v", test.req), err, test.want)
 		}
 	}
 }
@@ -208,7 +210,7 @@ func TestStrict(t *testing.T) {
 	} {
 		req := Request{Policy: policy(t, test.mode), Strict: true}
 		_, warnings, err := topo.BindAll(req, onNodes(test.node))
-		wantError(t, fmt.Sprintf("%s, node %d", test.mode, test.node), err, test.want)
+		affinitytest.WantError(t, fmt.Sprintf("%s, node %d", test.mode, test.node), err, test.want)
 		if len(warnings) > 0 {
 			t.Errorf("%s, node %d: warnings %q", test.mode, test.node, warnings)
 		}

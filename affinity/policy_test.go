@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 func TestParsePolicy(t *testing.T) {
@@ -32,7 +34,7 @@ func TestParsePolicy(t *testing.T) {
 		"map=9999999": "above the highest",
 	} {
 		_, err := ParsePolicy(in)
-		wantError(t, quoted(in), err, want)
+		affinitytest.WantError(t, quoted(in), err, want)
 	}
 }
 
@@ -58,7 +60,8 @@ func TestParseNames(t *testing.T) {
 		}
 	}
 	_, err := ParseThreads("two")
-	wantError(t, "two", err, `unknown choice of hardware threads "two": use all or one-per-core`)
+	affinitytest.WantError(t, "two", err,
+		`unknown choice of hardware threads "two": use all or one-per-core`)
 	for _, name := range []MemoryPolicy{MemoryNone, MemoryPreferred, MemoryBind, MemoryInterleave} {
 		if got, err := ParseMemoryPolicy(string(name)); err != nil || got != name {
 			t.Errorf("%s: %s, %v", name, got, err)

@@ -3,6 +3,8 @@ package affinity
 import (
 	"strings"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
 func TestReadQuota(t *testing.T) {
@@ -88,7 +90,7 @@ func TestReadQuota(t *testing.T) {
 		if cpus != test.cpus || limited != test.limited {
 			t.Errorf("%s: %v, %v, want %v, %v", test.name, cpus, limited, test.cpus, test.limited)
 		}
-		wantError(t, test.name, err, test.err)
+		affinitytest.WantError(t, test.name, err, test.err)
 	}
 }
 

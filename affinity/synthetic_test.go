@@ -164,18 +164,6 @@ func copyEntry(from, to *rootfs.FS, name string, entry fs.DirEntry) error {
 	return errors.Join(err, file.Close())
 }
 
-// wantError checks that err is one line with these words or, if there are none, that it is nil.
-func wantError(t testing.TB, what string, err error, words string) {
-	t.Helper()
-	switch {
-	case words == "" && err != nil:
-		t.Errorf("%s: %v", what, err)
-	case words == "":
-	case err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "\n"):
-		t.Errorf("%s: error %v, want one line with %q", what, err, words)
-	}
-}
-
 func parseList(t testing.TB, list string) CPUSet {
 	t.Helper()
 	set, err := ParseCPUList(list)

@@ -151,7 +151,7 @@ func TestReadTopologyNothingThere(t *testing.T) {
 	}
 	writeFile(t, root, cpuDir+"/online", "0-3")
 	_, err = ReadTopology(root)
-	wantError(t, "no CPU folders", err, "no CPU is online")
+	affinitytest.WantError(t, "no CPU folders", err, "no CPU is online")
 }
 
 // TestHostileSysfs reads machines that cannot exist, and binds workers on them.

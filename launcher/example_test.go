@@ -2,80 +2,55 @@ package launcher_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log"
 	"os"
-	"time"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// readPlan plans n workers for this machine.
-func readPlan(n int) plan.Plan {
+// This program trains with one worker per GPU or, on a machine without GPUs, per NUMA node. It
+// starts a failed training three more times, passes the end of the program on to the workers, and
+// says at the end which worker was the first to fail.
+func Example() {
+	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer cancel()
+
 	inventory := probe.Discover(probe.Options{})
-	value, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
-	options := plan.Options{Workers: plan.Workers(n), Oversubscribe: true, Environ: os.Environ()}
-	machine, err := machine.Read("", inventory, inventory.Visible(value, set), options)
+	visible := inventory.Visible(os.LookupEnv("CUDA_VISIBLE_DEVICES"))
+	options := plan.Options{
+		MaxRestarts: 3, Health: plan.HealthSkip, Busy: plan.BusySkip, Environ: os.Environ(),
+	}
+	here, err := machine.Read("", inventory, visible, options)
 	if err != nil {
 		log.Fatal(err)
 	}
-	plan, err := plan.New(machine, options)
+	job, err := plan.New(here, options)
 	if err != nil {
 		log.Fatal(err)
 	}
-	return plan
-}
+	for _, warning := range job.Warnings {
+		log.Print("warning: ", warning)
+	}
 
-// Start runs a program in two workers, and looks now and then whether they are done.
-func ExampleStart() {
-	argv, err := launcher.Command{Args: []string{"sh", "-c", "exit $RANK"}}.Resolve()
+	argv, err := launcher.Command{Args: append([]string{"train.py"}, os.Args[1:]...)}.Resolve()
 	if err != nil {
 		log.Fatal(err)
 	}
-	attempt, err := launcher.Start(context.Background(), readPlan(2),
-		launcher.Config{Argv: argv, Grace: 10 * time.Second})
-	if err != nil {
-		log.Fatal(err)
+	result := launcher.Run(ctx, job, launcher.Config{
+		Argv: argv, Inventory: inventory, Log: func(line string) { log.Print(line) },
+	})
+	for _, line := range result.Summary() {
+		log.Print(line)
 	}
-	done := false
-	for !done {
-		done, err = attempt.Join(time.Second)
+	if err := result.Table(os.Stderr, terminal.StyleOf(os.Stderr, os.Getenv)); err != nil {
+		log.Print(err)
 	}
-	var exited *launcher.ExitedError
-	if errors.As(err, &exited) {
-		fmt.Printf("rank %d of %d exited with code %d\n", exited.Rank, len(attempt.PIDs()),
-			exited.ExitCode)
-	}
-	// Output: rank 1 of 2 exited with code 1
-}
-
-// share is what each worker of the example gets.
-type share struct{ Numbers []int }
-
-// add is known to the workers because a package-level variable registers it, and
-// runs in them because main (here TestMain) begins with launcher.Init().
-var add = launcher.Register("add", func(index int, s share) error {
-	if index >= len(s.Numbers) {
-		return fmt.Errorf("there is no number for worker %d", index)
-	}
-	return nil
-})
-
-// A Go function runs in three worker processes, and fails in the last.
-func ExampleRegister() {
-	attempt, err := add.Start(context.Background(), readPlan(3),
-		launcher.Config{Stderr: io.Discard}, share{Numbers: []int{1, 2}})
-	if err != nil {
-		log.Fatal(err)
-	}
-	var raised *launcher.RaisedError
-	if err := attempt.Wait(context.Background()); errors.As(err, &raised) {
-		fmt.Printf("rank %d: %s\n", raised.Rank, raised.Message)
-	}
-	// Output: rank 2: there is no number for worker 2
+	os.Exit(result.ExitCode)
 }

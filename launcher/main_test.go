@@ -12,6 +12,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
+	"github.com/gpulaunch/gpulaunch/launcher/plan/plantest"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
@@ -78,10 +79,7 @@ func (h *harness) run(n int, change ...func(*plan.Plan)) Result {
 // plan returns a plan for n workers, each of which may use all CPUs.
 func (h *harness) plan(n int) plan.Plan {
 	h.t.Helper()
-	cpus, err := affinity.Current(os.Getpid())
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	cpus := launchertest.AllowedCPUs(h.t)
 	topology := &affinity.Topology{
 		Online: cpus, Allowed: cpus, Nodes: []affinity.Node{{CPUs: cpus}},
 	}
@@ -90,13 +88,9 @@ func (h *harness) plan(n int) plan.Plan {
 			ID: len(topology.Cores), Package: -1, CPUs: affinity.CPUs(cpu),
 		})
 	}
-	p, err := plan.New(plan.Machine{Topology: topology}, plan.Options{
+	return plantest.Plan(h.t, plan.Machine{Topology: topology}, plan.Options{
 		Workers: plan.Workers(n), MasterPort: 1, Environ: h.cfg.Environ,
 	})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return p
 }
 
 // when calls f as soon as the standard output contains text n times. The test fails if it never

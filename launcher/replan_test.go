@@ -2,20 +2,17 @@ package launcher
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 // TestReplan: a restart goes by the CPUs of then.
 func TestReplan(t *testing.T) {
-	all, err := affinity.Current(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := launchertest.AllowedCPUs(t)
 	one := affinity.CPUs(all.Max())
 	h := newHarness(t, "succeed-after", "1")
 	h.cfg.Replan = func(p plan.Plan) (plan.Plan, error) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 	"github.com/gpulaunch/gpulaunch/affinity/internal/rootfs"
 )
 
@@ -153,24 +154,12 @@ func refuse(t *testing.T, archive []byte, words string) {
 		machine.Close()
 		t.Fatal("it opens")
 	}
-	wantError(t, err, words)
-	wantError(t, err, name)
+	affinitytest.WantError(t, "opening it", err, words)
+	affinitytest.WantError(t, "opening it", err, name)
 	if after := tree(t, dir); len(after) != 1 || after["sentinel"] != "whole" {
 		t.Errorf("the folder for temporary files has %q", after)
 	}
 	refuseEncoded(t, archive, words)
-}
-
-// wantError checks that err is one line with these words, which cannot control a terminal.
-func wantError(t *testing.T, err error, words string) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("no error, want %s", words)
-		return
-	}
-	if text := err.Error(); !strings.Contains(text, words) || strings.ContainsAny(text, "\n\x1b") {
-		t.Errorf("error %q, want one line with %s", text, words)
-	}
 }
 
 // refuseEncoded checks that an archive cannot be unpacked as on Windows either.
@@ -181,7 +170,7 @@ func refuseEncoded(t *testing.T, archive []byte, words string) {
 	if err == nil {
 		_, err = openUnpacked(plain, root.Dir(), rootfs.Encoded)
 	}
-	wantError(t, err, words)
+	affinitytest.WantError(t, "unpacking it as on Windows", err, words)
 	unchanged()
 }
 
@@ -265,7 +254,8 @@ func TestUnpackIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer root.Close()
-			wantError(t, unpack(test.archive, root, limit), test.words)
+			err = unpack(test.archive, root, limit)
+			affinitytest.WantError(t, "unpacking it", err, test.words)
 			// It stops at the limit, except for the folders that one entry implies.
 			if made := len(tree(t, root.Dir())); made > limit.entries+limit.depth {
 				t.Errorf("%d entries before the refusal", made)
@@ -401,7 +391,7 @@ func TestOpenRefusesFolderWithLinksOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = Open(top)
-			wantError(t, err, `it has the link "`+links[0]+`"`)
+			affinitytest.WantError(t, "opening it", err, `it has the link "`+links[0]+`"`)
 		})
 	}
 }

@@ -2,18 +2,12 @@ package draw
 
 import (
 	"bytes"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
-
-var update = flag.Bool("update", false, "write the files in testdata anew")
 
 func asText(t testing.TB, p Picture, s terminal.Style) string {
 	t.Helper()
@@ -70,21 +64,6 @@ func TestGolden(t *testing.T) {
 		"odd.txt":          asText(t, odd(t), terminal.Style{}),
 		"odd.svg":          svg(t, odd(t)),
 	} {
-		t.Run(name, func(t *testing.T) {
-			file := filepath.Join("testdata", name)
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("differs from %s; look at it and run the test with -update (-want "+
-					"+got):\n%s", file, diff)
-			}
-		})
+		t.Run(name, func(t *testing.T) { launchertest.Golden(t, name, got) })
 	}
 }

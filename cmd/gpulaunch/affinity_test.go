@@ -24,7 +24,7 @@ import (
 // needTwoCPUs gives the CPUs that this process may use, of which there must be two.
 func needTwoCPUs(t *testing.T) affinity.CPUSet {
 	t.Helper()
-	set := allowed(t)
+	set := launchertest.AllowedCPUs(t)
 	if set.Len() < 2 {
 		t.Skipf("only CPU %s may be used here; two are needed to tell workers apart", set)
 	}
@@ -74,7 +74,7 @@ func TestBusyWorkersStayInside(t *testing.T) {
 	t.Run("control", func(t *testing.T) {
 		j := startSpawn(t, launchertest.Python(t), "exec",
 			[]string{"--nproc-per-node=2", "--affinity=none"}, "busy")
-		if got := used(t, j.Await(2, `busy (\d+)`)[0]); !got.Equal(allowed(t)) {
+		if got := used(t, j.Await(2, `busy (\d+)`)[0]); !got.Equal(launchertest.AllowedCPUs(t)) {
 			t.Errorf("a worker that is not bound may run on CPUs %s", got)
 		}
 	})

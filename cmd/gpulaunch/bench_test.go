@@ -29,8 +29,8 @@ func milliseconds(b *testing.B, list []time.Duration, unit string) {
 func BenchmarkGangStop(b *testing.B) {
 	var took []time.Duration
 	for b.Loop() {
-		j := launchertest.StartCommand(b, nil, nil,
-			job(append([]string{"--nproc-per-node=8"}, launchertest.Worker("block")...)...)...)
+		j := launchertest.Start(b, nil, append([]string{"run", "--nproc-per-node=8"},
+			launchertest.Worker("block")...)...)
 		pids := j.Await(8, `ready (\d+)`)
 		var pidfds []int
 		for _, text := range pids {
@@ -76,18 +76,14 @@ func BenchmarkKeeper(b *testing.B) {
 
 func superviseDirectly(b *testing.B) time.Duration {
 	b.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "keeper"), os.NewFile(uintptr(fds[1]), "supervisor")
-	defer ours.Close()
+	ours, theirs := launchertest.Link(b)
+	defer ours.Close() // there may be thousands
 	begin := time.Now()
 	cmd := exec.Command(launchertest.Binary, "supervise", "3",
 		strconv.FormatInt(begin.UnixNano(), 10), "-q",
 		"--metrics-address=127.0.0.1:0", "--nproc-per-node=1", "/bin/true")
 	cmd.ExtraFiles = []*os.File{theirs}
-	err = cmd.Run()
+	err := cmd.Run()
 	took := time.Since(begin)
 	theirs.Close()
 	if err != nil {

@@ -84,9 +84,8 @@ func TestJobCgroup(t *testing.T) {
 		list, _ := filepath.Glob(filepath.Join(place.Parent, "gpulaunch-*"))
 		return list
 	}
-	j := launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--nproc-per-node=2", "--grace=0.1"},
-			launchertest.Worker("ignore")...)...)...)
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2", "--grace=0.1"},
+		launchertest.Worker("ignore")...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	supervisor := j.Supervisor()
 	own := filepath.Join(place.Parent, filepath.Base(members(pids[0])))
@@ -104,9 +103,8 @@ func TestJobCgroup(t *testing.T) {
 		t.Errorf("%s is still there", own)
 	}
 
-	j = launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--cgroup=off", "--nproc-per-node=1"},
-			launchertest.Worker("block")...)...)...)
+	j = launchertest.Start(t, nil, append([]string{"run", "--cgroup=off", "--nproc-per-node=1"},
+		launchertest.Worker("block")...)...)
 	pid := j.Await(1, `ready (\d+)`)[0]
 	if at := members(pid); strings.Contains(at, fmt.Sprintf("gpulaunch-%d-", j.Supervisor())) {
 		t.Errorf("with --cgroup=off the worker is in %s; groups are %v", at, groups())
@@ -118,9 +116,8 @@ func TestJobCgroup(t *testing.T) {
 // TestSweepOff: what a job that ended well leaves behind may go on, and what one
 // that was stopped leaves behind may not.
 func TestSweepOff(t *testing.T) {
-	j := launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--sweep=off", "--nproc-per-node=1", "--output=prefix"},
-			launchertest.Worker("leave", "ignore")...)...)...)
+	j := launchertest.Start(t, nil, append([]string{"run", "--sweep=off", "--nproc-per-node=1",
+		"--output=prefix"}, launchertest.Worker("leave", "ignore")...)...)
 	text := j.Await(1, `ready (\d+)`)[0]
 	if code, stderr := j.Exit(); code != 0 || strings.Contains(stderr, "left behind") {
 		t.Errorf("exit code %d\n%s", code, stderr)
@@ -131,9 +128,8 @@ func TestSweepOff(t *testing.T) {
 	}
 	launchertest.Gone(t, text)
 
-	j = launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--sweep=off", "--nproc-per-node=1", "--output=prefix", "--grace=0.1"},
-			launchertest.Worker("leave-and-block", "ignore")...)...)...)
+	j = launchertest.Start(t, nil, append([]string{"run", "--sweep=off", "--nproc-per-node=1",
+		"--output=prefix", "--grace=0.1"}, launchertest.Worker("leave-and-block", "ignore")...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	j.Signal(unix.SIGTERM)
 	if code, stderr := j.Exit(); code != 143 ||

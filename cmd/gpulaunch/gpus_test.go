@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -18,20 +17,10 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// allowed is what this process may use, at least one CPU.
-func allowed(t *testing.T) affinity.CPUSet {
-	t.Helper()
-	set, err := affinity.Current(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return set
-}
-
 // nodes are CPU masks for the two NUMA nodes of a fake machine. Each has one of
 // this machine's CPUs where there are two, and CPUs that it does not have.
 func nodes(t *testing.T) (node0, node1 affinity.CPUSet) {
-	set := allowed(t)
+	set := launchertest.AllowedCPUs(t)
 	return affinity.CPUs(set.Min(), 2000), affinity.CPUs(set.Max(), 2001)
 }
 
@@ -47,6 +36,7 @@ func TestEightGPUs(t *testing.T) {
 	node0, node1 := nodes(t)
 	machine := nvmltest.EightGPUs(words(node0), words(node1))
 	library := nvmltest.Install(t, machine)
+	allowed := launchertest.AllowedCPUs(t)
 	got := launchertest.Reports(t, nil, "--nvml-library="+library)
 	if len(got) != 8 {
 		t.Fatalf("%d workers, want 8", len(got))
@@ -66,9 +56,9 @@ func TestEightGPUs(t *testing.T) {
 				t.Errorf("rank %d has %s=%q, want %q", i, name, r.Env[name], value)
 			}
 		}
-		cpus := node0.Intersect(allowed(t))
+		cpus := node0.Intersect(allowed)
 		if i >= 4 {
-			cpus = node1.Intersect(allowed(t))
+			cpus = node1.Intersect(allowed)
 		}
 		if !r.CPUs.Equal(cpus) {
 			t.Errorf("rank %d runs on CPUs %s, want %s", i, r.CPUs, cpus)
@@ -83,8 +73,8 @@ func TestEightGPUs(t *testing.T) {
 		// The negative control: what the workers above have comes from the binding.
 		for _, r := range launchertest.Reports(t, nil, "--nvml-library="+library,
 			"--affinity=none") {
-			if !r.CPUs.Equal(allowed(t)) {
-				t.Errorf("rank %s runs on CPUs %s, want %s", r.Env["RANK"], r.CPUs, allowed(t))
+			if !r.CPUs.Equal(allowed) {
+				t.Errorf("rank %s runs on CPUs %s, want %s", r.Env["RANK"], r.CPUs, allowed)
 			}
 		}
 	})
@@ -109,8 +99,7 @@ func TestEightGPUs(t *testing.T) {
 		}
 	})
 	t.Run("within the launcher's own CPUs", func(t *testing.T) {
-		set := allowed(t)
-		one := affinity.CPUs(set.Max())
+		one := affinity.CPUs(allowed.Max())
 		runtime.LockOSThread() // not unlocked on failure: the thread is then bound
 		restore, err := affinity.Apply(one)
 		if err != nil {

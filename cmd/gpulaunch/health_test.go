@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,12 +13,11 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // two is a machine with two GPUs.
 func two(t *testing.T) nvmltest.Machine {
-	mask := words(allowed(t))
+	mask := words(launchertest.AllowedCPUs(t))
 	m := nvmltest.EightGPUs(mask, mask)
 	m.Devices = m.Devices[:2]
 	return m
@@ -199,16 +197,6 @@ func TestBusyWait(t *testing.T) {
 // TestGPULeftovers: who is still on the job's GPUs is named. That somebody was there
 // before is no news.
 func TestGPULeftovers(t *testing.T) {
-	read := func(t *testing.T, file string) (r report.Report) {
-		data, err := os.ReadFile(file)
-		if err == nil {
-			err = json.Unmarshal(data, &r)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
-	}
 	for name, c := range map[string]struct {
 		before, during nvmltest.Machine
 		left           int
@@ -229,7 +217,7 @@ func TestGPULeftovers(t *testing.T) {
 				n != c.left {
 				t.Errorf("exit code %d, %d leftovers, want %d\n%s", code, n, c.left, stderr)
 			}
-			r := read(t, file)
+			r := readReport(t, file)
 			if len(r.GPULeftovers) != c.left || c.left > 0 && r.GPULeftovers[0].PID != os.Getpid() {
 				t.Errorf("%+v", r.GPULeftovers)
 			}

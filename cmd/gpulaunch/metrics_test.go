@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,30 +22,30 @@ import (
 
 // scrape asks for the metrics until they hold all of want, as Prometheus would
 // ask again.
-func scrape(t *testing.T, url string, want ...string) string {
+func scrape(t *testing.T, url string, want ...string) (body string) {
 	t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.Now().Add(launchertest.Patience); ; <-ticker.C {
-		var body string
-		if response, err := http.Get(url); err == nil {
-			data, _ := io.ReadAll(response.Body)
-			response.Body.Close()
-			body = string(data)
+	err := launchertest.Retry(launchertest.Patience, 50*time.Millisecond, func() error {
+		response, err := http.Get(url)
+		if err != nil {
+			return err
 		}
-		missing := ""
+		defer response.Body.Close()
+		data, err := io.ReadAll(response.Body)
+		if err != nil {
+			return err
+		}
+		body = string(data)
 		for _, w := range want {
 			if !regexp.MustCompile("(?m)^" + w).MatchString(body) {
-				missing = w
+				return fmt.Errorf("%s does not hold %s:\n%s", url, w, body)
 			}
 		}
-		if missing == "" {
-			return body
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not hold %s:\n%s", url, missing, body)
-		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return body
 }
 
 func TestMetricsOfARunningJob(t *testing.T) {

@@ -27,10 +27,7 @@ func TestMain(m *testing.M) { os.Exit(launchertest.Main(m)) }
 // commands code (run a command, want an exit code) and oneline (standard error was
 // one line that begins with gpulaunch:).
 func TestScripts(t *testing.T) {
-	allowed, err := affinity.Current(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	allowed := launchertest.AllowedCPUs(t)
 	mask := []uint64{1 << allowed.Min()}
 	eight := nvmltest.EightGPUs(mask, mask)
 	env := []string{

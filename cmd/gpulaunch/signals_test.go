@@ -36,8 +36,8 @@ func awaitState(t *testing.T, pid, states string) {
 }
 
 func TestSuspendAndResume(t *testing.T) {
-	j := launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("relay")...)...)...)
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"},
+		launchertest.Worker("relay")...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	j.Signal(unix.SIGTSTP)
 	awaitState(t, strconv.Itoa(j.Keeper()), "T")
@@ -58,8 +58,8 @@ func TestSuspendAndResume(t *testing.T) {
 // TestSuspendAndResumeAtOnce: whichever the launcher sees first, it is not left
 // stopped.
 func TestSuspendAndResumeAtOnce(t *testing.T) {
-	j := launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--nproc-per-node=2"}, launchertest.Worker("relay")...)...)...)
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"},
+		launchertest.Worker("relay")...)...)
 	j.Await(2, "ready")
 	for i := range 50 {
 		j.Signal(unix.SIGTSTP)
@@ -80,9 +80,8 @@ func TestSuspendAndResumeAtOnce(t *testing.T) {
 // TestOneWishOfTwoSignals: timeout(1) sends its signal to the process and then to
 // the group. The workers keep their grace period.
 func TestOneWishOfTwoSignals(t *testing.T) {
-	j := launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--nproc-per-node=2", "--grace=1h"},
-			launchertest.Worker("on-int", "100ms")...)...)...)
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2", "--grace=1h"},
+		launchertest.Worker("on-int", "100ms")...)...)
 	j.Await(2, "ready")
 	j.Signal(unix.SIGINT)
 	j.Signal(unix.SIGINT)
@@ -107,7 +106,7 @@ func TestInheritedChildren(t *testing.T) {
 	n, _ := strconv.Atoi(pid)
 	t.Cleanup(func() { _ = unix.Kill(n, unix.SIGKILL) })
 	// It holds the standard output, so the end of that cannot be waited for.
-	awaitGone(t, j.Keeper())
+	launchertest.Gone(t, strconv.Itoa(j.Keeper()))
 	if err := unix.Kill(n, 0); err != nil {
 		t.Errorf("process %d, which was there before: %v", n, err)
 	}
@@ -115,19 +114,6 @@ func TestInheritedChildren(t *testing.T) {
 		t.Error(err)
 	}
 	j.Exit()
-}
-
-// awaitGone waits until a process has ended; it may not have been waited for.
-func awaitGone(t *testing.T, pid int) {
-	t.Helper()
-	var fields []string
-	ended := launchertest.Poll(func() bool {
-		fields = launchertest.Stat(pid)
-		return len(fields) == 0 || fields[0] == "Z"
-	})
-	if !ended {
-		t.Fatalf("process %d has not ended: %s", pid, fields)
-	}
 }
 
 // TestHangupUnderNohup: a SIGHUP that is ignored at the start stays ignored, in
@@ -160,8 +146,8 @@ func TestBlockedSignalsAreNotInherited(t *testing.T) {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, &before); err != nil {
 		t.Fatal(err)
 	}
-	j := launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--nproc-per-node=1"}, launchertest.Worker("report")...)...)...)
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=1"},
+		launchertest.Worker("report")...)...)
 	control := launchertest.StartCommand(t, nil, nil,
 		append([]string{os.Args[0]}, launchertest.Worker("report")[2:]...)...)
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
@@ -60,13 +58,7 @@ func TestInitialisedFirst(t *testing.T) {
 
 // Nothing that only metrics need is initialised before the job begins.
 func TestInitialisedBeforeJob(t *testing.T) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "keeper"), os.NewFile(uintptr(fds[1]), "supervisor")
-	defer ours.Close()
-	defer theirs.Close()
+	_, theirs := launchertest.Link(t)
 	cmd := exec.Command(launchertest.Binary, "supervise", "3", "0", "-q", "--nproc-per-node=1",
 		"--metrics-address=127.0.0.1:0", "/bin/sleep", "0.1")
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")

@@ -3,7 +3,7 @@
 package main
 
 import (
-	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -12,9 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
@@ -22,15 +19,10 @@ import (
 
 // shellTerminal is a pseudo terminal with an interactive shell on it.
 type shellTerminal struct {
-	t      *testing.T
-	master *os.File
-	shell  *exec.Cmd
-	ended  chan struct{} // the shell has
-
-	mu     sync.Mutex
-	seen   strings.Builder
-	news   chan struct{}
-	offset int // of what has been awaited
+	t       *testing.T
+	master  *os.File
+	seen    launchertest.Buffer
+	awaited int // how many bytes of what was seen await has looked at
 }
 
 // openTerminal starts bash with job control, as a person's terminal does.
@@ -40,74 +32,24 @@ func openTerminal(t *testing.T) *shellTerminal {
 	if err != nil {
 		nvmltest.Unavailable(t, "bash is not here")
 	}
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		nvmltest.Unavailable(t, "no pseudo terminal can be had here: "+err.Error())
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err != nil {
+	master, slave := launchertest.OpenTerminal(t)
+	x := &shellTerminal{t: t, master: master}
+	shell := exec.Command(bash, "--norc", "--noprofile", "-i")
+	shell.Env = append(os.Environ(), "PS1=$ ", "TERM=dumb", "GPULAUNCH_METRICS_ADDRESS=off")
+	shell.Stdin, shell.Stdout, shell.Stderr = slave, slave, slave
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := shell.Start(); err != nil {
 		t.Fatal(err)
 	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer slave.Close()
-	// Fd made it blocking; Close has to end the reading below.
-	if err := unix.SetNonblock(int(master.Fd()), true); err != nil {
-		t.Fatal(err)
-	}
-	x := &shellTerminal{t: t, master: os.NewFile(dup(t, master), "terminal"),
-		news: make(chan struct{}, 1), ended: make(chan struct{})}
-	master.Close()
-	x.shell = exec.Command(bash, "--norc", "--noprofile", "-i")
-	x.shell.Env = append(os.Environ(), "PS1=$ ", "TERM=dumb", "GPULAUNCH_METRICS_ADDRESS=off")
-	x.shell.Stdin, x.shell.Stdout, x.shell.Stderr = slave, slave, slave
-	x.shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := x.shell.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = x.shell.Wait(); close(x.ended) }()
-	reading := make(chan struct{})
-	go func() { defer close(reading); x.read() }()
+	slave.Close()
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = shell.Wait() })
+	wg.Go(func() { _, _ = io.Copy(&x.seen, master) })
 	t.Cleanup(func() {
 		x.close()
-		<-reading
-		<-x.ended
+		wg.Wait()
 	})
 	return x
-}
-
-func dup(t *testing.T, f *os.File) uintptr {
-	t.Helper()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err == nil {
-		err = unix.SetNonblock(fd, true)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return uintptr(fd)
-}
-
-func (x *shellTerminal) read() {
-	buf := make([]byte, 4096)
-	for {
-		n, err := x.master.Read(buf)
-		x.mu.Lock()
-		x.seen.Write(buf[:n])
-		x.mu.Unlock()
-		select {
-		case x.news <- struct{}{}:
-		default:
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // close is what happens when the window is closed.
@@ -122,25 +64,22 @@ func (x *shellTerminal) write(keys string) {
 }
 
 // await waits until the terminal shows a match behind what was awaited before.
-func (x *shellTerminal) await(pattern string) string {
+func (x *shellTerminal) await(pattern string) (match string) {
 	x.t.Helper()
 	re := regexp.MustCompile(pattern)
-	deadline := time.After(launchertest.Patience)
-	for {
-		x.mu.Lock()
-		text := x.seen.String()
-		x.mu.Unlock()
-		if at := re.FindStringSubmatchIndex(text[x.offset:]); at != nil {
-			match := text[x.offset:][at[len(at)-2]:at[len(at)-1]]
-			x.offset += at[1]
-			return match
+	shown := x.seen.Until(func(text string) bool {
+		at := re.FindStringSubmatchIndex(text[x.awaited:])
+		if at == nil {
+			return false
 		}
-		select {
-		case <-x.news:
-		case <-deadline:
-			x.t.Fatalf("the terminal does not show %s:\n%s", pattern, text)
-		}
+		match = text[x.awaited:][at[len(at)-2]:at[len(at)-1]]
+		x.awaited += at[1]
+		return true
+	})
+	if !shown {
+		x.t.Fatalf("the terminal does not show %s:\n%s", pattern, &x.seen)
 	}
+	return match
 }
 
 // run types the command line of a job.

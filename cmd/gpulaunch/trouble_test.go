@@ -42,22 +42,14 @@ func functions(t *testing.T) (before, during []string) {
 	before = nvmltest.Calls(t, library)
 	nvmltest.Change(t, library, fewer(m.WithEvents(nvmltest.XID(0, 92))))
 	awaitCalls(t, library, "nvmlEventSetCreate", 2)
-	awaitCalls(t, library, "nvmlEventSetWait_v2", countCalls(t, library, "nvmlEventSetWait_v2")+1)
+	awaitCalls(t, library, "nvmlEventSetWait_v2",
+		nvmltest.CountCalls(t, library, "nvmlEventSetWait_v2")+1)
 	during = nvmltest.Calls(t, library)[len(before):]
 	release()
 	if code, stderr := j.Exit(); code != 7 {
 		t.Fatalf("without trouble: exit code %d\n%s", code, stderr)
 	}
-	return names(before), names(during)
-}
-
-func names(calls []string) (list []string) {
-	for _, call := range calls {
-		name, _, _ := strings.Cut(call, " ")
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
+	return nvmltest.Functions(before), nvmltest.Functions(during)
 }
 
 // side runs subtests side by side, a bounded number of them: they mostly wait.
@@ -104,7 +96,7 @@ func TestTroubleInEachCall(t *testing.T) {
 				j, release := holding(t, 3, "--metrics-address=127.0.0.1:0",
 					"--nvml-library="+library)
 				j.Await(3, "ready")
-				n := countCalls(t, library, function)
+				n := nvmltest.CountCalls(t, library, function)
 				nvmltest.Change(t, library, fewer(trouble(mixed(t), function)))
 				awaitCalls(t, library, function, n+1)
 				holds(t, j, release, 3)
@@ -171,7 +163,7 @@ func TestTroubleOfOtherKinds(t *testing.T) {
 			j.Await(2, "ready")
 			n := 0
 			if c.called != "" {
-				n = countCalls(t, library, c.called)
+				n = nvmltest.CountCalls(t, library, c.called)
 			}
 			nvmltest.Change(t, library, c.then)
 			if c.called != "" {
@@ -191,7 +183,7 @@ func TestStopDuringAHang(t *testing.T) {
 		append([]string{"run", "--grace=1h", "--metrics-address=127.0.0.1:0", "--nvml-library=" +
 			library}, launchertest.Worker("block")...)...)
 	pids := j.Await(3, `ready (\d+)`)
-	n := countCalls(t, library, "nvmlDeviceGetMemoryInfo_v2")
+	n := nvmltest.CountCalls(t, library, "nvmlDeviceGetMemoryInfo_v2")
 	nvmltest.Change(t, library, m.With(nvmltest.Behavior{Function: "nvmlDeviceGetMemoryInfo_v2",
 		Device: nvmltest.AllDevices, Action: nvmltest.Hang}))
 	awaitCalls(t, library, "nvmlDeviceGetMemoryInfo_v2", n+1)

@@ -28,9 +28,8 @@ func TestUnkillable(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	j := launchertest.StartCommand(t, nil, nil,
-		job(append([]string{"--nproc-per-node=2", "--grace=0.1"},
-			launchertest.Worker("block")...)...)...)
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2", "--grace=0.1"},
+		launchertest.Worker("block")...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	t.Cleanup(func() {
 		set("freezer.state", "THAWED")

@@ -4,40 +4,24 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
-	"os"
+	"context"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
-	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // awaitCalls waits until the library has been asked to do something n times.
 func awaitCalls(t *testing.T, library, function string, n int) {
 	t.Helper()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.Now().Add(launchertest.Patience); countCalls(t, library,
-		function) < n; <-ticker.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s was not called %d times", function, n)
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), launchertest.Patience)
+	defer cancel()
+	if err := nvmltest.WaitForCall(ctx, library, function, n); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func countCalls(t *testing.T, library, function string) (n int) {
-	t.Helper()
-	for _, call := range nvmltest.Calls(t, library) {
-		if name, _, _ := strings.Cut(call, " "); name == function {
-			n++
-		}
-	}
-	return n
 }
 
 func TestXIDsOfARunningJob(t *testing.T) {
@@ -63,14 +47,10 @@ func TestXIDsOfARunningJob(t *testing.T) {
 				"probable cause: XID 79, the GPU fell off the bus (fatal)") != 1 {
 				t.Errorf("exit code %d\n%s", code, stderr)
 			}
-			var r report.Report
-			data, err := os.ReadFile(file)
-			if err == nil {
-				err = json.Unmarshal(data, &r)
-			}
-			if err != nil || len(r.Workers) != 2 || len(r.Workers[0].XIDs) != 2 ||
+			r := readReport(t, file)
+			if len(r.Workers) != 2 || len(r.Workers[0].XIDs) != 2 ||
 				r.Workers[0].XIDs[1].XID != 79 || len(r.Workers[1].XIDs) != 0 {
-				t.Errorf("%v %+v", err, r.Workers)
+				t.Errorf("%+v", r.Workers)
 			}
 		})
 	}

@@ -48,21 +48,11 @@ func functionsCalled(t *testing.T, m nvmltest.Machine) (inventory, onlySample []
 	o := install(t, m)
 	p := openProbe(t, o)
 	p.Inventory()
-	inventory = functionsIn(nvmltest.Calls(t, o.Library))
+	inventory = nvmltest.Functions(nvmltest.Calls(t, o.Library))
 	p.Sample()
-	onlySample = slices.DeleteFunc(functionsIn(nvmltest.Calls(t, o.Library)),
+	onlySample = slices.DeleteFunc(nvmltest.Functions(nvmltest.Calls(t, o.Library)),
 		func(f string) bool { return slices.Contains(inventory, f) })
 	return inventory, onlySample
-}
-
-// functionsIn returns the functions among the calls, each once.
-func functionsIn(calls []string) []string {
-	var functions []string
-	for _, call := range calls {
-		functions = append(functions, strings.Fields(call)[0])
-	}
-	slices.Sort(functions)
-	return slices.Compact(functions)
 }
 
 // TestTroubleInEachFunction makes each function hang, crash or abort. The question that calls it

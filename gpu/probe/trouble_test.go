@@ -24,7 +24,7 @@ func eventFunctions(t *testing.T, m nvmltest.Machine, others []string) []string 
 	changeDeviceCount(t, o, m, 5)
 	mustSample(t, c)
 	awaitCall(t, o, 2, "nvmlEventSetCreate")
-	functions := functionsIn(nvmltest.Calls(t, o.Library))
+	functions := nvmltest.Functions(nvmltest.Calls(t, o.Library))
 	return slices.DeleteFunc(functions, func(f string) bool { return slices.Contains(others, f) })
 }
 

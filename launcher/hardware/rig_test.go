@@ -124,14 +124,7 @@ func (r rig) figures(url string) (figures, error) {
 // retry repeats a check until it returns nil or the rig's patience is over, and returns the last
 // error. gpulaunch samples GPUs every five seconds, so checking more often would help little.
 func (r rig) retry(check func() error) error {
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.Now().Add(r.patience); ; <-ticker.C {
-		err := check()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-	}
+	return launchertest.Retry(r.patience, 200*time.Millisecond, check)
 }
 
 // stop stops a job with SIGTERM, and wants the exit code for that.

@@ -4,6 +4,9 @@
 // [New] and [Keeper.Keep] are the whole of it; package early starts the supervisor before
 // this package has been initialised.
 //
+// Only the command gpulaunch uses this package. A program that uses package launcher as a
+// library has no keeper.
+//
 // # Goroutines
 //
 // The one that calls Keep owns the keeper's state, until it gives the exit code. One reads

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
 // Gone waits until processes have ended. A process that has ended but has not been waited for
@@ -46,12 +48,28 @@ func Gone(t testing.TB, pids ...string) {
 // Poll calls condition every millisecond until it returns true, and reports whether it did so
 // within [Patience]. Use it for changes that cannot be waited for in another way.
 func Poll(condition func() bool) bool {
-	for deadline := time.Now().Add(Patience); !condition(); <-time.After(time.Millisecond) {
-		if time.Now().After(deadline) {
-			return false
+	err := Retry(Patience, time.Millisecond, func() error {
+		if condition() {
+			return nil
 		}
+		return errNotYet
+	})
+	return err == nil
+}
+
+var errNotYet = errors.New("the condition is not true yet")
+
+// Retry calls check, with pauses in between, until it returns nil or limit is over, and returns its
+// last error.
+func Retry(limit, pause time.Duration, check func() error) error {
+	deadline := time.Now().Add(limit)
+	for {
+		err := check()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		<-time.After(pause)
 	}
-	return true
 }
 
 // Stat returns the fields of /proc/PID/stat from the third one on, which is the state: field n of
@@ -79,6 +97,25 @@ func Children(pid int) (list []int) {
 	return list
 }
 
+// AllowedCPUs returns the CPUs that this process may use.
+func AllowedCPUs(t testing.TB) affinity.CPUSet {
+	t.Helper()
+	set, err := affinity.Current(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// BecomeSubreaper makes this process a child subreaper until the test ends.
+func BecomeSubreaper(t testing.TB) {
+	t.Helper()
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	EndSubreaper(t)
+}
+
 // EndSubreaper makes this process an ordinary process again when the test ends, if it has become
 // a child subreaper by then.
 func EndSubreaper(t testing.TB) {
@@ -88,4 +125,21 @@ func EndSubreaper(t testing.TB) {
 			t.Errorf("this process is still a child subreaper: %v", err)
 		}
 	})
+}
+
+// Link returns both ends of a link between a keeper and a supervisor, for a test that plays the
+// keeper. They are closed when the test ends.
+func Link(t testing.TB) (keeper, supervisor *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper = os.NewFile(uintptr(fds[0]), "keeper")
+	supervisor = os.NewFile(uintptr(fds[1]), "supervisor")
+	t.Cleanup(func() {
+		keeper.Close()
+		supervisor.Close()
+	})
+	return keeper, supervisor
 }

@@ -12,21 +12,12 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
-func mustPlan(t *testing.T, m plan.Machine, o plan.Options) plan.Plan {
-	t.Helper()
-	p, err := plan.New(m, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // TestQuotaCapsThreads: a container with a quota of 5 CPUs on a machine of 8 cores.
 func TestQuotaCapsThreads(t *testing.T) {
 	for quota, want := range map[float64]string{0: "4", 100: "4", 5: "2", 1.5: "1", 0.5: "1"} {
 		m := plantest.TwoNodes("unset", 0, 1)
 		m.Quota = quota
-		for _, w := range mustPlan(t, m, plantest.Options()).Workers {
+		for _, w := range plantest.Plan(t, m, plantest.Options()).Workers {
 			if got := w.Env["OMP_NUM_THREADS"]; got != want {
 				t.Errorf("quota %v: %s threads, want %s", quota, got, want)
 			}
@@ -40,13 +31,13 @@ func TestClosestNIC(t *testing.T) {
 	m.NICs = []affinity.NIC{{Name: "mlx5_0", NUMANode: 1, Ports: ports},
 		{Name: "mlx5_1", NUMANode: 0, Ports: ports}}
 	o := plantest.Options()
-	for _, w := range mustPlan(t, m, o).Workers { // the control: off by default
+	for _, w := range plantest.Plan(t, m, o).Workers { // the control: off by default
 		if w.NIC != "" || w.Env["NCCL_IB_HCA"] != "" || w.Env["UCX_NET_DEVICES"] != "" {
 			t.Errorf("not asked for: %+v", w)
 		}
 	}
 	o.NIC = plan.NICClosest
-	p := mustPlan(t, m, o)
+	p := plantest.Plan(t, m, o)
 	var got []string
 	for _, w := range p.Workers {
 		got = append(got, w.NIC+" "+w.Env["NCCL_IB_HCA"]+" "+w.Env["UCX_NET_DEVICES"])
@@ -56,17 +47,17 @@ func TestClosestNIC(t *testing.T) {
 		t.Error(diff)
 	}
 	o.Environ = []string{"NCCL_IB_HCA=mlx5_7", "UCX_NET_DEVICES=all"}
-	if w := mustPlan(t, m, o).Workers[0]; w.Env["NCCL_IB_HCA"] != "" ||
+	if w := plantest.Plan(t, m, o).Workers[0]; w.Env["NCCL_IB_HCA"] != "" ||
 		w.Env["UCX_NET_DEVICES"] != "" {
 		t.Errorf("what the user has set is overridden: %v", w.Env)
 	}
 	m.NICs = nil
-	if p := mustPlan(t, m, o); !strings.Contains(strings.Join(p.Warnings, "\n"),
+	if p := plantest.Plan(t, m, o); !strings.Contains(strings.Join(p.Warnings, "\n"),
 		"/sys/class/infiniband") {
 		t.Errorf("%q", p.Warnings)
 	}
-	if p := mustPlan(t, plantest.TwoNodes("unset"), o); !strings.Contains(strings.Join(p.Warnings,
-		"\n"), "without a GPU") {
+	if p := plantest.Plan(t, plantest.TwoNodes("unset"), o); !strings.Contains(
+		strings.Join(p.Warnings, "\n"), "without a GPU") {
 		t.Errorf("%q", p.Warnings)
 	}
 }
@@ -79,11 +70,12 @@ func TestInheritedBindings(t *testing.T) {
 	} {
 		o := plantest.Options()
 		o.Environ = []string{variable}
-		if p := mustPlan(t, plantest.TwoNodes("unset", 0), o); (len(p.Warnings) == 1) != warned {
+		p := plantest.Plan(t, plantest.TwoNodes("unset", 0), o)
+		if (len(p.Warnings) == 1) != warned {
 			t.Errorf("%s: warnings %q", variable, p.Warnings)
 		}
 		o.Affinity.Mode = affinity.ModeNone
-		if p := mustPlan(t, plantest.TwoNodes("unset", 0), o); len(p.Warnings) > 0 {
+		if p := plantest.Plan(t, plantest.TwoNodes("unset", 0), o); len(p.Warnings) > 0 {
 			t.Errorf("%s, nothing bound: warnings %q", variable, p.Warnings)
 		}
 	}
@@ -95,11 +87,11 @@ func TestMemoryNodes(t *testing.T) {
 		m.Topology.Nodes[i].MemoryBytes = 1 << 30
 	}
 	o := plantest.Options()
-	if w := mustPlan(t, m, o).Workers[1]; w.MemoryNodes != nil {
+	if w := plantest.Plan(t, m, o).Workers[1]; w.MemoryNodes != nil {
 		t.Errorf("not asked for: %v", w.MemoryNodes)
 	}
 	o.Memory = affinity.MemoryBind
-	p := mustPlan(t, m, o)
+	p := plantest.Plan(t, m, o)
 	if p.Memory != affinity.MemoryBind || !cmp.Equal(p.Workers[0].MemoryNodes, []int{0}) ||
 		!cmp.Equal(p.Workers[1].MemoryNodes, []int{1}) {
 		t.Errorf("%s %v %v", p.Memory, p.Workers[0].MemoryNodes, p.Workers[1].MemoryNodes)

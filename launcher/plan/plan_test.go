@@ -185,14 +185,7 @@ func TestPlanErrors(t *testing.T) {
 // TestPlanIsPure: the same arguments give the same plan, which survives JSON.
 func TestPlanIsPure(t *testing.T) {
 	m := plantest.TwoNodes("unset", 0, 1, 1)
-	p, err := plan.New(m, plantest.Options())
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := plan.New(m, plantest.Options())
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, again := plantest.Plan(t, m, plantest.Options()), plantest.Plan(t, m, plantest.Options())
 	data, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)

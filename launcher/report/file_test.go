@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 // full returns a report in which every field is set.
@@ -104,15 +105,7 @@ func TestJSON(t *testing.T) {
 		!bytes.Contains(data, []byte(`"\u009bstuck\u007f\u202e\u2028"`)) {
 		t.Errorf("names are not escaped as they should:\n%s", data)
 	}
-	golden := filepath.Join("testdata", "report.json")
-	if *update {
-		if err := os.WriteFile(golden, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(string(read(t, golden)), string(data)); diff != "" {
-		t.Errorf("programs that read reports depend on this: %s", diff)
-	}
+	launchertest.Golden(t, "report.json", string(data)) // programs that read reports depend on it
 	empty, err := encode(Report{})
 	if err != nil || !bytes.Contains(empty, []byte(`"workers": []`)) {
 		t.Errorf("%v: no workers are not an empty list:\n%s", err, empty)

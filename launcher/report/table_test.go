@@ -2,20 +2,16 @@ package report
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
-
-var update = flag.Bool("update", false, "write what is printed to testdata")
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 
@@ -113,19 +109,7 @@ func golden(t *testing.T, name string, r Report) {
 		}
 		fmt.Fprintf(&got, "%d columns\n%s\n", width, text)
 	}
-	file := filepath.Join("testdata", name+".txt")
-	if *update {
-		if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Error(diff)
-	}
+	launchertest.Golden(t, name+".txt", got.String())
 }
 
 func TestTableOfJobs(t *testing.T) {

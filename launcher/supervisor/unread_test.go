@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 // supervisedVariable makes the test binary a process that writes to a standard output
@@ -59,13 +58,7 @@ func TestMain(m *testing.M) {
 // runUnread runs the process and says how it ended.
 func runUnread(t *testing.T, role string) error {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "keeper"), os.NewFile(uintptr(fds[1]), "supervisor")
-	defer ours.Close()
-	defer theirs.Close()
+	_, theirs := launchertest.Link(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

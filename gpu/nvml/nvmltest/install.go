@@ -3,6 +3,7 @@ package nvmltest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,6 +53,32 @@ func Calls(tb testing.TB, libPath string) []string {
 		tb.Fatal(err)
 	}
 	return calls
+}
+
+// CountCalls returns how many times a call has been made to such a library. The call is the name of
+// a function, "nvmlDeviceGetName", or a name and the index of a device, "nvmlDeviceGetName 3".
+func CountCalls(tb testing.TB, libPath, call string) int {
+	tb.Helper()
+	return count(Calls(tb, libPath), call)
+}
+
+func count(calls []string, call string) (n int) {
+	for _, c := range calls {
+		if c == call || strings.HasPrefix(c, call+" ") {
+			n++
+		}
+	}
+	return n
+}
+
+// Functions returns the functions among calls, each once and sorted.
+func Functions(calls []string) (list []string) {
+	for _, call := range calls {
+		name, _, _ := strings.Cut(call, " ")
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 func readCalls(libPath string) ([]string, error) {

@@ -5,16 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // WaitForCall waits until a call has been made n times to an installed library whose machine has
-// LogCalls set. The call is a function's name, "nvmlDeviceGetName", or a name and the index of a
-// device, "nvmlDeviceGetName 3". A child process may make the calls. The error says how many
-// there were when ctx ended.
+// LogCalls set; see [CountCalls] for what a call is. A child process may make the calls. The error
+// says how many there were when ctx ended.
 func WaitForCall(ctx context.Context, libPath, call string, n int) error {
 	// The watch begins before the first look at the log, so that no change is missed.
 	changes, err := watchFolder(filepath.Dir(libPath))
@@ -30,12 +28,7 @@ func WaitForCall(ctx context.Context, libPath, call string, n int) error {
 		if err != nil {
 			return err
 		}
-		got := 0
-		for _, c := range calls {
-			if c == call || strings.HasPrefix(c, call+" ") {
-				got++
-			}
-		}
+		got := count(calls, call)
 		if got >= n {
 			return nil
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 // TestTemplateKilled wants everybody who uses a template process to learn how it ended.
@@ -95,7 +97,7 @@ func TestCloseWhileForking(t *testing.T) {
 
 // TestCloseWhileSettingUp has a worker that does not answer.
 func TestCloseWhileSettingUp(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	template := usable(t, modules(t))
 	var worker int
 	_, err := template.Fork(Spec{Files: null(t)}, func(pid int) error {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 // null returns /dev/null for all files of a worker.
@@ -45,7 +46,7 @@ func countDescriptors(t *testing.T, other int) (n [2]int) {
 // TestManyWorkers also wants no descriptors to stay open, and no children of the template process
 // to be left.
 func TestManyWorkers(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	template := usable(t, modules(t, "json"))
 	pid := template.Facts().PID
 	files := null(t)
@@ -83,7 +84,7 @@ func TestManyWorkers(t *testing.T) {
 }
 
 func TestAdoptRefuses(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	template := usable(t, modules(t))
 	refusal := errors.New("no")
 	var worker int
@@ -101,7 +102,7 @@ func TestAdoptRefuses(t *testing.T) {
 }
 
 func TestSetUpFails(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	template := usable(t, modules(t))
 	var worker int
 	spec := Spec{CPUs: []int{4000}, Files: null(t)}
@@ -152,7 +153,7 @@ func TestForkFails(t *testing.T) {
 	if exec.Command(cfg.Argv[0], "-c", "").Run() != nil {
 		nvmltest.Unavailable(t, "there is no Python that every user can run: install python3")
 	}
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	const again = "EAGAIN: resource temporarily unavailable; the limit on processes is reached"
 	const files = "EMFILE: too many open files; the limit on open files is reached"
 	for name, c := range map[string]struct {

@@ -29,15 +29,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// subreaper makes this process a child subreaper until the test ends.
-func subreaper(t *testing.T) {
-	t.Helper()
-	if err := process.BecomeSubreaper(); err != nil {
-		t.Fatal(err)
-	}
-	launchertest.EndSubreaper(t)
-}
-
 // data returns the absolute path of a file or folder in testdata.
 func data(t *testing.T, name string) string {
 	t.Helper()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 // preloads maps modules that cannot be preloaded to the error without "cannot import NAME: ", and
@@ -102,7 +103,7 @@ func TestFacts(t *testing.T) {
 // TestImportedOnce wants the module next to the script to be found before others with its name, and
 // not to be imported again in workers.
 func TestImportedOnce(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	count := filepath.Join(t.TempDir(), "count")
 	cfg := modules(t, "counts")
 	cfg.Argv = []string{cfg.Argv[0], "-u", "testdata/preload/counts.py"}
@@ -158,7 +159,7 @@ func refusesCUDA(t *testing.T, cfg Config, how string) {
 // TestClosedFiles has a module close the standard files. The descriptors that a worker receives
 // must not get their numbers.
 func TestClosedFiles(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	template := usable(t, modules(t, "closes_files"))
 	p := run{env: environ(t), stdin: os.DevNull}
 	r := p.forkedly(t, template)
@@ -168,7 +169,7 @@ func TestClosedFiles(t *testing.T) {
 }
 
 func TestThreadsAreNamed(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cfg := modules(t, "threads")
 	cfg.Environ = append(cfg.Environ, "PYTHONWARNINGS=error") // Python 3.12 warns when it forks
 	out, w := pipe(t)
@@ -187,7 +188,7 @@ func TestThreadsAreNamed(t *testing.T) {
 // TestWrappers has interpreters that are scripts and add options. If an interpreter cannot import
 // the hook, it must not run the script.
 func TestWrappers(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cfg := modules(t, "json")
 	cfg.Environ = environ(t, "REAL_PYTHON="+cfg.Argv[0])
 	cfg.Argv[0] = data(t, "isolated.sh")

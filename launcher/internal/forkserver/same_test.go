@@ -49,7 +49,7 @@ func threeLines(lines []string, i int) []string {
 // both starts a program directly, forks it, and compares the two.
 func (p run) both(t *testing.T) (forked result) {
 	t.Helper()
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cfg := modules(t, p.preload...)
 	cfg.Argv = append([]string{p.python, "-u"}, p.args...)
 	cfg.Environ = p.env
@@ -87,7 +87,7 @@ func TestSameFacts(t *testing.T) {
 
 // TestSameStreams has template processes whose files are of other kinds than those of the workers.
 func TestSameStreams(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cfg := modules(t, "logging")
 	cfg.Argv[2] = data(t, "facts.py")
 	_, w := pipe(t)
@@ -127,7 +127,7 @@ func TestSameModules(t *testing.T) {
 
 // TestSameEnds runs every case of ends.py. All workers are forked from one template process.
 func TestSameEnds(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cfg := modules(t, "logging")
 	cfg.Argv[2] = data(t, "ends.py")
 	template := usable(t, cfg)

@@ -18,14 +18,15 @@ import (
 // TestTorch wants each worker to draw its own random numbers, and to use as many threads as its
 // environment says.
 func TestTorch(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cfg := modules(t, "torch", "numpy")
 	cfg.Argv = []string{launchertest.Python(t, "torch", "numpy"), "-u", data(t, "draws.py")}
 	cfg.Environ = environ(t, "OMP_NUM_THREADS=1")
 	template := usable(t, cfg)
+	allowed := launchertest.AllowedCPUs(t).Max()
 	p := run{
 		python: cfg.Argv[0], args: cfg.Argv[2:], env: environ(t, "OMP_NUM_THREADS=2"),
-		stdin: os.DevNull, cpus: []int{allowed(t)},
+		stdin: os.DevNull, cpus: []int{allowed},
 	}
 	var numpy, python, torch [2]float64
 	for i := range 2 {
@@ -33,9 +34,9 @@ func TestTorch(t *testing.T) {
 		var threads, cpu, sum int
 		_, err := fmt.Sscanf(r.stdout, "%g %g %g\n%d [%d]\n%d",
 			&numpy[i], &python[i], &torch[i], &threads, &cpu, &sum)
-		if err != nil || threads != 2 || cpu != allowed(t) || sum != 300*300*300 {
+		if err != nil || threads != 2 || cpu != allowed || sum != 300*300*300 {
 			t.Errorf("draws.py printed %+v (%v), want 2 threads on CPU %d and the sum %d",
-				r, err, allowed(t), 300*300*300)
+				r, err, allowed, 300*300*300)
 		}
 	}
 	if numpy[0] == numpy[1] || python[0] == python[1] || torch[0] == torch[1] {

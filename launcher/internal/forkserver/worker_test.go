@@ -43,7 +43,7 @@ func supervisor(python, folder string) {
 // TestSupervisorKilled kills the process that has forked a worker. The kernel must kill the worker,
 // and the template process must exit because its link has ended.
 func TestSupervisorKilled(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	cmd := exec.Command("/proc/self/exe", "supervisor", launchertest.Python(t), t.TempDir())
 	stdin, _ := pipe(t)
 	out, w := pipe(t)
@@ -85,9 +85,10 @@ func TestSupervisorKilled(t *testing.T) {
 
 // TestWorker looks at the properties of a running worker.
 func TestWorker(t *testing.T) {
-	subreaper(t)
+	launchertest.BecomeSubreaper(t)
 	template := usable(t, modules(t, "json"))
-	w := fork(t, template, Spec{Env: environ(t), CPUs: []int{allowed(t)}})
+	cpu := launchertest.AllowedCPUs(t).Max()
+	w := fork(t, template, Spec{Env: environ(t), CPUs: []int{cpu}})
 	var pid, parent, group, signal int
 	if _, err := fmt.Fscan(w.stdout, &pid, &parent, &group, &signal); err != nil {
 		t.Fatal(err)
@@ -99,8 +100,8 @@ func TestWorker(t *testing.T) {
 	}
 	var set unix.CPUSet
 	err := unix.SchedGetaffinity(w.pid, &set)
-	if err != nil || set.Count() != 1 || !set.IsSet(allowed(t)) {
-		t.Errorf("the worker may use the CPUs %v (%v), want %d alone", set, err, allowed(t))
+	if err != nil || set.Count() != 1 || !set.IsSet(cpu) {
+		t.Errorf("the worker may use the CPUs %v (%v), want %d alone", set, err, cpu)
 	}
 	name, templateName := comm(t, w.pid), comm(t, template.Facts().PID)
 	if !strings.HasPrefix(name, "python") || name == templateName {
@@ -131,19 +132,4 @@ func comm(t *testing.T, pid int) string {
 		t.Error(err)
 	}
 	return strings.TrimSpace(string(name))
-}
-
-// allowed returns the last of the CPUs that this process may use.
-func allowed(t *testing.T) (cpu int) {
-	t.Helper()
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		t.Fatal(err)
-	}
-	for i := range len(set) * 64 {
-		if set.IsSet(i) {
-			cpu = i
-		}
-	}
-	return cpu
 }

@@ -15,10 +15,7 @@ func TestLeftoversOnGPUs(t *testing.T) {
 	m := plantest.TwoNodes("unset", 0, 1, 1)
 	o := plantest.Options()
 	o.Workers = plan.Workers(2)
-	p, err := plan.New(m, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := plantest.Plan(t, m, o)
 	process := func(pid int, user string) gpu.Process { return gpu.Process{PID: pid, User: user} }
 	before, after := m.Inventory, m.Inventory
 	before.Devices = []gpu.Device{m.Inventory.Devices[0], m.Inventory.Devices[1],
@@ -45,10 +42,7 @@ func TestLeftoversOfInstances(t *testing.T) {
 	m := plantest.SickMIG()
 	o := plantest.Options()
 	o.Workers = plan.Workers(1)
-	p, err := plan.New(m, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := plantest.Plan(t, m, o)
 	after := m.Inventory
 	after.Devices = []gpu.Device{m.Inventory.Devices[0]}
 	after.Devices[0].Processes = []gpu.Process{{PID: 1, MIG: "MIG-1"}, {PID: 2, MIG: "MIG-2"}}

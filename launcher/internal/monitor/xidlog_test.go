@@ -20,11 +20,7 @@ func madePlan(t *testing.T, m plan.Machine, change func(*plan.Options)) plan.Pla
 	if change != nil {
 		change(&o)
 	}
-	p, err := plan.New(m, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return plantest.Plan(t, m, o)
 }
 
 func TestXIDLogOwners(t *testing.T) {

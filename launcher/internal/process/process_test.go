@@ -5,12 +5,15 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 func TestMain(m *testing.M) {
@@ -68,13 +71,6 @@ func tree(t *testing.T, args ...string) (pids []int) {
 	return pids
 }
 
-func subreaper(t *testing.T, on uintptr) {
-	t.Helper()
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, on, 0, 0, 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func reapAll() {
 	for {
 		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 || err != nil {
@@ -86,8 +82,7 @@ func reapAll() {
 // TestSweep has a tree whose middle leaves, each process in a session of its own,
 // without an environment and deaf to SIGTERM.
 func TestSweep(t *testing.T) {
-	subreaper(t, 1)
-	defer subreaper(t, 0)
+	launchertest.BecomeSubreaper(t)
 	wake := make(chan os.Signal, 1)
 	signal.Notify(wake, unix.SIGCHLD)
 	defer signal.Stop(wake)
@@ -110,19 +105,21 @@ func TestSweepNeedsASubreaper(t *testing.T) {
 	wake := make(chan os.Signal, 1)
 	pids := tree(t, "leave", "stay")
 	orphan := max(pids[0], pids[1])
-	for deadline := time.Now().Add(time.Minute); ; { // until the one that leaves has left
-		if d, ok := Read(orphan); ok && d.Parent != os.Getpid() {
-			if _, alive := Read(min(pids[0], pids[1])); !alive || time.Now().After(deadline) {
-				break
-			}
-		}
+	left := launchertest.Poll(func() bool { // until the one that leaves has left
 		reapAll()
+		_, alive := Read(min(pids[0], pids[1]))
+		d, ok := Read(orphan)
+		return !alive && ok && d.Parent != os.Getpid()
+	})
+	if !left {
+		d, ok := Read(orphan)
+		t.Fatalf("of the processes %v one should have left the other: %+v, %v", pids, d, ok)
 	}
 	ended, _ := Sweep{Reap: reapAll, Wake: wake, Limit: SweepLimit}.Run()
-	if len(ended) != 0 || unix.Kill(orphan, 0) != nil {
+	if len(ended) != 0 {
 		t.Errorf("ended %v", ended)
 	}
-	if err := unix.Kill(orphan, unix.SIGKILL); err != nil {
+	if err := unix.Kill(orphan, unix.SIGKILL); err != nil { // it still exists
 		t.Error(err)
 	}
 }
@@ -160,7 +157,7 @@ func TestSignalReachesNoOther(t *testing.T) {
 		t.Error(err)
 	}
 	if now, ok := Read(d.PID); !ok || now.State == 'Z' {
-		t.Fatal("a process with another start time was killed")
+		t.Fatalf("a process with another start time was killed: %+v, %v", now, ok)
 	}
 	if err := d.Signal(unix.SIGKILL); err != nil {
 		t.Error(err)
@@ -176,11 +173,11 @@ func TestPeekEnded(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(time.Minute)
-	for PeekEnded() != cmd.Process.Pid && time.Now().Before(deadline) {
-	}
-	if got := PeekEnded(); got != cmd.Process.Pid {
-		t.Errorf("peeked %d twice, want %d", got, cmd.Process.Pid)
+	launchertest.Gone(t, strconv.Itoa(cmd.Process.Pid))
+	for range 2 {
+		if got := PeekEnded(); got != cmd.Process.Pid {
+			t.Errorf("peeked %d, want %d", got, cmd.Process.Pid)
+		}
 	}
 	if err := cmd.Wait(); err != nil { // it is still there to be waited for
 		t.Error(err)

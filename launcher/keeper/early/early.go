@@ -5,6 +5,8 @@
 // initialised, so that cmd/gpulaunch/startearly can call it before the rest of the program
 // is. The keeper is initialised while its supervisor already starts.
 //
+// Only the command gpulaunch uses this package.
+//
 // The goroutine of Subscribe ends when all signals are subscribed to.
 package early
 

@@ -4,6 +4,7 @@ package plantest
 import (
 	"fmt"
 	"strings"
+	"testing"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
 	"github.com/gpulaunch/gpulaunch/gpu"
@@ -43,6 +44,16 @@ func Options() plan.Options {
 	return plan.Options{Workers: plan.WorkersAuto, Nodes: 1, MasterAddr: "127.0.0.1",
 		MasterPort: 29500, Affinity: affinity.Policy{Mode: affinity.ModeNode},
 		Visible: plan.VisibleOwn, RunID: "r"}
+}
+
+// Plan is the plan for a machine. The test fails if there is none.
+func Plan(t testing.TB, m plan.Machine, o plan.Options) plan.Plan {
+	t.Helper()
+	p, err := plan.New(m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // SickMIG is a machine with one GPU, in MIG mode with two instances, that has a finding.
