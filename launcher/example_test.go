@@ -31,7 +31,7 @@ func readPlan(n int) plan.Plan {
 	return plan
 }
 
-// Start runs a program in two workers, and looks now and then whether they are done.
+// This example runs a program in two workers and checks once a second whether they are done.
 func ExampleStart() {
 	argv, err := launcher.Command{Args: []string{"sh", "-c", "exit $RANK"}}.Resolve()
 	if err != nil {
@@ -54,11 +54,11 @@ func ExampleStart() {
 	// Output: rank 1 of 2 exited with code 1
 }
 
-// share is what each worker of the example gets.
+// share is the argument that each worker of the example gets.
 type share struct{ Numbers []int }
 
-// add is known to the workers because a package-level variable registers it, and
-// runs in them because main (here TestMain) begins with launcher.Init().
+// The workers know add because a package-level variable registers it. It runs in them because main
+// (here TestMain) begins with launcher.Init().
 var add = launcher.Register("add", func(index int, s share) error {
 	if index >= len(s.Numbers) {
 		return fmt.Errorf("there is no number for worker %d", index)
@@ -66,7 +66,7 @@ var add = launcher.Register("add", func(index int, s share) error {
 	return nil
 })
 
-// A Go function runs in three worker processes, and fails in the last.
+// This example runs a Go function in three worker processes. It fails in the last.
 func ExampleRegister() {
 	attempt, err := add.Start(context.Background(), readPlan(3),
 		launcher.Config{Stderr: io.Discard}, share{Numbers: []int{1, 2}})
