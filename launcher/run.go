@@ -104,7 +104,7 @@ func (j *job) runAttempt() (r Result, ended bool) {
 	go a.run()
 	select {
 	case <-a.Done():
-	case <-j.sup.Left():
+	case <-j.sup.Quitting():
 		return j.recordStop(j.newResult(&j.plan, j.attempt)), false
 	}
 	r = a.Result()

@@ -150,7 +150,7 @@ func TestThirdRequestLeaves(t *testing.T) {
 	h.cfg.Grace = 24 * time.Hour
 	h.whenPrinted(2, "ready", func() {
 		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
-		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM, Leave: true})
+		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM, Quit: true})
 	})
 	r := h.run(2)
 	if r.ExitCode != 143 {
