@@ -42,7 +42,7 @@ func TestLeftoversOnGPUs(t *testing.T) {
 
 // TestLeftoversOfInstances: another instance of the GPU is not the job's.
 func TestLeftoversOfInstances(t *testing.T) {
-	m := plantest.SickMIG()
+	m := plantest.MIGWithFinding()
 	o := plantest.Options()
 	o.Workers = plan.Workers(1)
 	p, err := plan.New(m, o)

@@ -47,10 +47,10 @@ func TestXIDLogOwners(t *testing.T) {
 		}), gpu.Event{UUID: "GPU-0", XID: 31},
 			"GPU 0 (rank 0, 1): XID 31, page fault in GPU memory: an illegal address was " +
 				"accessed (application)"},
-		"an instance": {madePlan(t, plantest.SickMIG(), nil),
+		"an instance": {madePlan(t, plantest.MIGWithFinding(), nil),
 			gpu.Event{UUID: "GPU-0", MIG: "MIG-2", XID: 1234},
 			"GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
-		"all instances": {madePlan(t, plantest.SickMIG(), nil), gpu.Event{UUID: "GPU-0",
+		"all instances": {madePlan(t, plantest.MIGWithFinding(), nil), gpu.Event{UUID: "GPU-0",
 			XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
 		"on the second node": {madePlan(t, three, func(o *plan.Options) {
 			o.Nodes, o.NodeRank, o.MasterPort = 2, 1, 1
