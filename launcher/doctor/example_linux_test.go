@@ -10,8 +10,7 @@ import (
 )
 
 // This program could run on each node of a cluster before jobs do. It prints what would stop a job
-// or
-// slow it down, and what to do about it.
+// or slow it down, and what to do about it.
 func Example() {
 	inventory := probe.Discover(probe.Options{})
 	visible := inventory.Visible(os.LookupEnv("CUDA_VISIBLE_DEVICES"))

@@ -15,7 +15,7 @@ func openTerminal(t *testing.T, columns uint16) *os.File {
 	t.Helper()
 	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		nvmltest.Unavailable(t, "no pseudo terminal can be had here: "+err.Error())
+		nvmltest.Unavailable(t, "no pseudo terminal is available here: "+err.Error())
 	}
 	t.Cleanup(func() { unix.Close(master) })
 	n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
