@@ -34,7 +34,7 @@ func (s *shared) observer() monitor.Observer {
 			s.emit(Event{Kind: WorkerSampled, Rank: w.Rank, PID: w.PID, CPU: w.CPU,
 				ResidentBytes: w.ResidentBytes, WithinCPUs: w.WithinCPUs})
 		},
-		Say:   s.cfg.Log,
+		Log:   s.cfg.Log,
 		Fatal: s.fatalXID,
 	}
 }

@@ -40,7 +40,8 @@ func TestLeftoversOnGPUs(t *testing.T) {
 	}
 }
 
-// TestLeftoversOfInstances: another instance of the GPU is not the job's.
+// TestLeftoversOfInstances checks that processes on another MIG instance of the GPU do not count as
+// the job's.
 func TestLeftoversOfInstances(t *testing.T) {
 	m := plantest.MIGWithFinding()
 	o := plantest.Options()
