@@ -55,7 +55,7 @@ func (a *Attempt) askLeftovers(sig syscall.Signal) {
 	left := a.descendants()
 	if alive := withoutZombies(left); len(alive) > 0 {
 		a.log("the workers have ended; waiting up to " + a.policy.grace.String() + " for " +
-			process.Listed(alive, "that they left behind"))
+			process.Describe(alive, "that they left behind"))
 	}
 	for _, d := range left {
 		if !a.signalled[d.Group] {
@@ -147,7 +147,7 @@ func (a *Attempt) descendants() []process.Descendant {
 		return nil
 	}
 	self := unix.Getpid()
-	list, err := process.DescendantsBut(self, a.job.Spares)
+	list, err := process.DescendantsExcept(self, a.job.Spares)
 	if err != nil {
 		return nil // without /proc, descendants cannot be told from other processes
 	}

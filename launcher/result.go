@@ -173,7 +173,7 @@ func (r Result) Failure() error {
 	case r.Err != nil:
 		return r.Err
 	case len(r.Unkillable) > 0:
-		return errors.New(process.Stuck(r.Unkillable))
+		return errors.New(process.DescribeUnkillable(r.Unkillable))
 	case r.Signal != "":
 		return &StoppedError{unix.SignalNum(r.Signal)}
 	}
@@ -185,10 +185,10 @@ func (r Result) Failure() error {
 func (r Result) Summary() []string {
 	var lines []string
 	if len(r.Killed) > 0 {
-		lines = append(lines, "killed "+process.Listed(r.Killed, "that workers left behind"))
+		lines = append(lines, "killed "+process.Describe(r.Killed, "that workers left behind"))
 	}
 	if len(r.Unkillable) > 0 {
-		lines = append(lines, process.Stuck(r.Unkillable))
+		lines = append(lines, process.DescribeUnkillable(r.Unkillable))
 	}
 	lines = append(lines, r.leftoverLines()...)
 	switch root := r.Root(); {

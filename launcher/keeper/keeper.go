@@ -321,10 +321,10 @@ func (k *Keeper) finish() int {
 	}
 	text := "the supervisor " + how
 	if len(ended) > 0 {
-		text += "; killed " + process.Listed(ended, "of the job")
+		text += "; killed " + process.Describe(ended, "of the job")
 	}
 	if len(left) > 0 {
-		text += "; " + process.Stuck(left)
+		text += "; " + process.DescribeUnkillable(left)
 	}
 	return k.fail(errors.New(text))
 }
