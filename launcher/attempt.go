@@ -15,35 +15,36 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// Attempt is one attempt at a plan: all its workers, from the first start to the last end.
-// Its methods may be called from any goroutine.
+// Attempt is one attempt at a plan: all its workers, from the start of the first to the end of the
+// last. Its methods may be called from any goroutine.
 type Attempt struct {
 	*shared
-	plan   *plan.Plan
-	number int           // of attempts before it
-	cgroup *cgroup.Group // nil without one
-	events *mailbox
-	gate   *gate
-	begun  chan struct{} // closed when no further worker will be started
-	done   chan struct{}
-	ended  func() // called before done is closed; may be nil
+	plan      *plan.Plan
+	number    int           // of attempts before this one
+	cgroup    *cgroup.Group // nil if the job has no control group
+	events    *mailbox
+	gate      *gate
+	startDone chan struct{} // closed when no further worker will be started
+	done      chan struct{}
+	onEnd     func() // called before done is closed; may be nil
 
-	// What follows belongs to the goroutine that runs the attempt. Once begun is closed,
-	// the list of workers stays as it is; once done is closed, everything does.
+	// The fields below belong to the goroutine that runs the attempt. Other goroutines may read the
+	// list of workers once startDone is closed, and the rest once done is closed.
 	lifecycle
-	workers []*worker
-	waiter  *spawn.Waiter
-	output  *stdio.Output
-	timer   *time.Timer     // for the end of a state
-	rounds  *time.Timer     // for another round of SIGKILL
-	copied  <-chan struct{} // closed when all output has been passed on
-	// signalled are the process groups that were sent the ending signal, since when.
+	workers   []*worker
+	waiter    *spawn.Waiter
+	output    *stdio.Output
+	timer     *time.Timer     // limits the time in the current state
+	killTimer *time.Timer     // starts another round of SIGKILL
+	drainDone <-chan struct{} // closed when all output has been passed on
+	// signalled holds the process groups that received the ending signal. stopSent is when it was
+	// sent.
 	signalled map[int]bool
 	stopSent  time.Time
-	// leftBehind says that the workers' descendants have been asked to end.
-	leftBehind         bool
-	oomKills           int   // what the kernel had counted when this was last looked at
-	startErr           error // why not all workers could be started, once begun is closed
+	// leftoversAsked is true once the workers' descendants have been asked to end.
+	leftoversAsked     bool
+	oomKills           int   // the kernel's count when it was last read
+	startErr           error // why not all workers could be started; set before startDone is closed
 	killed, unkillable []process.Descendant
 	result             Result
 }
@@ -52,31 +53,32 @@ type Attempt struct {
 type worker struct {
 	*plan.Worker
 	*spawn.Process
-	stderr *stdio.Tail // nil if it does not come this way
-	oom    bool        // killed, and the kernel counted one more that it killed for lack of memory
+	stderr *stdio.Tail // nil if the launcher does not read the worker's output
+	oom    bool        // killed by SIGKILL while the kernel's count of OOM kills rose
 }
 
-// failed reports whether the worker did not end well.
+// failed reports whether the worker exited with an error, was ended by a signal or could not be
+// waited for.
 func (w *worker) failed() bool {
 	end := w.End()
 	return !end.Status.OK() || end.Err != nil
 }
 
-// ending says how the worker ended: "rank 1 (pid 4711) exited with code 3".
-func (w *worker) ending() string { return w.Label(w.PID) + " " + w.End().Status.String() }
+// outcome returns how the worker ended, as in "rank 1 (pid 4711) exited with code 3".
+func (w *worker) outcome() string { return w.Label(w.PID) + " " + w.End().Status.String() }
 
-// newAttempt prepares an attempt. ended may be nil.
+// newAttempt prepares an attempt, which run then runs. onEnd may be nil.
 func newAttempt(p *plan.Plan, s *shared, number int, cg *cgroup.Group, ended func()) *Attempt {
 	a := &Attempt{
-		shared: s, plan: p, number: number, cgroup: cg, ended: ended,
+		shared: s, plan: p, number: number, cgroup: cg, onEnd: ended,
 		events: newMailbox(), gate: newGate(),
-		begun: make(chan struct{}), done: make(chan struct{}),
+		startDone: make(chan struct{}), done: make(chan struct{}),
 		output: stdio.NewOutput(s.stdout, s.stderr, p.WorldSize-1),
-		timer:  stoppedTimer(), rounds: stoppedTimer(), signalled: map[int]bool{},
+		timer:  stoppedTimer(), killTimer: stoppedTimer(), signalled: map[int]bool{},
 	}
-	s.observing.Lock()
-	s.number = number
-	s.observing.Unlock()
+	s.emitting.Lock()
+	s.attemptNumber = number
+	s.emitting.Unlock()
 	a.oomKills = a.countOOMKills()
 	a.begin(a, policy{
 		grace: s.cfg.Grace, failureWait: s.cfg.FailureWait,
@@ -91,11 +93,11 @@ func stoppedTimer() *time.Timer {
 	return t
 }
 
-// Join waits for the end of all workers, for no longer than the timeout; a negative one is
-// none, 0 only looks. It reports whether all are gone, and then how the job ended: nil, a
-// *RaisedError or *ExitedError for the first worker that failed by itself, a *StoppedError,
-// or why the launcher could not do its work. It may be called any number of times and from
-// several goroutines.
+// Join waits until all workers are gone, but no longer than timeout. A negative timeout means no
+// limit, and 0 means not to wait. Join reports whether all workers are gone and, if they are,
+// returns how the job ended: nil, a *RaisedError or *ExitedError for the first worker that failed
+// by itself, a *StoppedError, or the reason why the launcher could not do its work. It may be
+// called any number of times and from several goroutines.
 func (a *Attempt) Join(timeout time.Duration) (done bool, err error) {
 	ctx := context.Background()
 	if timeout >= 0 {
@@ -116,8 +118,8 @@ func (a *Attempt) Join(timeout time.Duration) (done bool, err error) {
 	}
 }
 
-// Wait waits for the end of all workers and says how the job ended, as Join does. If ctx
-// ends first, it returns the context's error; the workers go on.
+// Wait waits until all workers are gone and returns how the job ended, as Join does. If ctx ends
+// first, Wait returns the cause, and the workers go on.
 func (a *Attempt) Wait(ctx context.Context) error {
 	select {
 	case <-a.done:
@@ -127,15 +129,16 @@ func (a *Attempt) Wait(ctx context.Context) error {
 	}
 }
 
-// Done is closed when the attempt is over.
+// Done returns a channel that is closed when the attempt is over.
 func (a *Attempt) Done() <-chan struct{} { return a.done }
 
-// Result says how the attempt ended; call it after Done is closed.
+// Result returns how the attempt ended. Call it only after Done is closed.
 func (a *Attempt) Result() Result { return a.result }
 
-// PIDs are the process ids of the workers by local rank, also of those that have ended.
+// PIDs returns the process ids of the workers by local rank, including those that have ended. It
+// waits until no further worker will be started.
 func (a *Attempt) PIDs() []int {
-	<-a.begun
+	<-a.startDone
 	pids := make([]int, len(a.workers))
 	for i, w := range a.workers {
 		pids[i] = w.PID
@@ -143,8 +146,8 @@ func (a *Attempt) PIDs() []int {
 	return pids
 }
 
-// Stop asks all workers to end: the signal and SIGCONT to each one's process group, the
-// grace period, then SIGKILL. Further calls change nothing.
+// Stop asks all workers to end: it sends sig and SIGCONT to the process group of each, waits for
+// the grace period, and then sends SIGKILL. Further calls change nothing.
 func (a *Attempt) Stop(sig syscall.Signal) {
 	a.post("request to stop by "+process.SignalName(sig), func() { a.stopRequested(sig) })
 }
@@ -157,29 +160,30 @@ func (a *Attempt) Signal(sig syscall.Signal) {
 	a.post("signal "+process.SignalName(sig), func() { a.signalRequested(sig) })
 }
 
-// Suspend stops each worker's process group and returns when that is done.
-// Signal(SIGCONT) resumes them.
+// Suspend stops each worker's process group with SIGSTOP and returns when the signals have been
+// sent. Signal(SIGCONT) resumes the workers.
 func (a *Attempt) Suspend() {
 	stopped := make(chan struct{})
 	a.suspend(func() { close(stopped) })
 	<-stopped
 }
 
-// suspend is Suspend, but it does not wait; done is called in any case.
+// suspend does what Suspend does without waiting. It calls done when the workers have been stopped
+// or the attempt is over.
 func (a *Attempt) suspend(done func()) {
 	a.events.put(event{"request to suspend", func() { a.suspendRequested(); done() }, done})
 }
 
-// hurry leaves no more than a moment of the grace period.
+// hurry shortens what is left of the grace period to hurriedGrace.
 func (a *Attempt) hurry() { a.post("request to hurry", a.hurryRequested) }
 
 func (a *Attempt) post(name string, act func()) { a.events.put(event{name: name, act: act}) }
 
-// run is the attempt.
+// run runs the attempt to its end. It is the goroutine that owns the attempt.
 func (a *Attempt) run() {
 	defer close(a.done)
 	defer a.timer.Stop()
-	defer a.rounds.Stop()
+	defer a.killTimer.Stop()
 	var err error
 	if a.waiter, err = spawn.NewWaiter(a.workerEnded); err == nil {
 		defer a.waiter.Close()
@@ -194,12 +198,13 @@ func (a *Attempt) run() {
 	}
 	a.events.close()
 	a.recordResult()
-	if a.ended != nil {
-		a.ended()
+	if a.onEnd != nil {
+		a.onEnd()
 	}
 }
 
-// await waits for one event, or several that have come by mail, and acts on it.
+// await waits for something to happen and handles it. It handles all events that are in the mailbox
+// at once.
 func (a *Attempt) await() {
 	select {
 	case <-a.events.ready:
@@ -213,17 +218,17 @@ func (a *Attempt) await() {
 		a.orphansEnded()
 	case <-a.templateDead:
 		a.templateDead = nil
-		a.templateDied(a.templateEnd())
+		a.templateDied(a.templateEndError())
 	case <-a.timer.C:
 		a.timeExpired()
-	case <-a.rounds.C:
+	case <-a.killTimer.C:
 		a.killAgain()
-	case <-a.copied:
+	case <-a.drainDone:
 		a.drained()
 	}
 }
 
-// workerEnded is called when a worker has been waited for.
+// workerEnded is called by the waiter when it has waited for a worker.
 func (a *Attempt) workerEnded(p *spawn.Process) {
 	a.post("end of a worker", func() {
 		w := a.workers[slices.IndexFunc(a.workers, func(w *worker) bool { return w.Process == p })]
@@ -242,7 +247,7 @@ func (a *Attempt) workerEnded(p *spawn.Process) {
 	})
 }
 
-// orphansEnded reaps what has come to this process and exited.
+// orphansEnded reaps the orphans that have become children of this process and have exited.
 func (a *Attempt) orphansEnded() {
 	if a.policy.sweeps {
 		spawn.ReapOrphans()
@@ -250,8 +255,9 @@ func (a *Attempt) orphansEnded() {
 	}
 }
 
-// countOOMKills counts the processes that the kernel has killed because memory had run out:
-// those of the job, where its control group counts them, else those of the whole machine.
+// countOOMKills returns how many processes the kernel has killed because memory had run out. It
+// counts those of the job if its control group knows them, and otherwise those of the whole
+// machine.
 func (a *Attempt) countOOMKills() int {
 	if a.cgroup != nil {
 		if n, known := a.cgroup.OOMKills(); known {
@@ -261,4 +267,4 @@ func (a *Attempt) countOOMKills() int {
 	return process.OOMKills()
 }
 
-var _ world = (*Attempt)(nil)
+var _ effects = (*Attempt)(nil)

@@ -15,23 +15,23 @@ import (
 
 // Command is what the user wants a worker to run.
 type Command struct {
-	// Args are the program, script or module, and its arguments.
+	// Args holds the program, script or module to run, and its arguments.
 	Args []string
 	// Module runs Args[0] as a Python module (python3 -m).
 	Module bool
 	// NoPython runs Args[0] as it is, even if its name ends in .py.
 	NoPython bool
-	// Python is the interpreter; "" means python3.
+	// Python is the interpreter. "" means python3.
 	Python string
 }
 
 // StartError says why a program could not be started.
 type StartError struct {
-	// Program is what was to be started.
+	// Program is the program that should have been started.
 	Program string
-	// Err is the cause: fs.ErrNotExist, fs.ErrPermission, or what the kernel said.
+	// Err is the cause: fs.ErrNotExist, fs.ErrPermission, or the kernel's error.
 	Err error
-	// Hint is what to do, or "".
+	// Hint says what the user can do, or is "".
 	Hint string
 }
 
@@ -45,9 +45,9 @@ func (e *StartError) Error() string {
 
 func (e *StartError) Unwrap() error { return e.Err }
 
-// ExitCode follows coreutils (env, timeout, nohup): 127 for a program that is not there, 126
-// for one that is there and cannot be executed, and 125 when the launcher itself could not
-// do its work.
+// ExitCode returns the launcher's exit code. As in coreutils (env, timeout, nohup), it is 127 for a
+// program that does not exist, 126 for one that exists and cannot be executed, and 125 if the
+// launcher itself could not do its work.
 func (e *StartError) ExitCode() int {
 	switch {
 	case errors.Is(e.Err, fs.ErrNotExist), errors.Is(e.Err, exec.ErrNotFound):
@@ -58,8 +58,8 @@ func (e *StartError) ExitCode() int {
 	return 126
 }
 
-// lacksResources reports whether the machine is at its limits rather than the program at
-// fault: fork(2) and pipe(2) fail with these errors, execve(2) with others.
+// lacksResources reports whether the machine is at its limits, in which case the program is not at
+// fault: fork(2) and pipe(2) fail with these errors, while execve(2) fails with others.
 func lacksResources(err error) bool {
 	for _, errno := range []error{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
 		if errors.Is(err, errno) {
@@ -72,6 +72,7 @@ func lacksResources(err error) bool {
 // errUnreadable is the error for a script that may not be read. Python needs no execute bit.
 var errUnreadable = errors.New("you may not read it")
 
+// startReason describes an error from starting a program, without a hint.
 func startReason(err error) string {
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
@@ -88,8 +89,9 @@ func startReason(err error) string {
 	return err.Error()
 }
 
-// Resolve finds the program and gives the argument vector, whose first entry is the
-// program's path. The error is a *StartError, or says that there is nothing to run.
+// Resolve finds the program and returns the argument vector, whose first entry is the program's
+// path. The error is a *StartError if the program cannot be run, and another error if Args is
+// empty.
 func (c Command) Resolve() ([]string, error) {
 	args := c.Args
 	if len(args) == 0 {
@@ -106,7 +108,7 @@ func (c Command) Resolve() ([]string, error) {
 		if python == "" {
 			python = "python3"
 		}
-		// With -u, because what a worker prints last before it dies must not stay in a
+		// -u means unbuffered output: what a worker prints last before it dies must not stay in a
 		// buffer.
 		prefix := []string{python, "-u"}
 		if c.Module {
@@ -121,7 +123,7 @@ func (c Command) Resolve() ([]string, error) {
 	return append([]string{path}, args[1:]...), nil
 }
 
-// hint gives the likeliest remedy for a program that cannot be started.
+// hint returns the likeliest remedy for a program that cannot be started.
 func (c Command) hint(program string) string {
 	if program != c.Args[0] {
 		return "install Python 3 or name an interpreter in PYTHON_EXEC"
@@ -135,8 +137,8 @@ func (c Command) hint(program string) string {
 	return "check the name and the PATH"
 }
 
-// readable refuses a script that Python would refuse, so that it is refused once and not by
-// each worker.
+// readable returns an error for a script that Python could not read, so that the error is reported
+// once instead of by each worker.
 func readable(script string) error {
 	f, err := os.Open(script)
 	if err == nil {
@@ -150,9 +152,9 @@ func readable(script string) error {
 	return &StartError{Program: script, Err: err, Hint: "check the name and the folder you are in"}
 }
 
-// lookPath does what exec.LookPath does, but it distinguishes a program that cannot be
-// executed from one that is not there, and it finds nothing in the current folder unless
-// PATH names that.
+// lookPath does what exec.LookPath does, with two differences: it returns fs.ErrPermission for a
+// program that exists in PATH and cannot be executed, and it finds programs in the current folder
+// only if PATH names that folder.
 func lookPath(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {
@@ -171,8 +173,8 @@ func lookPath(name string) (string, error) {
 	return "", err
 }
 
-// inPathButNotExecutable reports whether a folder of PATH holds a plain file of that name.
-// execvp(3) fails with EACCES then.
+// inPathButNotExecutable reports whether a folder of PATH has a regular file of that name. If one
+// has, execvp(3) fails with EACCES.
 func inPathButNotExecutable(name string) bool {
 	for dir := range strings.SplitSeq(os.Getenv("PATH"), ":") {
 		if dir == "" {
@@ -185,7 +187,8 @@ func inPathButNotExecutable(name string) bool {
 	return false
 }
 
-// execHint says what is likely meant by a failure to start a program that was there.
+// execHint returns the likeliest cause of, or remedy for, a failure to execute a program that
+// exists.
 func execHint(program string, err error) string {
 	if _, e := os.Stat(program); errors.Is(err, unix.ENOENT) && e == nil {
 		return "the file is there, so the interpreter of its first line is missing"

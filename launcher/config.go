@@ -13,17 +13,17 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// DefaultGrace is the grace period of a Config that names none.
+// DefaultGrace is the grace period if Config.Grace is 0.
 const DefaultGrace = 30 * time.Second
 
-// StartMethod is how worker processes come into being.
+// StartMethod is how worker processes are started.
 type StartMethod string
 
 const (
 	// StartExec starts each worker as a new program.
 	StartExec StartMethod = "exec"
-	// StartForkserver forks Python workers from a template process that has
-	// imported modules once for all of them.
+	// StartForkserver forks Python workers from a template process that has imported modules once
+	// for all of them.
 	StartForkserver StartMethod = "forkserver"
 )
 
@@ -36,13 +36,13 @@ func ParseStartMethod(s string) (StartMethod, error) {
 	return "", fmt.Errorf("%q is not a start method: use exec or forkserver", s)
 }
 
-// OutputMode says what becomes of the workers' standard output and error.
+// OutputMode says where the workers' standard output and standard error go.
 type OutputMode string
 
 const (
-	// OutputPrefix writes them line by line, each with its rank in front.
+	// OutputPrefix passes them on line by line, each line with the worker's rank in front.
 	OutputPrefix OutputMode = "prefix"
-	// OutputInherit gives the launcher's own descriptors to the workers.
+	// OutputInherit lets the workers inherit the launcher's own descriptors.
 	OutputInherit OutputMode = "inherit"
 )
 
@@ -55,69 +55,69 @@ func ParseOutputMode(s string) (OutputMode, error) {
 	return "", fmt.Errorf("%q is not an output mode: use prefix or inherit", s)
 }
 
-// GPUs is what a job asks of the machine's GPUs.
+// GPUs is where a job gets samples and events of the machine's GPUs from.
 type GPUs = monitor.GPUs
 
-// Config is how a plan's workers are run. All but Argv may be left out.
+// Config says how a plan's workers are run. All fields but Argv are optional.
 type Config struct {
-	// Argv is the workers' command as Command.Resolve gives it: the first entry is a path.
+	// Argv is the workers' command, as Command.Resolve returns it: the first entry is the program's
+	// path.
 	Argv []string
-	// Environ is the environment that workers inherit; nil means os.Environ().
+	// Environ is the environment that workers inherit. nil means os.Environ().
 	Environ []string
-	// StartMethod is StartExec unless said otherwise. StartForkserver needs Subreaper,
-	// because that is how a forked worker becomes a child of this process.
+	// StartMethod is StartExec if it is empty. StartForkserver needs Subreaper, because a forked
+	// worker becomes a child of this process only if that is a subreaper.
 	StartMethod StartMethod
-	// Preload are the Python modules that the template of StartForkserver imports.
+	// Preload lists the Python modules that the template of StartForkserver imports.
 	Preload []string
-	// Grace is how long workers may take to end after being asked to, before they are
-	// killed. 0 means DefaultGrace, a negative one none.
+	// Grace is how long workers may take to end after they have been asked to, before they are
+	// killed. 0 means DefaultGrace, and a negative value means no grace period.
 	Grace time.Duration
-	// FailureWait is how long the others may go on after a worker has failed before they
-	// are asked to end, so that they can leave by themselves: srun(1)'s --wait, the
-	// grace_period of PyTorch's ProcessContext.join.
+	// FailureWait is how long the other workers may go on after one has failed, before they are
+	// asked to end, so that they can leave by themselves. It is what --wait is in srun(1) and
+	// grace_period in PyTorch's ProcessContext.join. 0 means that they are asked at once.
 	FailureWait time.Duration
-	// Replan gives the plan for a restart, in which CPUs may have become allowed or
-	// forbidden; it gets the one before. nil keeps that. The number of workers and their
-	// ranks must stay.
+	// Replan returns the plan for a restart. It gets the last plan, whose CPUs may have become
+	// forbidden since, while others may have become allowed. It must keep the number of workers and
+	// their ranks. nil means that restarts use the last plan.
 	Replan func(plan.Plan) (plan.Plan, error)
-	// Output is what becomes of the workers' output: by default OutputInherit for one
-	// worker and OutputPrefix for several.
+	// Output is OutputInherit for one worker and OutputPrefix for several if it is empty.
 	Output OutputMode
-	// Stdout and Stderr take prefixed output, each in whole writes that come from several
-	// goroutines; nil means this process's own. OutputLost is called, once for each of the
-	// two, when writing has failed; what comes later is discarded. nil for nobody.
+	// Stdout and Stderr receive prefixed output, in writes of whole lines that come from several
+	// goroutines. nil means this process's own. OutputLost, if not nil, is called when a write has
+	// failed, once for each of the two. Later output is discarded.
 	Stdout, Stderr io.Writer
 	OutputLost     func(error)
-	// Stdin is for rank 0; nil means empty standard input for all.
+	// Stdin is the standard input of rank 0. nil means that it is empty, as that of the other
+	// workers always is.
 	Stdin *os.File
-	// Subreaper makes this process one: descendants that lose their parent come to it, are
-	// waited for and ended with the job. It then reaps every child that was not started
-	// by this package, so a program that starts processes of its own besides must not ask
-	// for it.
+	// Subreaper makes this process a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER):
+	// descendants that lose their parent become its children, and are waited for and ended with the
+	// job. It then reaps every child that this package has not started, so a program that also
+	// starts processes of its own must not set it.
 	Subreaper bool
-	// LeaveBehind lets descendants of workers live on after a job that ended well.
+	// LeaveBehind lets descendants of workers live on after a job that has ended well.
 	LeaveBehind bool
-	// GPUs answers questions about the machine's GPUs while the job runs, and tells what
-	// happens to them, as probe.Watcher does; nil for none. Inventory is what it said
-	// before the job.
+	// GPUs provides samples and events of the machine's GPUs while the job runs, as probe.Watcher
+	// does; nil means that there are none. Inventory is the list of GPUs from before the job.
 	GPUs      GPUs
 	Inventory gpu.Inventory
-	// StopOnFatalXID ends the job when the driver reports an error after which a GPU of
-	// the job is not to be relied on.
+	// StopOnFatalXID stops the job when the driver reports an XID after which a GPU of the job
+	// cannot be relied on.
 	StopOnFatalXID bool
-	// Supervisor is what surrounds the job in gpulaunch's own process; nil for a program
-	// that uses this package as a library.
+	// Supervisor is for gpulaunch itself. A program that uses this package as a library leaves it
+	// nil.
 	Supervisor *supervisor.Supervisor
-	// Observe is told each event; nil for nobody.
+	// Observe, if not nil, is called for each event.
 	Observe func(Event)
-	// Log is told what a user should read, one line each, without the newline. It must not
-	// block. nil for nobody.
+	// Log, if not nil, is called with each line that a user should read, without the newline. It
+	// must not block.
 	Log func(line string)
-	// Debug is told each event and each change of state, one line each. nil for nobody.
+	// Debug, if not nil, is called with a line for each internal event and each change of state.
 	Debug func(line string)
 }
 
-// complete fills in what was left out.
+// complete sets the fields that were left out to their defaults.
 func (c *Config) complete(workers int) {
 	if c.Environ == nil {
 		c.Environ = os.Environ()
@@ -148,14 +148,14 @@ func (c *Config) complete(workers int) {
 	}
 }
 
-// outputLost tells that output cannot be written.
+// outputLost calls OutputLost if it is set.
 func (c *Config) outputLost(err error) {
 	if c.OutputLost != nil {
 		c.OutputLost(err)
 	}
 }
 
-// debug reports what happens inside.
+// debug calls Debug if it is set.
 func (c *Config) debug(format string, args ...any) {
 	if c.Debug != nil {
 		c.Debug(fmt.Sprintf(format, args...))

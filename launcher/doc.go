@@ -1,25 +1,24 @@
-// Package launcher starts one worker process per device, watches over them, and says how
-// they ended.
+// Package launcher starts one worker process per device, watches the workers and says how they
+// ended.
 //
-// Use [Run] to run a plan to its end, restarts included, and [Start] for one attempt that
-// the program watches itself: it gives an [Attempt] to join, wait for, stop and signal. A
-// plan comes from package plan, the workers' command from [Command.Resolve]. A job ends with
-// a [RaisedError] for a worker that left an error file and with an [ExitedError] for one
-// that did not.
+// Use [Run] to run a plan to its end, including restarts. Use [Start] if the program watches a
+// single attempt itself: Start returns an [Attempt], which can be joined, waited for, stopped and
+// signalled. Package plan makes the plan, and [Command.Resolve] makes the workers' command. A job
+// ends with a [RaisedError] if the first worker that failed left an error file, and with an
+// [ExitedError] if it did not.
 //
-// [Register] gives a Go function a name under which worker processes of the same program
-// can run it. Package worker is the other side: it tells a worker written in Go which one
-// it is.
+// [Register] registers a Go function under a name, so that worker processes of the same program can
+// run it. Package worker is for the other side: it tells a worker written in Go which worker it is.
 //
-// The data goes one way:
+// Data flows one way:
 //
 //	plan.Machine, plan.Options ─→ plan.Plan ─→ Attempt ─→ Result
 //	                                            └→ Event, for metrics and logs
 //
 // # Attempts
 //
-// An attempt is one state machine. Events come in by mail and are acted on one at a time;
-// only the function enter changes the state.
+// Each attempt is a state machine. Events arrive in a mailbox and are handled one at a time. Only
+// the function enter changes the state.
 //
 //	            all started          a worker failed, and the others
 //	starting ─────────────→ running ─────────────────────→ leaving
@@ -43,44 +42,45 @@
 //	                            ↓
 //	                          over
 //
-// What cannot happen is logged with state and event, and stops the job in order with exit
-// code 125.
+// An event that cannot happen in the current state is logged with the state, and the job is stopped
+// in order with exit code 125.
 //
 // # Goroutines
 //
-//   - One runs each Attempt and owns its state, workers and timers. It ends when the
+//   - Each Attempt has one goroutine, which owns its state, workers and timers. It ends when the
 //     attempt is over.
-//   - One per Attempt waits for processes (spawn.Waiter) and one per pipe copies output
-//     (stdio.Output); both end with it.
-//   - With [StartForkserver], one asks the template to fork the workers and ends with the
-//     last of them, and one waits for the template.
-//   - One owns an operating system thread that starts workers (spawn.Spawner) for as long as
-//     children of its live: CPU affinity and signal mask are attributes of a thread that a
-//     child inherits, and a child's parent death signal is tied to the thread that forked it
-//     (prctl(2), PR_SET_PDEATHSIG).
-//   - Two look at the workers and the GPUs while the job runs (internal/monitor).
+//   - Each Attempt has one goroutine that waits for processes (spawn.Waiter), and one per pipe that
+//     copies output (stdio.Output). They end with the attempt.
+//   - With [StartForkserver], one goroutine asks the template to fork the workers and ends after
+//     the last of them. Another waits for the template.
+//   - One goroutine owns the operating system thread that starts workers (spawn.Spawner). It exists
+//     as long as children that it started are alive, for two reasons: a child inherits the CPU
+//     affinity and the signal mask of the thread that starts it, and its parent death signal is
+//     tied to the thread that forked it (prctl(2), PR_SET_PDEATHSIG).
+//   - Two goroutines look at the workers and the GPUs while the job runs (internal/monitor).
 //
-// Control, that is what signals amount to, has one owner: package supervisor.
+// Control has one owner, package supervisor: it decides what a signal means for the job.
 //
 // # Two processes
 //
-// The command runs a job as two processes of one binary. The keeper (package keeper) is the
-// process that the user started: it forwards signals, reaps, and at the end sweeps what is
-// left. The supervisor, its only child, does all the rest (package supervisor connects it to
-// its keeper, [Run] runs the job). Both are child subreapers, so a descendant that loses its
-// parent comes to the supervisor and, when that is gone, to the keeper.
+// The command runs a job as two processes of the same binary. The keeper (package keeper) is the
+// process that the user started. It forwards signals, reaps children and, at the end, kills what is
+// left. The supervisor is its only child and does everything else: package supervisor connects it
+// to its keeper, and [Run] runs the job. Both are child subreapers, so a descendant that loses its
+// parent becomes a child of the supervisor or, after the supervisor's end, of the keeper.
 //
-// As a library there is one process and no keeper: what stays is the workers' death signal
-// and, with Config.Subreaper, the sweep.
+// A program that uses this package as a library has one process and no keeper. It still has the
+// workers' parent death signal and, with Config.Subreaper, the sweep.
 //
 // # Forked workers
 //
-// With [StartForkserver] a template process imports Python modules and then forks each
-// worker twice, so that the kernel gives the grandchild, an orphan, to the nearest
-// subreaper: this process. From then on it is a child like any other, and everything about
-// waiting, signals, sweeping and death signals is the same.
+// With [StartForkserver], a template process imports Python modules and then forks each worker
+// twice. That makes the grandchild an orphan, and the kernel gives it to the nearest subreaper,
+// which is this process. From then on it is a child like any other, with the same waiting, signals,
+// sweep and parent death signal.
 //
 // # Kernel
 //
-// Linux 5.4 or newer: workers are waited for through pidfds.
+// The package needs Linux 5.4 or newer, because it waits for workers through pidfds (pidfd_open(2)
+// is in Linux 5.3, waitid(2) with P_PIDFD in 5.4).
 package launcher

@@ -12,7 +12,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/spawn"
 )
 
-// What follows makes an Attempt the world of its lifecycle.
+// The methods below make an Attempt the effects of its lifecycle.
 
 func (a *Attempt) pauseStarting()  { a.gate.pause() }
 func (a *Attempt) resumeStarting() { a.gate.resume() }
@@ -37,8 +37,8 @@ func (a *Attempt) askWorkers(sig syscall.Signal) {
 	}
 }
 
-// askWorker sends SIGCONT as well, because a stopped process acts on a signal only once it
-// runs again.
+// askWorker sends SIGCONT as well, because a stopped process handles a signal only once it runs
+// again.
 func (a *Attempt) askWorker(w *worker, sig syscall.Signal) {
 	a.signalled[w.PID] = w.SignalGroup(sig)
 	w.SignalGroup(unix.SIGCONT)
@@ -53,20 +53,20 @@ func (a *Attempt) leftovers() int {
 
 func (a *Attempt) askLeftovers(sig syscall.Signal) {
 	left := a.descendants()
-	if alive := living(left); len(alive) > 0 {
-		a.say("the workers have ended; waiting up to " + a.policy.grace.String() + " for " +
-			process.Listed(alive, "that they left behind"))
+	if alive := withoutZombies(left); len(alive) > 0 {
+		a.log("the workers have ended; waiting up to " + a.policy.grace.String() + " for " +
+			process.Describe(alive, "that they left behind"))
 	}
 	for _, d := range left {
 		if !a.signalled[d.Group] {
-			_ = d.Signal(sig) // those that it did not reach are killed later
+			_ = d.Signal(sig) // a process that cannot be signalled is killed later
 			_ = d.Signal(unix.SIGCONT)
 		}
 	}
-	a.leftBehind = true
+	a.leftoversAsked = true
 }
 
-// killInterval is the least time between two rounds of SIGKILL.
+// killInterval is the shortest time between two rounds of SIGKILL.
 const killInterval = 10 * time.Millisecond
 
 func (a *Attempt) killAll() int {
@@ -76,23 +76,24 @@ func (a *Attempt) killAll() int {
 		spawn.ReapOrphans()
 		left = a.descendants()
 	}
-	for _, d := range living(left) {
-		// Those in the group of a worker that is killed with it are not worth a word.
-		if a.leftBehind || !a.signalled[d.Group] {
+	for _, d := range withoutZombies(left) {
+		// A process in the group of a worker that is killed at the same time is not worth a
+		// message.
+		if a.leftoversAsked || !a.signalled[d.Group] {
 			a.recordKilled(d)
 		}
 	}
 	a.signalWorkers(unix.SIGKILL)
 	a.killMembers()
 	for _, d := range left {
-		_ = d.Signal(unix.SIGKILL) // one that cannot be reached remains
+		_ = d.Signal(unix.SIGKILL) // a process that cannot be signalled stays in the list
 	}
-	// Looking at all processes takes long where there are many.
-	a.rounds.Reset(max(killInterval, 4*time.Since(begin)))
+	// Reading all of /proc takes long on a machine with many processes.
+	a.killTimer.Reset(max(killInterval, 4*time.Since(begin)))
 	return len(left)
 }
 
-// recordKilled takes note of a process that is killed, once.
+// recordKilled records a process that is killed, once.
 func (a *Attempt) recordKilled(d process.Descendant) {
 	known := func(s process.Descendant) bool { return s.PID == d.PID }
 	if !slices.ContainsFunc(a.killed, known) {
@@ -101,7 +102,7 @@ func (a *Attempt) recordKilled(d process.Descendant) {
 }
 
 func (a *Attempt) giveUp() {
-	a.rounds.Stop()
+	a.killTimer.Stop()
 	for _, w := range a.workers {
 		if d, ok := process.Read(w.PID); ok && w.Alive() {
 			a.unkillable = append(a.unkillable, d)
@@ -122,11 +123,11 @@ func (a *Attempt) setTimer(d time.Duration) { a.timer.Reset(d) }
 
 func (a *Attempt) stopTimer() {
 	a.timer.Stop()
-	a.rounds.Stop()
+	a.killTimer.Stop()
 }
 
 func (a *Attempt) drain() {
-	a.copied = a.output.Drained()
+	a.drainDone = a.output.Drained()
 	a.output.Cut(drainLimit)
 }
 
@@ -134,29 +135,29 @@ func (a *Attempt) stopAnnounced(sig syscall.Signal) {
 	a.emit(Event{Kind: JobStopping, Text: process.SignalName(sig)})
 }
 
-func (a *Attempt) say(line string) { a.cfg.Log(line) }
+func (a *Attempt) log(line string) { a.cfg.Log(line) }
 
 func (a *Attempt) debug(line string) { a.cfg.debug("attempt %d: %s", a.number, line) }
 
-// descendants are those that the launcher did not start itself. A child of its own counts
-// until it has been waited for: it may have been an orphan for a microsecond, or its
-// threads may still be ending (state Z is the first thread's).
+// descendants returns the descendants that the launcher did not start itself. A zombie that is a
+// child of this process counts until it has been waited for: it may just have become an orphan, or
+// its other threads may still be ending (state Z is the state of the first thread).
 func (a *Attempt) descendants() []process.Descendant {
 	if !process.HasChildren() {
 		return nil
 	}
 	self := unix.Getpid()
-	list, err := process.DescendantsBut(self, a.job.Spares)
+	list, err := process.DescendantsExcept(self, a.job.Spares)
 	if err != nil {
-		return nil // no /proc: nothing can be told apart
+		return nil // without /proc, descendants cannot be told from other processes
 	}
 	return slices.DeleteFunc(list, func(d process.Descendant) bool {
 		return d.State == 'Z' && d.Parent != self || a.job.Owns(d.PID)
 	})
 }
 
-// living are those that have not exited.
-func living(list []process.Descendant) []process.Descendant {
+// withoutZombies returns the processes of list that have not exited.
+func withoutZombies(list []process.Descendant) []process.Descendant {
 	return slices.DeleteFunc(slices.Clone(list),
 		func(d process.Descendant) bool { return d.State == 'Z' })
 }

@@ -8,45 +8,46 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
-// EventKind is what an Event tells.
+// EventKind says what an Event is about.
 type EventKind string
 
 // The kinds of events.
 const (
-	// JobStarted: Plan is what will run.
+	// JobStarted: the job begins. Plan is what will run.
 	JobStarted EventKind = "job_started"
-	// TemplateStarted: a template process imports modules, which may take long; Text says
-	// what. TemplateReady: it has; Template and PID are set.
+	// TemplateStarted: a template process has been started and imports modules, which may take
+	// long; Text says which. TemplateReady: the imports are done; Template and PID are set.
 	TemplateStarted EventKind = "template_started"
 	TemplateReady   EventKind = "template_ready"
-	// WorkerStarted: Rank and PID are running.
+	// WorkerStarted: the worker Rank runs as process PID.
 	WorkerStarted EventKind = "worker_started"
-	// WorkerSampled: Rank and PID use this much; CPU, ResidentBytes and WithinCPUs are set.
+	// WorkerSampled: CPU, ResidentBytes and WithinCPUs say what the worker uses.
 	WorkerSampled EventKind = "worker_sampled"
-	// WorkerExited: Exit says how, CPU how much processor time it had used.
+	// WorkerExited: Exit says how the worker ended, and CPU how much CPU time it had used.
 	WorkerExited EventKind = "worker_exited"
-	// GPUsSampled: GPUs are the figures of one moment. GPUsSilent: the GPUs were asked and
-	// there are none; Text says why.
+	// GPUsSampled: GPUs has the sample of one moment. GPUsSilent: the GPUs were asked for a sample
+	// and gave none; Text says why.
 	GPUsSampled EventKind = "gpus_sampled"
 	GPUsSilent  EventKind = "gpus_silent"
-	// GPUHappening: GPU is something that happened to a GPU of the machine.
-	// GPUEventsSilent: such events do not come, or not from all GPUs; Text says why.
+	// GPUHappening: GPU is an event of one of the machine's GPUs. GPUEventsSilent: no GPU events
+	// arrive, or not from all GPUs; Text says why.
 	GPUHappening    EventKind = "gpu_happening"
 	GPUEventsSilent EventKind = "gpu_events_silent"
 	// JobStopping: the workers have been asked to end; Text says with which signal.
 	JobStopping EventKind = "job_stopping"
-	// JobRestarting: all workers have ended and are started again, by Plan; Text says why.
+	// JobRestarting: all workers have ended and are about to be started again, as in Plan; Text
+	// says why.
 	JobRestarting EventKind = "job_restarting"
-	// JobEnded: nothing more comes.
+	// JobEnded: the job is over. No event follows.
 	JobEnded EventKind = "job_ended"
 )
 
-// Event is one thing that happened to a job. Events come one at a time, those of workers in
-// order; whoever receives them must be quick.
+// Event is something that happened to a job. Events come one at a time, and those of a worker in
+// the order in which they happened. The receiver must not block, because the job waits for it.
 type Event struct {
 	Kind EventKind
 	Time time.Time
-	// Attempt counts from 0; it is the number of restarts so far.
+	// Attempt is the number of the attempt, from 0. It is also the number of restarts so far.
 	Attempt int
 	// Plan is set in JobStarted and JobRestarting.
 	Plan *plan.Plan
@@ -56,12 +57,12 @@ type Event struct {
 	Rank, PID int
 	// Exit is set in WorkerExited.
 	Exit ExitStatus
-	// CPU is user and system time of the worker and of those of its children that it
-	// waited for; ResidentBytes is the memory of the worker's process.
+	// CPU is the user and system time of the worker and of those of its children that it has waited
+	// for. ResidentBytes is the memory of the worker's process.
 	CPU           time.Duration
 	ResidentBytes uint64
-	// WithinCPUs reports whether all threads of the worker keep to its planned CPUs, and
-	// those may still be used; nil if that is unknown.
+	// WithinCPUs says whether all threads of the worker keep to its planned CPUs and may still use
+	// those; nil if that is unknown.
 	WithinCPUs *bool
 	// GPUs is set in GPUsSampled, GPU in GPUHappening.
 	GPUs *gpu.Sample

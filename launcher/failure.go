@@ -10,19 +10,20 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
-// WorkerFailure says which worker failed, when, and with what. It is plain data that
-// survives encoding/json and encoding/gob.
+// WorkerFailure says which worker failed, when and how. It is plain data that encoding/json and
+// encoding/gob can carry.
 type WorkerFailure struct {
 	Rank      int    `json:"rank"`
 	LocalRank int    `json:"local_rank"`
 	PID       int    `json:"pid"`
 	Host      string `json:"host"`
-	// Time is when the worker's end was observed, in UTC.
+	// Time is when the launcher saw the worker's end, in UTC.
 	Time time.Time `json:"time"`
 	// ExitCode is what a shell would show: the exit code, or 128 plus the number of the
 	// signal that ended the process.
 	ExitCode int `json:"exit_code"`
-	// Signal is that signal's name, as "SIGABRT"; "" for a process that exited.
+	// Signal is the name of the signal that ended the process, as "SIGABRT", and "" if the process
+	// exited.
 	Signal string `json:"signal,omitempty"`
 }
 
@@ -30,42 +31,43 @@ type WorkerFailure struct {
 // PyTorch's @record, or an error that package worker recorded.
 type RaisedError struct {
 	WorkerFailure
-	// Message is the exception and Traceback is where it came from, as the worker wrote
-	// them. Both may hold any character.
+	// Message is the exception and Traceback is where it was raised, as the worker wrote them. Both
+	// may contain any character.
 	Message   string `json:"message"`
 	Traceback string `json:"traceback,omitempty"`
-	// Raised is when that was by the worker's own account, zero if it gave none.
+	// Raised is when the worker recorded the error, by its own clock. It is zero if the error file
+	// does not say.
 	Raised time.Time `json:"raised,omitzero"`
 }
 
-// ExitedError is the failure of a worker that left no error file: it exited with another
-// code than 0, or a signal ended it.
+// ExitedError is the failure of a worker that left no error file: it exited with a code other than
+// 0, or a signal ended it.
 type ExitedError struct {
 	WorkerFailure
 }
 
-// StoppedError says that a job was asked to end before it was done.
+// StoppedError says that a job was stopped before it was done.
 type StoppedError struct{ Signal syscall.Signal }
 
-// Error is one line: "rank 1 (pid 4711) raised ValueError: no such thing".
+// Error returns one line: "rank 1 (pid 4711) raised ValueError: no such thing".
 func (e *RaisedError) Error() string {
 	line, _, _ := strings.Cut(strings.TrimSpace(e.Message), "\n")
-	return fmt.Sprintf("%s raised %s", e.who(), line)
+	return fmt.Sprintf("%s raised %s", e.label(), line)
 }
 
-// Error is one line: "rank 1 (pid 4711) terminated with signal SIGABRT".
+// Error returns one line: "rank 1 (pid 4711) terminated with signal SIGABRT".
 func (e *ExitedError) Error() string {
-	return fmt.Sprintf("%s %s", e.who(), ExitStatus{Code: e.ExitCode, Signal: e.Signal})
+	return fmt.Sprintf("%s %s", e.label(), ExitStatus{Code: e.ExitCode, Signal: e.Signal})
 }
 
 func (e *StoppedError) Error() string {
 	return "the job was stopped with " + process.SignalName(e.Signal)
 }
 
-func (f WorkerFailure) who() string { return fmt.Sprintf("rank %d (pid %d)", f.Rank, f.PID) }
+func (f WorkerFailure) label() string { return fmt.Sprintf("rank %d (pid %d)", f.Rank, f.PID) }
 
-// failure gives the error for a worker that did not end well.
-func failure(w report.Worker) error {
+// workerError returns the error for a worker that did not end well.
+func workerError(w report.Worker) error {
 	f := WorkerFailure{
 		Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Host: w.Host,
 		Time: w.Ended.UTC(), ExitCode: w.Code, Signal: w.Signal,

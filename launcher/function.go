@@ -15,31 +15,30 @@ import (
 	workerside "github.com/gpulaunch/gpulaunch/launcher/worker"
 )
 
-// The variables that make a process of this program a worker that runs a
-// function: its name, and the file that holds its argument.
+// The environment variables that make a process of this program a worker that runs a function: the
+// function's name, and the file that holds its argument.
 const (
 	functionVariable = "GPULAUNCH_FUNCTION"
 	argumentVariable = "GPULAUNCH_ARGUMENT"
 )
 
-// functions are the registered functions by name, which is all that a worker is told of its
-// function.
+// functions holds the registered functions by name. The name is all that a worker receives.
 var functions = map[string]func(index int, argument string) error{}
 
 // Function is a Go function that can be run in worker processes.
 type Function[A any] struct{ name string }
 
-// Register gives a function a name under which worker processes find it. The program that
-// starts workers and the workers are the same program, so a package-level variable is the
-// place for it:
+// Register registers a function under a name, by which worker processes find it. The workers run
+// the same program as the process that starts them, so Register is best called for a package-level
+// variable:
 //
 //	var train = launcher.Register("train", func(index int, o Options) error { … })
 //
-// The first argument is the worker's local rank, and the second is what Start was given. It
-// travels by encoding/gob, which leaves out unexported fields and those that are functions
-// or channels. Register panics if the name is empty or taken, and for an argument that
-// cannot travel: a function, a channel, an interface, or a struct without exported fields
-// (an empty struct stands for no argument).
+// The function's first argument is the worker's local rank, and the second is the argument of
+// Start. It is passed on with encoding/gob, which leaves out unexported fields and fields that are
+// functions or channels. Register panics if the name is empty or taken, or if the argument's type
+// cannot be passed on: a function, a channel, an interface, or a struct without exported fields. An
+// empty struct is allowed and means that there is no argument.
 func Register[A any](name string, f func(index int, arg A) error) *Function[A] {
 	switch {
 	case name == "" || strings.ContainsRune(name, 0) || f == nil:
@@ -63,8 +62,8 @@ func Register[A any](name string, f func(index int, arg A) error) *Function[A] {
 	return &Function[A]{name: name}
 }
 
-// functionError is an error that a function has returned. Printed with %+v it says where it
-// came from. An error in Go has no stack unless it carries one, which is then shown.
+// functionError is an error that a function has returned. With %+v it also prints which function
+// returned it. Go errors have no stack unless they carry one, and %+v prints that as well.
 type functionError struct {
 	error
 	where string
@@ -72,7 +71,7 @@ type functionError struct {
 
 func (e *functionError) Unwrap() error { return e.error }
 
-// Format makes %+v the text of a traceback.
+// Format prints the text of a traceback for %+v, and the message otherwise.
 func (e *functionError) Format(s fmt.State, verb rune) {
 	if verb == 'v' && s.Flag('+') {
 		fmt.Fprintf(s, "%+v\nreturned by %s", e.error, e.where)
@@ -81,26 +80,26 @@ func (e *functionError) Format(s fmt.State, verb rune) {
 	fmt.Fprint(s, e.Error())
 }
 
-// describeFunction names a function and its place: "main.train (/src/main.go:12)".
+// describeFunction returns a function's name and place: "main.train (/src/main.go:12)".
 func describeFunction(f any) string {
 	pc := reflect.ValueOf(f).Pointer()
 	file, line := runtime.FuncForPC(pc).FileLine(pc)
 	return fmt.Sprintf("%s (%s:%d)", runtime.FuncForPC(pc).Name(), file, line)
 }
 
-// Init runs the function that this process was started for, if it is a worker, and then
-// ends the process. Otherwise it does nothing. Call it first in main, and in TestMain of
-// tests that start functions.
+// Init checks whether this process was started as a worker for a function. If so, it runs the
+// function and ends the process. Otherwise it does nothing. Call it first in main, and in TestMain
+// of tests that start functions.
 func Init() {
 	name, ok := os.LookupEnv(functionVariable)
 	if !ok {
 		return
 	}
 	path := os.Getenv(argumentVariable)
-	// What the function starts is not a worker.
+	// Processes that the function starts are not workers.
 	os.Unsetenv(functionVariable)
 	os.Unsetenv(argumentVariable)
-	// Started from /proc/self/exe, it would be called exe in ps and top.
+	// Because it was started from /proc/self/exe, ps and top would call the process exe.
 	_ = os.WriteFile("/proc/self/comm", []byte(name), 0)
 	workerside.Run(func(i workerside.Info) error {
 		f := functions[name]
@@ -113,9 +112,9 @@ func Init() {
 	os.Exit(0)
 }
 
-// Start runs the function once in each worker process of a plan, see the function Start. A
-// worker whose function returns an error or panics ends with code 1 and a RaisedError that
-// has the stack. cfg.Argv is not used.
+// Start runs the function once in each worker process of a plan, as the function Start runs a
+// program. A worker whose function returns an error or panics ends with code 1 and a RaisedError
+// that has the stack. cfg.Argv is not used.
 func (f *Function[A]) Start(ctx context.Context, p plan.Plan, cfg Config, arg A) (*Attempt, error) {
 	if cfg.StartMethod == StartForkserver {
 		return nil,
@@ -139,11 +138,10 @@ func (f *Function[A]) Start(ctx context.Context, p plan.Plan, cfg Config, arg A)
 	return a, err
 }
 
-// packet is the form in which an argument travels, because gob accepts a nil field but not
-// a nil value.
+// packet wraps an argument for gob, which accepts nil in a field but not as a value.
 type packet[A any] struct{ Argument A }
 
-// checkArgument finds out at once what would otherwise fail at each start.
+// checkArgument returns the error with which each Start would fail for an argument of type A.
 func checkArgument[A any]() error {
 	t := reflect.TypeFor[A]()
 	if t.Size() == 0 {
@@ -159,7 +157,7 @@ func checkArgument[A any]() error {
 	return encode(io.Discard, packet[A]{})
 }
 
-// encode writes a value by gob. For some types gob panics, which becomes an error here.
+// encode writes a value with gob. It returns an error for types for which gob panics.
 func encode(w io.Writer, value any) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -169,7 +167,7 @@ func encode(w io.Writer, value any) (err error) {
 	return gob.NewEncoder(w).Encode(value)
 }
 
-// writeArgument writes an argument to a private file that the workers read.
+// writeArgument writes an argument to a private file, which the workers read, and returns its path.
 func writeArgument[A any](arg A) (path string, err error) {
 	f, err := os.CreateTemp("", "gpulaunch-argument-")
 	if err != nil {
@@ -186,6 +184,7 @@ func writeArgument[A any](arg A) (path string, err error) {
 	return f.Name(), nil
 }
 
+// readArgument reads an argument from the file that writeArgument has written.
 func readArgument[A any](path string) (arg A, err error) {
 	if reflect.TypeFor[A]().Size() == 0 {
 		return arg, nil

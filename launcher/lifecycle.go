@@ -10,114 +10,118 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
-// Bounds for what nobody can hurry.
+// Limits for what the user has no setting for.
 const (
-	// killLimit is how long SIGKILL is given to take effect.
+	// killLimit is how long processes have to die after the first SIGKILL. Those that are still
+	// there then are given up.
 	killLimit = 5 * time.Second
-	// hurriedGrace is what is left of the grace period in a hurry.
+	// hurriedGrace is what is left of the grace period after a request with Hurry.
 	hurriedGrace = 100 * time.Millisecond
-	// drainLimit is how long a pipe may be silent when nobody of the job is left, and
-	// about how long output is passed on after the user asked for the end.
+	// drainLimit is how long a pipe may be silent once no process of the job is left. It is also
+	// about how long output is still passed on after the user has asked for the end.
 	drainLimit = time.Second
 )
 
-// stopSignal is what workers are asked to end with, unless the user chose a signal.
+// stopSignal is the signal that asks workers to end, unless the user has sent another one.
 const stopSignal = unix.SIGTERM
 
-// lifecycle decides what the events of an attempt lead to. It does nothing itself: whatever
-// has an effect is done by its world.
+// lifecycle is the state machine of an attempt: it decides what each event leads to. It has no
+// effects of its own; its field effects has them.
 type lifecycle struct {
-	world  world
-	policy policy
+	effects effects
+	policy  policy
 
 	state     state
-	live      int            // workers that have been started and not waited for
-	spawning  bool           // more workers may yet be started
-	suspended bool           // nothing is started or goes on until SIGCONT
-	asked     bool           // the user asked for the end
-	signal    syscall.Signal // that workers were asked to end with
+	live      int            // workers that have been started and not yet waited for
+	spawning  bool           // more workers may still be started
+	suspended bool           // nothing is started and nothing runs until SIGCONT
+	userAsked bool           // the user has asked for the end
+	signal    syscall.Signal // the signal that asks workers to end
 	err       error          // why the launcher could not do its work
 }
 
-// policy is what the user decided about endings.
+// policy holds the user's settings for the end of an attempt.
 type policy struct {
 	grace       time.Duration
 	failureWait time.Duration
-	sweeps      bool // descendants are waited for and ended
-	leaveBehind bool // but not those of a job that ended well
+	sweeps      bool // descendants of workers are waited for and ended
+	leaveBehind bool // but not after a job that ended well
 }
 
-// world is what a lifecycle acts on: processes, timers and the terminal. An Attempt is one;
-// the test of the lifecycle has another.
-type world interface {
-	// pauseStarting, resumeStarting and haltStarting control the starting of workers.
+// effects are what a lifecycle does to processes, timers and the terminal. An Attempt implements
+// them; the test of the lifecycle has an implementation that only records calls.
+type effects interface {
+	// pauseStarting, resumeStarting and haltStarting control the starting of further workers.
 	pauseStarting()
 	resumeStarting()
 	haltStarting()
 	// abandonTemplate ends a template that does not answer.
 	abandonTemplate()
 
-	// signalWorkers sends a signal to the process group of each live worker.
+	// signalWorkers sends a signal to the process group of each worker that is alive.
 	signalWorkers(syscall.Signal)
-	// askWorkers sends the ending signal to them, and askWorker to one that has been
-	// started late. killWorker kills one.
+	// askWorkers sends them the signal that asks them to end. askWorker does so for a worker that
+	// was started late, and killWorker kills one.
 	askWorkers(syscall.Signal)
 	askWorker(*worker, syscall.Signal)
 	killWorker(*worker)
 
-	// leftovers counts the descendants that workers have left, ended ones included.
+	// leftovers returns how many descendants the workers have left, including those that have ended
+	// and not been reaped.
 	leftovers() int
-	// askLeftovers sends the ending signal to those that it has not reached yet.
+	// askLeftovers sends the ending signal to the descendants that have not received it yet.
 	askLeftovers(syscall.Signal)
-	// killAll sends SIGKILL to all that is left, workers included, and counts as leftovers
-	// does.
+	// killAll sends SIGKILL to everything that is left, including workers. It returns how many
+	// descendants are left, as leftovers does.
 	killAll() int
-	// giveUp records what is left as unkillable.
+	// giveUp records everything that is left as unkillable.
 	giveUp()
-	// killMembers kills the members of the job's control group.
+	// killMembers kills the members of the attempt's control group.
 	killMembers()
 
-	// setTimer has the event timeExpired come once, in that time; stopTimer prevents it.
+	// setTimer schedules one event timeExpired after the duration, in place of an earlier one.
+	// stopTimer cancels it.
 	setTimer(time.Duration)
 	stopTimer()
-	// drain waits for the workers' last output; the event drained tells its end.
+	// drain begins to wait for the workers' last output. The event drained follows when all of it
+	// has been passed on.
 	drain()
 
-	// stopAnnounced tells observers that the workers have been asked to end.
+	// stopAnnounced tells observers that the workers have been asked to end with a signal.
 	stopAnnounced(syscall.Signal)
-	say(line string)
+	log(line string)
 	debug(line string)
 }
 
-// endedWorker is what matters of a worker that has ended.
+// endedWorker is what a lifecycle needs to know of a worker that has ended.
 type endedWorker interface {
-	// failed reports whether it did not end well.
+	// failed reports whether the worker did not end well.
 	failed() bool
-	// ending says how it ended: "rank 1 (pid 4711) exited with code 3".
-	ending() string
+	// outcome returns how the worker ended, as in "rank 1 (pid 4711) exited with code 3".
+	outcome() string
 }
 
-// begin begins an attempt whose workers are being started.
-func (l *lifecycle) begin(w world, p policy) {
-	l.world, l.policy, l.spawning, l.signal = w, p, true, stopSignal
+// begin initialises the lifecycle of an attempt whose workers are being started.
+func (l *lifecycle) begin(e effects, p policy) {
+	l.effects, l.policy, l.spawning, l.signal = e, p, true, stopSignal
 }
 
-// spawned: a worker has been started.
+// spawned is the event that a worker has been started.
 func (l *lifecycle) spawned(w *worker) {
 	l.live++
 	switch l.state {
 	case starting:
-	case stopping: // it was in the making when the others were asked
-		l.world.askWorker(w, l.signal)
+	case stopping: // it was being started when the others were asked
+		l.effects.askWorker(w, l.signal)
 	case killing, draining:
-		l.world.killWorker(w)
+		l.effects.killWorker(w)
 	default:
 		l.impossible("a worker that starts")
 	}
 }
 
-// spawnFailed: a worker could not be started, and no further one will be. When the job is
-// being stopped anyway that may be why.
+// spawnFailed is the event that a worker could not be started, and that no further one will be. If
+// the job is being stopped already, that may be the cause, so it is not an error then.
 func (l *lifecycle) spawnFailed(err error) {
 	switch l.state {
 	case starting:
@@ -129,7 +133,7 @@ func (l *lifecycle) spawnFailed(err error) {
 	}
 }
 
-// spawningEnded: no further worker will be started.
+// spawningEnded is the event that no further worker will be started.
 func (l *lifecycle) spawningEnded() {
 	l.spawning = false
 	switch l.state {
@@ -144,7 +148,7 @@ func (l *lifecycle) spawningEnded() {
 	}
 }
 
-// workerExited: a worker has ended and been waited for.
+// workerExited is the event that a worker has ended and has been waited for.
 func (l *lifecycle) workerExited(w endedWorker) {
 	l.live--
 	switch l.state {
@@ -155,66 +159,68 @@ func (l *lifecycle) workerExited(w endedWorker) {
 		l.checkGone()
 	case leaving, stopping, killing:
 		l.checkGone()
-	case draining: // one that would not die, after all
+	case draining: // a worker that was given up as unkillable has died
 	default:
 		l.impossible("the end of a worker")
 	}
 }
 
-// workerFailed: the first worker did not end well. The others are asked to end, now or when
-// they have had time to leave by themselves.
+// workerFailed handles the first worker that did not end well. It asks the other workers to end,
+// either now or after they have had time to leave by themselves.
 func (l *lifecycle) workerFailed(w endedWorker) {
 	others := plural.Of(l.live, "the other worker", "the other %d workers")
 	switch {
 	case l.live == 0:
 		l.beginStop(stopSignal)
-	case l.policy.failureWait > 0 && l.state == running: // else they wait for ranks that never come
+	// In starting, the others would wait for ranks that are never started.
+	case l.policy.failureWait > 0 && l.state == running:
 		l.enter(leaving)
-		l.world.setTimer(l.policy.failureWait)
-		l.world.say(fmt.Sprintf("%s: up to %s for %s to leave unasked, then SIGTERM", w.ending(),
+		l.effects.setTimer(l.policy.failureWait)
+		l.effects.log(fmt.Sprintf("%s: up to %s for %s to leave unasked, then SIGTERM", w.outcome(),
 			l.policy.failureWait, others))
 	default:
-		l.world.say(fmt.Sprintf("%s: stopping %s (SIGTERM, then SIGKILL after %s)", w.ending(),
+		l.effects.log(fmt.Sprintf("%s: stopping %s (SIGTERM, then SIGKILL after %s)", w.outcome(),
 			others, l.policy.grace))
 		l.beginStop(stopSignal)
 	}
 }
 
-// templateDied: the process that workers are forked from is gone, and with it the promise
-// that the job can be restarted and that its workers are all alike.
+// templateDied is the event that the process from which workers are forked is gone. Without it the
+// job can neither be restarted nor be sure that all its workers are alike.
 func (l *lifecycle) templateDied(err error) {
 	switch l.state {
 	case starting, running, leaving:
 		l.err = err
-		l.world.say(fmt.Sprintf("%s: stopping %s", err,
+		l.effects.log(fmt.Sprintf("%s: stopping %s", err,
 			plural.Of(l.live, "%d worker", "%d workers")))
 		l.beginStop(stopSignal)
 	default:
 	}
 }
 
-// stopRequested: the user wants the end.
+// stopRequested is the event that the user has asked for the end.
 func (l *lifecycle) stopRequested(sig syscall.Signal) {
-	l.asked = true
+	l.userAsked = true
 	switch l.state {
 	case starting, running, leaving:
 		l.beginStop(sig)
 	case draining:
-		l.world.setTimer(drainLimit)
-	default: // it comes anyway
+		l.effects.setTimer(drainLimit)
+	default: // the job is ending already
 	}
 }
 
-// hurryRequested: nobody else could end the job any more, if this process ended.
+// hurryRequested is the event that the keeper is gone. Nothing would end the job if this process
+// were killed as well, so little of the grace period is left.
 func (l *lifecycle) hurryRequested() {
 	switch l.state {
 	case stopping, lingering:
-		l.world.setTimer(min(l.policy.grace, hurriedGrace))
+		l.effects.setTimer(min(l.policy.grace, hurriedGrace))
 	default:
 	}
 }
 
-// killRequested: the user does not wait for the grace period.
+// killRequested is the event that the user does not want to wait for the grace period.
 func (l *lifecycle) killRequested() {
 	l.stopRequested(stopSignal)
 	switch l.state {
@@ -224,33 +230,33 @@ func (l *lifecycle) killRequested() {
 	}
 }
 
-// suspendRequested: everything is to stop until SIGCONT.
+// suspendRequested is the event that everything is to stop until SIGCONT.
 func (l *lifecycle) suspendRequested() {
 	l.suspended = true
-	l.world.pauseStarting()
-	l.world.signalWorkers(unix.SIGSTOP)
+	l.effects.pauseStarting()
+	l.effects.signalWorkers(unix.SIGSTOP)
 }
 
-// signalRequested: the workers are to get a signal.
+// signalRequested is the event that a signal is to be sent to the workers.
 func (l *lifecycle) signalRequested(sig syscall.Signal) {
 	if sig == unix.SIGCONT && l.suspended {
 		l.suspended = false
-		l.world.resumeStarting()
+		l.effects.resumeStarting()
 	}
-	l.world.signalWorkers(sig)
+	l.effects.signalWorkers(sig)
 }
 
-// timeExpired: the time that the state allows is up.
+// timeExpired is the event that the time limit of the current state has passed.
 func (l *lifecycle) timeExpired() {
 	switch l.state {
 	case leaving:
-		l.world.say(fmt.Sprintf("stopping %s (SIGTERM, then SIGKILL after %s)",
+		l.effects.log(fmt.Sprintf("stopping %s (SIGTERM, then SIGKILL after %s)",
 			plural.Of(l.live, "the other worker", "the other %d workers"), l.policy.grace))
 		l.beginStop(stopSignal)
 	case stopping, lingering:
 		l.beginKill()
 	case killing:
-		l.world.giveUp()
+		l.effects.giveUp()
 		l.beginDrain()
 	case draining:
 		l.enter(over)
@@ -259,8 +265,8 @@ func (l *lifecycle) timeExpired() {
 	}
 }
 
-// childEnded: SIGCHLD came, or a child of the launcher has been waited for. Ended orphans
-// have been reaped.
+// childEnded is the event that SIGCHLD has arrived, or that a child of the launcher has been waited
+// for. Orphans that have ended have been reaped by then.
 func (l *lifecycle) childEnded() {
 	switch l.state {
 	case lingering, killing:
@@ -269,12 +275,12 @@ func (l *lifecycle) childEnded() {
 	}
 }
 
-// killAgain: it is time for another round of SIGKILL, because a process may have forked
-// before it was hit, and what it left came here.
+// killAgain is the event that another round of SIGKILL is due. A process may have forked before
+// SIGKILL reached it, and its child is a child of this process by now.
 func (l *lifecycle) killAgain() {
 	switch l.state {
 	case killing:
-		if l.world.killAll() == 0 && l.gone() {
+		if l.effects.killAll() == 0 && l.gone() {
 			l.beginDrain()
 		}
 	default:
@@ -282,7 +288,7 @@ func (l *lifecycle) killAgain() {
 	}
 }
 
-// drained: the output has been passed on.
+// drained is the event that all output has been passed on.
 func (l *lifecycle) drained() {
 	if l.state != draining {
 		l.impossible("the end of the output")
@@ -291,30 +297,31 @@ func (l *lifecycle) drained() {
 	l.enter(over)
 }
 
-// beginStop asks the workers to end.
+// beginStop asks the workers to end and begins the grace period.
 func (l *lifecycle) beginStop(sig syscall.Signal) {
 	l.enter(stopping)
 	l.suspended, l.signal = false, sig
-	l.world.haltStarting()
-	l.world.askWorkers(sig)
-	l.world.setTimer(l.policy.grace)
-	l.world.stopAnnounced(sig)
+	l.effects.haltStarting()
+	l.effects.askWorkers(sig)
+	l.effects.setTimer(l.policy.grace)
+	l.effects.stopAnnounced(sig)
 }
 
-// beginKill ends the grace period.
+// beginKill ends the grace period and begins to kill what is left.
 func (l *lifecycle) beginKill() {
 	l.enter(killing)
 	if l.spawning {
-		l.world.abandonTemplate()
+		l.effects.abandonTemplate()
 	}
-	l.world.setTimer(killLimit)
+	l.effects.setTimer(killLimit)
 	l.killAgain()
 }
 
 // gone reports whether no worker is left and none will be started.
 func (l *lifecycle) gone() bool { return l.live == 0 && !l.spawning }
 
-// checkGone goes on when no worker is left. Descendants of theirs may be.
+// checkGone moves on if no worker is left: to lingering if descendants of workers are, and to
+// draining otherwise.
 func (l *lifecycle) checkGone() {
 	if !l.gone() {
 		return
@@ -322,36 +329,37 @@ func (l *lifecycle) checkGone() {
 	left := 0
 	switch {
 	case l.state == killing:
-		left = l.world.killAll()
+		left = l.effects.killAll()
 	case l.policy.sweeps && !(l.policy.leaveBehind && l.state < leaving):
-		left = l.world.leftovers()
+		left = l.effects.leftovers()
 	}
 	switch {
 	case left == 0:
 		l.beginDrain()
 	case l.state < lingering:
-		if l.state != stopping { // whose grace period goes on
-			l.world.setTimer(l.policy.grace)
+		if l.state != stopping { // in stopping, the grace period runs already
+			l.effects.setTimer(l.policy.grace)
 		}
 		l.enter(lingering)
-		l.world.askLeftovers(l.signal)
-		l.childEnded() // one may have ended before it could be counted
+		l.effects.askLeftovers(l.signal)
+		l.childEnded() // the last may have ended before leftovers counted it
 	}
 }
 
-// beginDrain waits for the workers' last words. A pipe that somebody outside of the job
-// still holds (a descriptor can be passed on) is given up when it is silent; a reader of
-// ours who takes his time is not, unless the user wants the end.
+// beginDrain begins to wait for the workers' last output. If a process outside of the job still
+// holds a pipe, to which a descriptor can have been passed, the pipe is given up once it is silent.
+// A slow reader of the launcher's output is waited for, unless the user has asked for the end.
 func (l *lifecycle) beginDrain() {
 	if !l.policy.leaveBehind || l.state >= leaving {
-		// A member need not be a descendant: one that was started in another PID namespace
-		// (nsenter(1)) and then lost its parent is that one's init's.
-		l.world.killMembers()
+		// A member of the control group need not be a descendant: a process that was started in
+		// another PID namespace (nsenter(1)) and then loses its parent goes to the init process of
+		// that namespace.
+		l.effects.killMembers()
 	}
 	l.enter(draining)
-	l.world.stopTimer()
-	l.world.drain()
-	if l.asked {
-		l.world.setTimer(2 * drainLimit)
+	l.effects.stopTimer()
+	l.effects.drain()
+	if l.userAsked {
+		l.effects.setTimer(2 * drainLimit)
 	}
 }

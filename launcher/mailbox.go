@@ -2,22 +2,22 @@ package launcher
 
 import "sync"
 
-// event is something that happened to an attempt, or that somebody wants of it.
+// event is something that happened to an attempt or that is requested of it.
 type event struct {
 	name string
 	act  func()
-	// dropped, if set, is called instead of act when the attempt is over.
+	// dropped, if not nil, is called instead of act when the attempt is over.
 	dropped func()
 }
 
-// mailbox holds events until the goroutine of an attempt takes them, in the order in which
-// they came. Putting one in never blocks, so that neither whoever controls the job nor the
-// thread that starts workers has to wait.
+// mailbox holds events until the goroutine of an attempt takes them, in the order in which they
+// arrived. put never blocks, so neither a signal nor the thread that starts workers ever waits for
+// the attempt.
 type mailbox struct {
 	mu     sync.Mutex
 	list   []event
 	closed bool
-	ready  chan struct{} // holds a token while there is something to take
+	ready  chan struct{} // holds a token while there are events to take
 }
 
 func newMailbox() *mailbox { return &mailbox{ready: make(chan struct{}, 1)} }
@@ -41,7 +41,7 @@ func (m *mailbox) put(e event) {
 	}
 }
 
-// take gives what has come since the last call.
+// take returns the events that have arrived since the last call.
 func (m *mailbox) take() []event {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -50,7 +50,7 @@ func (m *mailbox) take() []event {
 	return list
 }
 
-// close drops what is in the mailbox and whatever comes later.
+// close drops the events in the mailbox and all that arrive later.
 func (m *mailbox) close() {
 	m.mu.Lock()
 	m.closed = true
@@ -62,7 +62,7 @@ func (m *mailbox) close() {
 	}
 }
 
-// gate lets the starting of workers go on, wait, or end.
+// gate controls the starting of workers: it can pause, resume and end it.
 type gate struct {
 	mu      sync.Mutex
 	changed sync.Cond
@@ -76,7 +76,8 @@ func newGate() *gate {
 	return g
 }
 
-// pass waits while the gate is paused, and reports whether it is still open.
+// pass waits while the gate is paused and reports whether it is still open. It is called before
+// each worker.
 func (g *gate) pass() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -86,7 +87,7 @@ func (g *gate) pass() bool {
 	return !g.closed
 }
 
-// pause has pass wait.
+// pause makes pass wait.
 func (g *gate) pause() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -101,7 +102,7 @@ func (g *gate) resume() {
 	g.changed.Broadcast()
 }
 
-// close closes the gate for good.
+// close makes pass return false from now on.
 func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -36,7 +36,8 @@ type harness struct {
 	stderr launchertest.Buffer
 }
 
-// newHarness returns a harness whose workers run a program of launchertest's workers.
+// newHarness returns a harness. Its workers run one of the programs that launchertest has for
+// workers.
 func newHarness(t *testing.T, worker ...string) *harness {
 	t.Helper()
 	h := &harness{t: t, sup: supervisor.New()}
@@ -93,9 +94,9 @@ func (h *harness) plan(n int) plan.Plan {
 	})
 }
 
-// when calls f as soon as the standard output contains text n times. The test fails if it never
-// does.
-func (h *harness) when(n int, text string, f func()) {
+// whenPrinted calls f as soon as the standard output contains text n times. The test fails if it
+// never does.
+func (h *harness) whenPrinted(n int, text string, f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

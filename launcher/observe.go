@@ -9,7 +9,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
-// emit sends an event to whoever observes.
+// emit sends an event to the observer, if there is one.
 func (s *shared) emit(e Event) {
 	if s.cfg.Observe == nil {
 		return
@@ -17,13 +17,13 @@ func (s *shared) emit(e Event) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	s.observing.Lock()
-	defer s.observing.Unlock()
-	e.Attempt = s.number
+	s.emitting.Lock()
+	defer s.emitting.Unlock()
+	e.Attempt = s.attemptNumber
 	s.cfg.Observe(e)
 }
 
-// observer makes events of what the monitor finds.
+// observer returns an observer that turns what the monitor finds into events.
 func (s *shared) observer() monitor.Observer {
 	return monitor.Observer{
 		GPUsSampled:  func(sample gpu.Sample) { s.emit(Event{Kind: GPUsSampled, GPUs: &sample}) },
@@ -34,12 +34,12 @@ func (s *shared) observer() monitor.Observer {
 			s.emit(Event{Kind: WorkerSampled, Rank: w.Rank, PID: w.PID, CPU: w.CPU,
 				ResidentBytes: w.ResidentBytes, WithinCPUs: w.WithinCPUs})
 		},
-		Say:   s.cfg.Log,
+		Log:   s.cfg.Log,
 		Fatal: s.fatalXID,
 	}
 }
 
-// fatalXID stops the job if the user wants that.
+// fatalXID stops the job if Config.StopOnFatalXID is set. line describes the XID.
 func (s *shared) fatalXID(line string) {
 	if !s.cfg.StopOnFatalXID {
 		return

@@ -12,8 +12,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
-// preload is the phase in which the template imports modules. It returns when workers can
-// be forked, or when the user wants to stop before that.
+// preload is the phase in which the template imports modules. It returns when workers can be
+// forked, when the imports have failed, or when the user has asked for the end.
 func (j *job) preload() error {
 	p := &preloadPhase{job: j, stopped: make(chan struct{})}
 	if !j.sup.Begin("preloading", p) {
@@ -28,7 +28,7 @@ func (j *job) preload() error {
 	return j.templateReady()
 }
 
-// preloadPhase is control of that phase.
+// preloadPhase handles requests during preload.
 type preloadPhase struct {
 	supervisor.NoPhase
 	*job
@@ -37,7 +37,7 @@ type preloadPhase struct {
 
 func (p *preloadPhase) Stop(r supervisor.Request) {
 	p.cfg.Log(r.Why() + ": no worker was started")
-	p.signalTemplate(unix.SIGCONT) // it may be suspended, and is to hear of its end
+	p.signalTemplate(unix.SIGCONT) // a suspended template would not notice that it is to end
 	close(p.stopped)
 }
 
@@ -60,17 +60,17 @@ func (p *preloadPhase) Pass(sig syscall.Signal) {
 	}
 }
 
-// signalTemplate signals the template's process group. A template that is gone has been
-// waited for, so this is for one that imports.
+// signalTemplate signals the template's process group unless the template is gone. The pid of a
+// template that has been waited for may belong to another process.
 func (j *job) signalTemplate(sig syscall.Signal) {
 	select {
 	case <-j.template.Dead():
 	default:
-		_ = unix.Kill(-j.template.Facts().PID, sig) // gone this very moment
+		_ = unix.Kill(-j.template.Facts().PID, sig) // it may have ended this very moment
 	}
 }
 
-// attemptPhase is control of an attempt.
+// attemptPhase handles requests during an attempt of Run.
 type attemptPhase struct {
 	*job
 	*Attempt
@@ -83,29 +83,28 @@ func (p *attemptPhase) Stop(r supervisor.Request) {
 	}
 	sig := r.Signal
 	if sig == unix.SIGPIPE {
-		sig = stopSignal // the pipe was ours, not the workers'
+		sig = stopSignal // the pipe was the launcher's, not the workers'
 	}
 	p.Attempt.Stop(sig)
 }
 
-// Hurry leaves no more than a moment of the grace period. The keeper's death signal may
-// have stopped the job before.
+// Hurry shortens the grace period to a moment. The job may have been stopped before.
 func (p *attemptPhase) Hurry(r supervisor.Request) {
 	p.announce(r, " at once")
 	p.Attempt.hurry()
 }
 
-// announce says that the job is being stopped, and what can be done about it.
+// announce logs that the job is being stopped and what the user can do about it.
 func (p *attemptPhase) announce(r supervisor.Request, how string) {
 	workers := plural.Of(len(p.job.plan.Workers), "%d worker", "%d workers")
 	p.job.cfg.Log(fmt.Sprintf("%s: stopping %s%s", r.Why(), workers, how))
 }
 
-// Kill ends the grace period.
+// Kill ends the grace period of the attempt.
 func (p *attemptPhase) Kill(r supervisor.Request) {
 	p.job.cfg.Log(r.Why() + ": killing what is left")
 	if p.job.template != nil {
-		p.job.template.Close() // a worker may be waiting to be forked by one that hangs
+		p.job.template.Close() // a template that hangs may keep the attempt waiting for a worker
 	}
 	p.Attempt.Kill()
 }
@@ -116,13 +115,13 @@ func (p *attemptPhase) Suspend(done func()) { p.Attempt.suspend(done) }
 // Pass passes a signal on to the workers.
 func (p *attemptPhase) Pass(sig syscall.Signal) { p.Attempt.Signal(sig) }
 
-// startedPhase is control of an attempt that Start has started.
+// startedPhase handles requests during an attempt of Start.
 type startedPhase struct {
 	supervisor.NoPhase
 	*Attempt
 }
 
-// Stop ends the attempt for a reason of the launcher's own.
+// Stop ends the attempt for a reason of the launcher's own, such as a fatal XID.
 func (p startedPhase) Stop(r supervisor.Request) {
 	p.post("request: "+r.String(), func() {
 		if p.err == nil {
@@ -132,17 +131,17 @@ func (p startedPhase) Stop(r supervisor.Request) {
 	})
 }
 
-// Kill is for the interface: nobody asks for it.
+// Kill completes the interface. With Start, nobody requests it.
 func (p startedPhase) Kill(r supervisor.Request) { p.Attempt.Kill() }
 
-// Suspend and Pass are the attempt's.
+// Suspend stops the workers.
 func (p startedPhase) Suspend(done func()) { p.suspend(done) }
 
-// Pass passes a signal on.
+// Pass passes a signal on to the workers.
 func (p startedPhase) Pass(sig syscall.Signal) { p.Attempt.Signal(sig) }
 
-// gpuLeftovers is the phase in which processes are looked for that the job has left on its
-// GPUs. The user who wanted the end is not kept waiting for it.
+// gpuLeftovers is the phase in which the job looks for processes that it has left on its GPUs. It
+// does not look if the user has asked for the end, because the user would have to wait.
 func (j *job) gpuLeftovers(r Result) []report.GPUProcess {
 	if len(r.Workers) == 0 || r.Hurried || r.Signal != "" {
 		return nil
@@ -156,7 +155,7 @@ func (j *job) gpuLeftovers(r Result) []report.GPUProcess {
 	return j.monitor.Leftovers(ctx)
 }
 
-// leftoversPhase is control of that phase.
+// leftoversPhase handles requests during gpuLeftovers.
 type leftoversPhase struct {
 	supervisor.NoPhase
 	cancel context.CancelFunc

@@ -10,7 +10,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// TestReplan: a restart goes by the CPUs of then.
+// TestReplan checks that a restart uses the plan that Replan returns, and that a job is not
+// restarted without a plan that fits.
 func TestReplan(t *testing.T) {
 	all := launchertest.AllowedCPUs(t)
 	one := affinity.CPUs(all.Max())

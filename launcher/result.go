@@ -20,27 +20,27 @@ import (
 // ExitStatus says how a process ended.
 type ExitStatus = process.ExitStatus
 
-// Result is how a job, or one attempt at it, ended.
+// Result says how a job, or one attempt, ended.
 type Result struct {
-	// Report is all that can be told to others. Its ExitCode is what the launcher exits
-	// with: 0, the root cause's exit code or 128 plus its signal, 128 plus the signal that
+	// Report is the part that is also written as a table or as JSON. Its ExitCode is the launcher's
+	// exit code: 0, the root cause's exit code or 128 plus its signal, 128 plus the signal that
 	// stopped the job, or 125, 126 or 127 for a job that could not be run.
 	report.Report
 	// Err is why the launcher could not do its work.
 	Err error
-	// Hurried says that the user did not wait for the grace period.
+	// Hurried says that somebody did not wait for the grace period.
 	Hurried bool
-	// OutOfMemory says that the kernel killed a worker, or what it had started, because
-	// memory had run out, as far as the job's control group tells.
+	// OutOfMemory says that the kernel killed a worker, or a process that a worker started, because
+	// memory had run out. Only the job's control group can tell, so it is false without one.
 	OutOfMemory bool
 }
 
-// fail makes an error the end of the job.
+// fail records err as the reason for the end of the job, with its exit code.
 func (r *Result) fail(err error) {
 	r.Err, r.Error, r.ExitCode = err, err.Error(), startCode(err)
 }
 
-// newResult gives a result with what is known of the job before it ends.
+// newResult returns a result with what is known of the job before it ends.
 func (s *shared) newResult(p *plan.Plan, restarts int) Result {
 	return Result{Report: report.Report{
 		RunID: p.RunID, Host: s.host, StartMethod: string(s.cfg.StartMethod),
@@ -49,13 +49,13 @@ func (s *shared) newResult(p *plan.Plan, restarts int) Result {
 	}}
 }
 
-// recordResult fills in the result of an attempt that is over.
+// recordResult sets the result of an attempt that is over.
 func (a *Attempt) recordResult() {
 	r := a.newResult(a.plan, a.number)
 	r.Ended = time.Now().Round(0)
 	r.Killed, r.Unkillable = a.killed, a.unkillable
 	for _, w := range a.workers {
-		// One that is alive is named in Unkillable.
+		// A worker that is alive is named in Unkillable.
 		if !w.Alive() && w.End().Err == nil {
 			r.Workers = append(r.Workers, a.workerResult(w))
 		}
@@ -75,7 +75,7 @@ func (a *Attempt) recordResult() {
 	case a.err != nil:
 	case len(r.Unkillable) > 0:
 		r.ExitCode = 125
-	case a.asked:
+	case a.userAsked:
 		r.Signal, r.ExitCode = process.SignalName(a.signal), 128+int(a.signal)
 	}
 	r.Sort()
@@ -95,7 +95,7 @@ func markRoot(workers []report.Worker) {
 	}
 }
 
-// workerResult gives all that is known of a worker that has ended.
+// workerResult returns all that is known of a worker that has ended.
 func (a *Attempt) workerResult(w *worker) report.Worker {
 	end := w.End()
 	stopped := !a.stopSent.IsZero() && end.Time.After(a.stopSent)
@@ -103,7 +103,7 @@ func (a *Attempt) workerResult(w *worker) report.Worker {
 		Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Host: a.host,
 		Device: (*report.Device)(w.Device), CPUs: w.CPUs.String(),
 		Started: w.Started.Round(0), Ended: end.Time.Round(0),
-		ExitStatus: end.Status, How: how(end.Status, stopped, w.oom),
+		ExitStatus: end.Status, How: howEnded(end.Status, stopped, w.oom),
 		XIDs: a.monitor.XIDs(w.Worker, w.Started, end.Time),
 	}
 	if r.OK() {
@@ -122,11 +122,11 @@ func (a *Attempt) workerResult(w *worker) report.Worker {
 	return r
 }
 
-// how says who ended a worker. The kernel does not tell a parent who sent the signal that
-// its child died of, so it goes by the signal: some come from what the process did itself
-// (signal(7): a fault, abort, a closed pipe, an alarm or limit of its own), the others,
-// unless the launcher sent them, from outside.
-func how(end ExitStatus, stopped, oom bool) report.How {
+// howEnded says who ended a worker. The kernel does not tell a parent who sent the signal that
+// ended its child, so howEnded goes by the signal. Some signals result from what the process did
+// itself (signal(7): a fault, an abort, a closed pipe, an alarm or limit of its own). The others
+// come from outside, unless the launcher sent them.
+func howEnded(end ExitStatus, stopped, oom bool) report.How {
 	outside := []syscall.Signal{
 		unix.SIGKILL, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1,
 		unix.SIGUSR2,
@@ -144,7 +144,7 @@ func how(end ExitStatus, stopped, oom bool) report.How {
 	return report.ByItself
 }
 
-// updateXIDs looks again for errors of the workers' GPUs, because more may have been told
+// updateXIDs looks up the XIDs of the workers' GPUs again, because more may have been reported
 // since the workers ended.
 func (j *job) updateXIDs(r *Result) {
 	for i := range r.Workers {
@@ -155,7 +155,7 @@ func (j *job) updateXIDs(r *Result) {
 	}
 }
 
-// startCode gives the exit code for a job that could not be run.
+// startCode returns the exit code for a job that could not be run because of err.
 func startCode(err error) int {
 	var start *StartError
 	if errors.As(err, &start) {
@@ -164,44 +164,44 @@ func startCode(err error) int {
 	return 125
 }
 
-// Failure gives the job's end as an error, nil if all went well; see Attempt.Join.
+// Failure returns the job's end as an error, or nil if all went well; see Attempt.Join.
 func (r Result) Failure() error {
 	root := r.Root()
 	switch {
 	case root != nil:
-		return failure(*root)
+		return workerError(*root)
 	case r.Err != nil:
 		return r.Err
 	case len(r.Unkillable) > 0:
-		return errors.New(process.Stuck(r.Unkillable))
+		return errors.New(process.DescribeUnkillable(r.Unkillable))
 	case r.Signal != "":
 		return &StoppedError{unix.SignalNum(r.Signal)}
 	}
 	return nil
 }
 
-// Summary says in lines what the user must know of a job's end, and nothing if all went
-// well.
+// Summary returns what the user must know of the job's end, in lines. It returns nothing if all
+// went well.
 func (r Result) Summary() []string {
 	var lines []string
 	if len(r.Killed) > 0 {
-		lines = append(lines, "killed "+process.Listed(r.Killed, "that workers left behind"))
+		lines = append(lines, "killed "+process.Describe(r.Killed, "that workers left behind"))
 	}
 	if len(r.Unkillable) > 0 {
-		lines = append(lines, process.Stuck(r.Unkillable))
+		lines = append(lines, process.DescribeUnkillable(r.Unkillable))
 	}
 	lines = append(lines, r.leftoverLines()...)
 	switch root := r.Root(); {
 	case root != nil:
-		lines = append(lines, r.failure(*root))
+		lines = append(lines, r.failureLine(*root))
 	case r.Err != nil:
 		lines = append(lines, r.Err.Error())
 	}
 	return lines
 }
 
-// failure gives the root cause and what else went wrong.
-func (r Result) failure(root report.Worker) string {
+// failureLine describes the root cause and what else went wrong.
+func (r Result) failureLine(root report.Worker) string {
 	var also []string
 	stopped := 0
 	for _, w := range r.Workers {
@@ -233,25 +233,26 @@ func (r Result) failure(root report.Worker) string {
 	return line
 }
 
-// leftoverLines names the processes that are still on the job's GPUs.
+// leftoverLines returns a line for each process that is still on the job's GPUs, up to
+// maxLeftoverLines.
 func (r Result) leftoverLines() (lines []string) {
-	for _, p := range r.GPULeftovers[:min(len(r.GPULeftovers), mostLeftovers)] {
+	for _, p := range r.GPULeftovers[:min(len(r.GPULeftovers), maxLeftoverLines)] {
 		lines = append(lines,
 			fmt.Sprintf("still on GPU %d after the job: %s; end it, or its memory stays taken",
-				p.GPU, onGPU(p)))
+				p.GPU, describeLeftover(p)))
 	}
-	if more := len(r.GPULeftovers) - mostLeftovers; more > 0 {
+	if more := len(r.GPULeftovers) - maxLeftoverLines; more > 0 {
 		lines = append(lines, plural.Of(more, "and %d more process is still on the job's GPUs",
 			"and %d more processes are still on the job's GPUs"))
 	}
 	return lines
 }
 
-// mostLeftovers is how many are named on the terminal; the report has all.
-const mostLeftovers = 8
+// maxLeftoverLines is how many of these processes are named on the terminal. The report has all.
+const maxLeftoverLines = 8
 
-// onGPU is a process on a GPU in words.
-func onGPU(p report.GPUProcess) string {
+// describeLeftover describes a process on a GPU in words.
+func describeLeftover(p report.GPUProcess) string {
 	return gpu.Process{
 		PID: p.PID, User: p.User, Command: p.Command,
 		MemoryBytes: p.MemoryBytes, MemoryKnown: p.MemoryBytes > 0,

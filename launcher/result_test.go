@@ -6,7 +6,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
-// Processes that stay on GPUs are named, but not more of them than anybody reads.
+// TestGPULeftoversAreNamed checks that processes that stay on GPUs are named, but not more than
+// maxLeftoverLines of them.
 func TestGPULeftoversAreNamed(t *testing.T) {
 	var r Result
 	r.GPULeftovers = []report.GPUProcess{{GPU: 1, UUID: "GPU-1", PID: 2, User: "me"},
@@ -17,8 +18,8 @@ func TestGPULeftoversAreNamed(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 	r.GPULeftovers = make([]report.GPUProcess, 20)
-	if lines := r.Summary(); len(lines) != mostLeftovers+1 ||
-		lines[mostLeftovers] != "and 12 more processes are still on the job's GPUs" {
+	if lines := r.Summary(); len(lines) != maxLeftoverLines+1 ||
+		lines[maxLeftoverLines] != "and 12 more processes are still on the job's GPUs" {
 		t.Errorf("%q", lines)
 	}
 }

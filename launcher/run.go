@@ -12,8 +12,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
-// Run runs a plan to its end, restarts included. It returns when all workers are gone, or
-// when control has asked for the end a third time. When ctx ends, the job is stopped as by
+// Run runs a plan to its end, including restarts. It returns when all workers are gone, or when the
+// end of the job has been requested for the third time. When ctx ends, the job is stopped as by
 // SIGTERM.
 func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	s, err := newShared(&p, &cfg)
@@ -30,7 +30,7 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	defer stop()
 	s.monitor.Start()
 	j := &job{shared: s, plan: p}
-	announced := j.plan // a restart changes the port of the job's own
+	announced := j.plan // a restart may change the port in j.plan
 	s.emit(Event{Kind: JobStarted, Plan: &announced})
 	r := j.run()
 	r.GPULeftovers = j.gpuLeftovers(r)
@@ -44,15 +44,15 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	return r
 }
 
-// job is a plan on its way through its attempts. Its phases are in phases.go.
+// job runs a plan, attempt by attempt. The phases of a job are in phases.go.
 type job struct {
 	*shared
 	plan    plan.Plan
 	attempt int             // the number of restarts so far
-	earlier []report.Worker // root causes of the attempts before
+	earlier []report.Worker // the root causes of the earlier attempts
 }
 
-// run is the job from its template, if it has one, to its last attempt.
+// run starts the template, if the job has one, and then makes the attempts.
 func (j *job) run() (r Result) {
 	if err := j.startTemplate(&j.plan); err != nil {
 		return j.notStarted(err)
@@ -62,10 +62,10 @@ func (j *job) run() (r Result) {
 			return j.notStarted(err)
 		}
 		if _, stopped := j.sup.Stopped(); stopped {
-			return j.stopped(j.newResult(&j.plan, 0))
+			return j.recordStop(j.newResult(&j.plan, 0))
 		}
 	}
-	r = j.attempts()
+	r = j.runAttempts()
 	r.Earlier, r.Hurried = j.earlier, j.sup.Hurried()
 	if j.template != nil && j.template.Err() == nil {
 		r.Template = templateOf(j.template)
@@ -73,49 +73,50 @@ func (j *job) run() (r Result) {
 	return r
 }
 
-// notStarted is the result of a job of which no worker could be started.
+// notStarted returns the result of a job that failed with err before any worker was started.
 func (j *job) notStarted(err error) Result {
 	r := j.newResult(&j.plan, 0)
 	r.fail(err)
 	return r
 }
 
-// attempts makes one attempt after the other until one succeeds, no further one is
-// permitted, or the job is to end.
-func (j *job) attempts() Result {
+// runAttempts makes attempts until one succeeds, no further restart is permitted, or the job has to
+// end. It returns the result of the last attempt.
+func (j *job) runAttempts() Result {
 	for {
-		r, ended := j.once()
-		if !ended || !j.again(r) {
+		r, ended := j.runAttempt()
+		if !ended || !j.prepareRestart(r) {
 			return r
 		}
 	}
 }
 
-// once makes one attempt. It reports whether that ended: it did not if nothing is to be
-// waited for any more.
-func (j *job) once() (r Result, ended bool) {
+// runAttempt makes one attempt. ended is false if the job no longer waits for anything, and so did
+// not wait for the attempt's end.
+func (j *job) runAttempt() (r Result, ended bool) {
 	cg, remove := j.makeCgroup(&j.plan)
 	defer remove()
 	a := newAttempt(&j.plan, j.shared, j.attempt, cg, nil)
 	if !j.sup.Begin("attempt", &attemptPhase{job: j, Attempt: a}) {
-		return j.stopped(j.newResult(&j.plan, j.attempt)), true
+		return j.recordStop(j.newResult(&j.plan, j.attempt)), true
 	}
 	defer j.sup.End()
 	go a.run()
 	select {
 	case <-a.Done():
-	case <-j.sup.Left():
-		return j.stopped(j.newResult(&j.plan, j.attempt)), false
+	case <-j.sup.Quitting():
+		return j.recordStop(j.newResult(&j.plan, j.attempt)), false
 	}
 	r = a.Result()
 	if r.Root() == nil && r.Err == nil {
-		r = j.stopped(r)
+		r = j.recordStop(r)
 	}
 	return r, true
 }
 
-// stopped records in a result why the job was stopped, if it was.
-func (j *job) stopped(r Result) Result {
+// recordStop returns r with the signal, the error and the exit code of the request that stopped the
+// job, if one did.
+func (j *job) recordStop(r Result) Result {
 	if first, stopped := j.sup.Stopped(); stopped {
 		r.Signal = process.SignalName(first.Signal)
 		if first.Err != nil {
@@ -127,13 +128,14 @@ func (j *job) stopped(r Result) Result {
 	return r
 }
 
-// again prepares the next attempt if there may be one.
-func (j *job) again(r Result) bool {
+// prepareRestart prepares the next attempt after one that ended with r. It reports whether there is
+// to be one.
+func (j *job) prepareRestart(r Result) bool {
 	root := r.Root()
 	if root == nil || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
 		return false
 	}
-	if !j.sup.Begin("restart", supervisor.NoPhase{}) { // nothing is started while suspended
+	if !j.sup.Begin("restart", supervisor.NoPhase{}) { // nothing is started during a suspension
 		return false
 	}
 	defer j.sup.End()
@@ -142,7 +144,7 @@ func (j *job) again(r Result) bool {
 		return false
 	}
 	if j.plan.FreePort {
-		// The old one may linger in TIME_WAIT or still be dialled by a straggler.
+		// The old port may linger in TIME_WAIT, or a worker of the last attempt may still dial it.
 		port, err := freePort()
 		if err != nil {
 			j.cfg.Log(err.Error())
@@ -159,8 +161,8 @@ func (j *job) again(r Result) bool {
 	return true
 }
 
-// replan takes up what has changed on the machine. Without a plan that fits it there is no
-// restart: the one before may use CPUs that are forbidden now.
+// replan makes a new plan if the machine has changed. If no plan fits the machine any more, the job
+// is not restarted, because the last plan may use CPUs that are now forbidden.
 func (j *job) replan() error {
 	if j.cfg.Replan == nil {
 		return nil

@@ -19,7 +19,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
-// pids gives what workers announced as "ready PID".
+// pids returns the process ids that workers have printed as "ready PID".
 func pids(stdout string) (list []string) {
 	for _, m := range regexp.MustCompile(`ready (\d+)`).FindAllStringSubmatch(stdout, -1) {
 		list = append(list, m[1])
@@ -41,7 +41,7 @@ func TestSuccess(t *testing.T) {
 		t.Errorf("stderr %q", got)
 	}
 	if len(r.Summary()) != 0 || len(h.logged) != 0 {
-		t.Errorf("a success needs no words: %q %q", r.Summary(), h.logged)
+		t.Errorf("a success printed %q, logged %q", r.Summary(), h.logged)
 	}
 	if h.events[0].Kind != JobStarted || h.events[len(h.events)-1].Kind != JobEnded ||
 		len(h.exits()) != 3 {
@@ -49,7 +49,7 @@ func TestSuccess(t *testing.T) {
 	}
 }
 
-func TestTheFirstFailureIsTheCause(t *testing.T) {
+func TestFirstFailureIsRootCause(t *testing.T) {
 	for rank := range 3 {
 		h := newHarness(t, "fail", strconv.Itoa(rank), "7")
 		r := h.run(3)
@@ -65,9 +65,9 @@ func TestTheFirstFailureIsTheCause(t *testing.T) {
 	}
 }
 
-func TestASignalIsTheCause(t *testing.T) {
+func TestSignalIsRootCause(t *testing.T) {
 	h := newHarness(t)
-	// Go's runtime makes an exit code of SIGABRT; a shell dies of it.
+	// The Go runtime turns SIGABRT into an exit code. A shell is ended by it.
 	h.cfg.Argv = []string{"/bin/sh", "-c", "kill -ABRT $$"}
 	r := h.run(1)
 	if r.ExitCode != 134 || r.Root() == nil || !strings.Contains(r.Root().String(),
@@ -78,9 +78,9 @@ func TestASignalIsTheCause(t *testing.T) {
 
 func TestStopWithinGrace(t *testing.T) {
 	h := newHarness(t, "relay")
-	h.when(2, "ready", func() { h.sup.Request(supervisor.Request{Signal: unix.SIGTERM}) })
+	h.whenPrinted(2, "ready", func() { h.sup.Request(supervisor.Request{Signal: unix.SIGTERM}) })
 	r := h.run(2)
-	// relay exits with 0 when it gets TERM; the job was stopped all the same.
+	// relay exits with 0 on SIGTERM. The job counts as stopped all the same.
 	if r.ExitCode != 143 || r.Signal != "SIGTERM" || r.Root() != nil {
 		t.Errorf("%+v", r)
 	}
@@ -91,10 +91,10 @@ func TestStopWithinGrace(t *testing.T) {
 	}
 }
 
-func TestGraceEnds(t *testing.T) {
+func TestKillAfterGracePeriod(t *testing.T) {
 	h := newHarness(t, "ignore")
 	h.cfg.Grace = time.Millisecond
-	h.when(2, "ready", func() { h.sup.Request(supervisor.Request{Signal: unix.SIGINT}) })
+	h.whenPrinted(2, "ready", func() { h.sup.Request(supervisor.Request{Signal: unix.SIGINT}) })
 	r := h.run(2)
 	if r.ExitCode != 130 {
 		t.Errorf("%+v", r)
@@ -106,10 +106,10 @@ func TestGraceEnds(t *testing.T) {
 	}
 }
 
-func TestAskedTwice(t *testing.T) {
+func TestSecondRequestKills(t *testing.T) {
 	h := newHarness(t, "ignore")
 	h.cfg.Grace = 24 * time.Hour
-	h.when(2, "ready", func() {
+	h.whenPrinted(2, "ready", func() {
 		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
 		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM, Kill: true})
 	})
@@ -118,9 +118,9 @@ func TestAskedTwice(t *testing.T) {
 	}
 }
 
-// TestOneCtrlCIsOne: the terminal sends SIGINT to both processes of the
-// launcher, and the keeper forwards its own. Together they are one wish.
-func TestOneCtrlCIsOne(t *testing.T) {
+// TestCtrlCIsOneRequest checks that one Ctrl-C is one request: the terminal sends SIGINT to both
+// processes of the launcher, and the keeper forwards its own.
+func TestCtrlCIsOneRequest(t *testing.T) {
 	for name, order := range map[string][]supervisor.Request{
 		"direct first":    {{Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT}},
 		"forwarded first": {{Signal: unix.SIGINT}, {Signal: unix.SIGINT, Direct: true}},
@@ -128,14 +128,14 @@ func TestOneCtrlCIsOne(t *testing.T) {
 			{Signal: unix.SIGINT, Direct: true}, {Signal: unix.SIGINT, Direct: true}},
 	} {
 		h := newHarness(t, "on-int", "20ms")
-		h.when(2, "ready", func() {
+		h.whenPrinted(2, "ready", func() {
 			for _, c := range order {
 				h.sup.Request(c)
 			}
 		})
 		r := h.run(2)
 		for _, w := range r.Workers {
-			if !w.OK() { // a second wish would have killed it
+			if !w.OK() { // a second request would have killed it
 				t.Errorf("%s: %s", name, w)
 			}
 		}
@@ -145,18 +145,18 @@ func TestOneCtrlCIsOne(t *testing.T) {
 	}
 }
 
-func TestQuit(t *testing.T) {
+func TestThirdRequestLeaves(t *testing.T) {
 	h := newHarness(t, "ignore")
 	h.cfg.Grace = 24 * time.Hour
-	h.when(2, "ready", func() {
+	h.whenPrinted(2, "ready", func() {
 		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
-		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM, Leave: true})
+		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM, Quit: true})
 	})
 	r := h.run(2)
 	if r.ExitCode != 143 {
 		t.Errorf("%+v", r)
 	}
-	// In the command the keeper does this.
+	// In the command, the keeper does this.
 	for _, text := range pids(h.stdout.String()) {
 		if pid, err := strconv.Atoi(text); err == nil {
 			_ = unix.Kill(pid, unix.SIGKILL)
@@ -165,9 +165,8 @@ func TestQuit(t *testing.T) {
 	launchertest.Gone(t, pids(h.stdout.String())...)
 }
 
-// TestSuspendedNothingStarts: what the terminal's owner has stopped does not go
-// on by itself.
-func TestSuspendedNothingStarts(t *testing.T) {
+// TestNothingStartsDuringSuspension checks that no attempt begins while the job is suspended.
+func TestNothingStartsDuringSuspension(t *testing.T) {
 	h := newHarness(t, "succeed-after", "1")
 	acted := make(chan struct{})
 	h.sup.Request(supervisor.Request{Signal: unix.SIGTSTP, Done: func() { close(acted) }})
@@ -177,7 +176,7 @@ func TestSuspendedNothingStarts(t *testing.T) {
 	select {
 	case r := <-done:
 		t.Fatalf("it ran to its end: %+v", r)
-	case <-time.After(100 * time.Millisecond): // time for an attempt that must not be
+	case <-time.After(100 * time.Millisecond): // enough for an attempt, which must not begin
 	}
 	h.sup.Request(supervisor.Request{Signal: unix.SIGCONT})
 	if r := <-done; r.ExitCode != 0 || r.Restarts != 1 {
@@ -185,9 +184,9 @@ func TestSuspendedNothingStarts(t *testing.T) {
 	}
 }
 
-func TestAStoppedWorkerCanBeEnded(t *testing.T) {
+func TestStoppedWorkerCanBeEnded(t *testing.T) {
 	h := newHarness(t, "block")
-	h.when(1, "ready", func() {
+	h.whenPrinted(1, "ready", func() {
 		pid, _ := strconv.Atoi(pids(h.stdout.String())[0])
 		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 			t.Error(err)
@@ -211,7 +210,7 @@ func TestRestart(t *testing.T) {
 		!strings.Contains(r.Summary()[0], "2 restarts did not help") {
 		t.Errorf("%+v %q", r, r.Summary())
 	}
-	// What cannot be started is not tried again.
+	// A program that cannot be started is not tried again.
 	h = newHarness(t)
 	h.cfg.Argv = []string{"/no/such/program"}
 	if r := h.run(2, func(p *plan.Plan) { p.MaxRestarts = 5 }); r.ExitCode != 127 ||
@@ -236,16 +235,16 @@ func TestStartFailures(t *testing.T) {
 	}
 }
 
-// TestNoFileLeft runs out of descriptors between two workers: the first is
-// stopped, and the message says what to do.
-func TestNoFileLeft(t *testing.T) {
+// TestOutOfDescriptors lets the job run out of descriptors between two workers. The first workers
+// are stopped, and the message says what to do.
+func TestOutOfDescriptors(t *testing.T) {
 	h := newHarness(t, "block")
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
 	low := limit
-	low.Cur = uint64(lowestFree(t) + 12)
+	low.Cur = uint64(lowestFreeFD(t) + 12)
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +262,8 @@ func TestNoFileLeft(t *testing.T) {
 	}
 }
 
-func lowestFree(t *testing.T) int {
+// lowestFreeFD returns the lowest descriptor that is not in use (open(2)).
+func lowestFreeFD(t *testing.T) int {
 	t.Helper()
 	f, err := os.Open(os.DevNull)
 	if err != nil {
@@ -273,7 +273,7 @@ func lowestFree(t *testing.T) int {
 	return int(f.Fd())
 }
 
-// TestBinding: a worker runs where its plan says, from its first instruction.
+// TestBinding checks that a worker is bound to the CPUs of its plan from its first instruction.
 func TestBinding(t *testing.T) {
 	h := newHarness(t, "report")
 	all := h.plan(1).Workers[0].CPUs
@@ -290,8 +290,8 @@ func TestBinding(t *testing.T) {
 	}
 }
 
-// TestLeftovers: what workers leave behind is asked to end, then killed, and only
-// in a process that is a subreaper.
+// TestLeftovers checks that what workers leave behind is asked to end and then killed, and that
+// this happens only in a subreaper.
 func TestLeftovers(t *testing.T) {
 	t.Run("asked", func(t *testing.T) {
 		h := newHarness(t, "leave", "block")
@@ -330,12 +330,12 @@ func TestLeftovers(t *testing.T) {
 	})
 }
 
-// TestAPipeHeldOutside: a descriptor of a worker's output that has been passed to
-// a process outside of the job, here this one, does not hold up the end.
-func TestAPipeHeldOutside(t *testing.T) {
+// TestPipeHeldOutsideOfJob checks that a job ends although a process outside of it, here this one,
+// holds a descriptor of a worker's output.
+func TestPipeHeldOutsideOfJob(t *testing.T) {
 	h := newHarness(t, "relay")
 	var held *os.File
-	h.when(1, "ready", func() {
+	h.whenPrinted(1, "ready", func() {
 		var err error
 		if held, err = os.OpenFile("/proc/"+pids(h.stdout.String())[0]+"/fd/1", os.O_WRONLY,
 			0); err != nil {
@@ -343,9 +343,9 @@ func TestAPipeHeldOutside(t *testing.T) {
 		}
 		h.sup.Request(supervisor.Request{Signal: unix.SIGUSR1})
 	})
-	h.when(1, "got SIGUSR1", func() {
+	h.whenPrinted(1, "got SIGUSR1", func() {
 		pid, _ := strconv.Atoi(pids(h.stdout.String())[0])
-		_ = unix.Kill(pid, unix.SIGTERM) // relay exits with 0, and nobody asked for the end
+		_ = unix.Kill(pid, unix.SIGTERM) // relay exits with 0; this is no request to the job
 	})
 	r := h.run(1)
 	if r.ExitCode != 0 || r.Signal != "" || !strings.Contains(h.stdout.String(), "got SIGTERM") {
@@ -354,15 +354,15 @@ func TestAPipeHeldOutside(t *testing.T) {
 	held.Close()
 }
 
-// TestNothingLeaks runs a job often and counts descriptors.
-func TestNothingLeaks(t *testing.T) {
+// TestNoDescriptorLeaks runs a job many times and checks that no descriptor stays open.
+func TestNoDescriptorLeaks(t *testing.T) {
 	h := newHarness(t, "fail", "0", "1")
 	h.run(2)
-	before := lowestFree(t)
+	before := lowestFreeFD(t)
 	for range 20 {
 		h.run(2)
 	}
-	if after := lowestFree(t); after != before {
+	if after := lowestFreeFD(t); after != before {
 		t.Errorf("the lowest free descriptor was %d and is %d", before, after)
 	}
 }

@@ -20,34 +20,34 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
-// shared is what the attempts of one job share.
+// shared is what all attempts of a job have in common.
 type shared struct {
 	cfg     *Config
 	sup     *supervisor.Supervisor
 	job     spawn.Job
 	started time.Time
-	folder  *errorfile.Folder // nil without one
+	folder  *errorfile.Folder // for error files; nil if it could not be made
 	host    string
 
 	monitor *monitor.Monitor
 
-	observing sync.Mutex // events come one at a time
-	number    int        // of the attempt that they belong to
+	emitting      sync.Mutex // held while Observe is called, so that events come one at a time
+	attemptNumber int        // of the attempt that events belong to
 
 	stdout, stderr *stdio.Sink
-	input          *stdio.Input // nil for empty standard input
-	// template is what workers are forked from, nil with StartExec; templateDead is closed
-	// when it is gone.
+	input          *stdio.Input // for rank 0; nil if the standard input is empty
+	// template is the process from which workers are forked; nil with StartExec. templateDead is
+	// closed when it is gone.
 	template     *forkserver.Template
 	templateDead <-chan struct{}
 
 	closers []func()
 }
 
-// newShared completes the plan and cfg and makes what a job needs besides. close undoes it.
+// newShared fills in what p and cfg leave out and makes what the job needs. close undoes it.
 func newShared(p *plan.Plan, cfg *Config) (*shared, error) {
 	s := &shared{cfg: cfg, started: time.Now()}
-	s.host, _ = os.Hostname() // "" where there is none
+	s.host, _ = os.Hostname() // "" if the kernel has none
 	switch {
 	case len(p.Workers) == 0:
 		return nil, errors.New("the plan has no workers: make it with plan.New")
@@ -79,7 +79,7 @@ func newShared(p *plan.Plan, cfg *Config) (*shared, error) {
 	return s, nil
 }
 
-// supervise sets up what is around the job.
+// supervise sets up the supervisor and, with Config.Subreaper, the sweep.
 func (s *shared) supervise() error {
 	if s.sup = s.cfg.Supervisor; s.sup == nil {
 		s.sup = supervisor.New()
@@ -98,14 +98,15 @@ func (s *shared) supervise() error {
 	return s.sup.BecomeSubreaper()
 }
 
-// close undoes what was made, the last first.
+// close undoes what newShared and startTemplate did, in reverse order.
 func (s *shared) close() {
 	for _, c := range slices.Backward(s.closers) {
 		c()
 	}
 }
 
-// makeFolder makes the private folder for error files.
+// makeFolder makes the private folder for error files. Without one, the job goes on and error files
+// are not read.
 func (s *shared) makeFolder() {
 	folder, err := errorfile.Make()
 	if err != nil {
@@ -118,10 +119,12 @@ func (s *shared) makeFolder() {
 	s.closers = append(s.closers, folder.Remove)
 }
 
-// makeCgroup makes an attempt's control group, where there can be one, and gives what
-// removes it. Without one, what the kernel knows of parents and children has to do. A
-// further attempt gets a new one: after cgroup.kill Linux 6.18 also kills whatever is
-// started into the group later (clone3(2), CLONE_INTO_CGROUP).
+// makeCgroup makes an attempt's control group, if the plan names a parent for it, and returns a
+// function that removes it. If g is nil, the job finds its processes by what the kernel knows of
+// parents and children alone.
+//
+// Each attempt gets a new group: after cgroup.kill, Linux 6.18 also kills whatever is started into
+// the group later (clone3(2), CLONE_INTO_CGROUP).
 func (s *shared) makeCgroup(p *plan.Plan) (g *cgroup.Group, remove func()) {
 	if p.Cgroup.Parent == "" {
 		return nil, func() {}
@@ -131,38 +134,38 @@ func (s *shared) makeCgroup(p *plan.Plan) (g *cgroup.Group, remove func()) {
 		return nil, func() {}
 	}
 	return g, func() {
-		_ = cgroup.Remove(g.Path, drainLimit) // what may not be killed, or cannot, keeps it
+		_ = cgroup.Remove(g.Path, drainLimit) // members that cannot be killed keep it
 		g.Close()
 	}
 }
 
-// freePort finds a TCP port that nobody uses on any address. It is free until it is used:
-// the system hands out ports in turn, so another program is unlikely to get the same one in
-// the moment until rank 0 listens on it.
+// freePort finds a TCP port that is free on all addresses. Nothing reserves it, but another program
+// is unlikely to get the same port before rank 0 listens on it, because the system hands out ports
+// in turn.
 //
-// It does so with four system calls, because package net first finds out what the machine's
-// IP stack can do, which takes as long as starting a worker.
+// It makes four system calls instead of using package net, because that first finds out what the IP
+// stack of the machine can do, which takes as long as starting a worker.
 func freePort() (port int, err error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	var any unix.Sockaddr = &unix.SockaddrInet6{}
+	var address unix.Sockaddr = &unix.SockaddrInet6{}
 	if err != nil { // a machine without IPv6
 		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		any = &unix.SockaddrInet4{}
+		address = &unix.SockaddrInet4{}
 	}
 	if err == nil {
 		defer unix.Close(fd)
-		err = unix.Bind(fd, any) // port 0: the system chooses, ip(7)
+		err = unix.Bind(fd, address) // port 0: the system chooses, ip(7)
 	}
-	var got unix.Sockaddr
+	var bound unix.Sockaddr
 	if err == nil {
-		got, err = unix.Getsockname(fd)
+		bound, err = unix.Getsockname(fd)
 	}
 	if err != nil {
 		return 0,
 			fmt.Errorf("cannot find a free port for the workers' rendezvous: %w; name one with "+
 				"--master-port", err)
 	}
-	switch a := got.(type) {
+	switch a := bound.(type) {
 	case *unix.SockaddrInet6:
 		port = a.Port
 	case *unix.SockaddrInet4:

@@ -14,9 +14,9 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// startWorkers has the workers started one after the other, while the attempt goes on: by
-// the spawner's thread, in one visit to it, or from the template, which may hang. What comes
-// of it are the events spawned, spawnFailed and spawningEnded.
+// startWorkers starts the workers one after the other while the attempt goes on. The spawner's
+// thread does so in one visit or, since the template may hang, a goroutine asks the template. The
+// results are the events spawned, spawnFailed and spawningEnded.
 func (a *Attempt) startWorkers() {
 	if a.template != nil {
 		go a.startEach()
@@ -25,8 +25,9 @@ func (a *Attempt) startWorkers() {
 	}
 }
 
+// startEach starts the workers until the gate is closed or one cannot be started.
 func (a *Attempt) startEach() {
-	defer a.events.put(event{"end of starting", a.allSpawned, func() { close(a.begun) }})
+	defer a.events.put(event{"end of starting", a.allSpawned, func() { close(a.startDone) }})
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		err = fmt.Errorf("cannot open %s for the workers' standard input: %w", os.DevNull, err)
@@ -52,9 +53,10 @@ func (a *Attempt) startEach() {
 	}
 }
 
-// startWorker starts one worker. The pipes are nil unless its output is prefixed.
+// startWorker starts one worker. The pipes are nil unless its output is prefixed. null is the
+// standard input of workers that get none.
 func (a *Attempt) startWorker(w *plan.Worker, null *os.File) (*spawn.Process, *stdio.Pipes, error) {
-	sp := spawn.Spec{
+	spec := spawn.Spec{
 		Job: &a.job, Argv: a.cfg.Argv, CPUs: w.CPUs, Cgroup: a.cgroup,
 		Env:    w.Environ(a.cfg.Environ, a.environ(w)),
 		Memory: a.plan.Memory, MemoryNodes: w.MemoryNodes,
@@ -67,7 +69,7 @@ func (a *Attempt) startWorker(w *plan.Worker, null *os.File) (*spawn.Process, *s
 				Hint: process.ResourceHint(err)}
 		}
 		defer f.Close()
-		sp.Files[0] = f
+		spec.Files[0] = f
 	}
 	var pipes *stdio.Pipes
 	if a.cfg.Output == OutputPrefix {
@@ -76,9 +78,9 @@ func (a *Attempt) startWorker(w *plan.Worker, null *os.File) (*spawn.Process, *s
 			return nil, nil, &StartError{Program: "a worker", Err: err,
 				Hint: process.ResourceHint(err)}
 		}
-		pipes, sp.Files[1], sp.Files[2] = &p, p.Stdout, p.Stderr
+		pipes, spec.Files[1], spec.Files[2] = &p, p.Stdout, p.Stderr
 	}
-	p, err := a.spawn(sp)
+	p, err := a.spawn(spec)
 	switch {
 	case err != nil && pipes != nil:
 		pipes.Close()
@@ -89,25 +91,25 @@ func (a *Attempt) startWorker(w *plan.Worker, null *os.File) (*spawn.Process, *s
 }
 
 // spawn starts a worker by the job's start method.
-func (a *Attempt) spawn(sp spawn.Spec) (*spawn.Process, error) {
+func (a *Attempt) spawn(spec spawn.Spec) (*spawn.Process, error) {
 	if a.template != nil {
-		return a.sup.Spawner().Fork(a.template, sp)
+		return a.sup.Spawner().Fork(a.template, spec)
 	}
-	p, err := a.sup.Spawner().Exec(sp)
+	p, err := a.sup.Spawner().Exec(spec)
 	var failed *spawn.ExecError
 	if errors.As(err, &failed) {
-		return nil, &StartError{Program: sp.Argv[0], Err: failed.Err,
-			Hint: execHint(sp.Argv[0], failed.Err)}
+		return nil, &StartError{Program: spec.Argv[0], Err: failed.Err,
+			Hint: execHint(spec.Argv[0], failed.Err)}
 	}
 	return p, err
 }
 
-// environ is what the environment of a worker gets anew in each attempt.
+// environ returns the part of a worker's environment that each attempt sets anew.
 func (a *Attempt) environ(w *plan.Worker) map[string]string {
 	env := map[string]string{
 		"TORCHELASTIC_RESTART_COUNT": strconv.Itoa(a.number),
 		"MASTER_PORT":                strconv.Itoa(a.plan.MasterPort),
-		// Never that of a launcher around this one.
+		// Without a folder, it must not be the error file of a launcher around this one.
 		"TORCHELASTIC_ERROR_FILE": "",
 	}
 	if a.folder != nil {
@@ -116,7 +118,7 @@ func (a *Attempt) environ(w *plan.Worker) map[string]string {
 	return env
 }
 
-// workerStarted takes a new worker over.
+// workerStarted takes over a worker that has been started.
 func (a *Attempt) workerStarted(planned *plan.Worker, p *spawn.Process, pipes *stdio.Pipes) {
 	w := &worker{Worker: planned, Process: p}
 	if pipes != nil {
@@ -129,7 +131,7 @@ func (a *Attempt) workerStarted(planned *plan.Worker, p *spawn.Process, pipes *s
 	a.waiter.Add(p)
 }
 
-// startFailed takes note of a worker that could not be started.
+// startFailed records that a worker could not be started.
 func (a *Attempt) startFailed(err error) {
 	if a.state == starting {
 		a.startErr = err
@@ -137,13 +139,13 @@ func (a *Attempt) startFailed(err error) {
 	a.spawnFailed(err)
 }
 
-// allSpawned is the end of starting.
+// allSpawned is called when no further worker will be started.
 func (a *Attempt) allSpawned() {
-	close(a.begun)
+	close(a.startDone)
 	a.spawningEnded()
 }
 
-// discard ends a worker that has been started after the end of its attempt.
+// discard kills a worker that has been started after the end of its attempt.
 func discard(p *spawn.Process, pipes *stdio.Pipes) {
 	p.SignalGroup(unix.SIGKILL)
 	p.Wait()

@@ -6,20 +6,20 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// Start starts the workers of a plan and returns when all have been started. It is one
-// attempt, for programs that watch it themselves; Run restarts failed jobs. When ctx ends,
-// the workers are stopped as by Stop(SIGTERM).
+// Start starts the workers of a plan and returns when all have been started. It makes a single
+// attempt, for programs that watch it themselves; Run also restarts failed jobs. When ctx ends, the
+// workers are stopped as by Stop(SIGTERM).
 //
-// What workers leave behind is ended only with cfg.Subreaper. Should this process be
-// killed, the kernel kills its workers (PR_SET_PDEATHSIG).
+// What workers leave behind is ended only with cfg.Subreaper. If this process is killed, the kernel
+// kills its workers (prctl(2), PR_SET_PDEATHSIG).
 //
-// The error says why workers could not be started, see StartError; those that had been are
-// gone by then.
+// If a worker cannot be started, Start ends those that have been started and returns the reason,
+// see StartError.
 func Start(ctx context.Context, p plan.Plan, cfg Config) (*Attempt, error) {
 	return start(ctx, p, cfg, nil)
 }
 
-// start is Start with something more to do at the end of the job.
+// start does what Start does, and calls ended at the end of the job unless it is nil.
 func start(ctx context.Context, p plan.Plan, cfg Config, ended func()) (*Attempt, error) {
 	s, err := newShared(&p, &cfg)
 	if err != nil {
@@ -46,9 +46,9 @@ func start(ctx context.Context, p plan.Plan, cfg Config, ended func()) (*Attempt
 	})
 	stop := context.AfterFunc(ctx, func() { a.Stop(stopSignal) })
 	s.closers = append(s.closers, func() { stop() })
-	s.sup.Begin("attempt", startedPhase{Attempt: a}) // nobody has stopped it yet
+	s.sup.Begin("attempt", startedPhase{Attempt: a}) // nothing has stopped the job yet
 	go a.run()
-	<-a.begun
+	<-a.startDone
 	if a.startErr != nil {
 		<-a.done
 		return nil, a.startErr

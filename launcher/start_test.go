@@ -24,10 +24,10 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
 )
 
-// start starts workers of a harness as a library would.
+// start starts n workers as a program that uses this package as a library would.
 func (h *harness) start(n int) (*Attempt, error) {
 	cfg := h.cfg
-	cfg.Supervisor = nil // one of its own
+	cfg.Supervisor = nil // so that the job makes its own
 	return Start(context.Background(), h.plan(n), cfg)
 }
 
@@ -60,14 +60,14 @@ func TestStartAndStop(t *testing.T) {
 	}
 }
 
-// A library's user may have set what a plan has a default for, and may not have told the
-// plan of it.
-func TestInheritedDefaultsAreTheUsers(t *testing.T) {
+// TestInheritedVariableOverridesDefault checks that a variable in Config.Environ overrides the
+// plan's default for it, even if the plan was made without knowing of the variable.
+func TestInheritedVariableOverridesDefault(t *testing.T) {
 	for _, set := range []string{"7", ""} {
 		h := newHarness(t, "report")
 		h.cfg.Environ = slices.DeleteFunc(os.Environ(),
 			func(e string) bool { return strings.HasPrefix(e, "OMP_NUM_THREADS=") })
-		p := h.plan(1) // which knows of no OMP_NUM_THREADS
+		p := h.plan(1) // made without OMP_NUM_THREADS
 		want := p.Workers[0].Env["OMP_NUM_THREADS"]
 		if set != "" {
 			h.cfg.Environ, want = append(h.cfg.Environ, "OMP_NUM_THREADS="+set), set
@@ -81,7 +81,7 @@ func TestInheritedDefaultsAreTheUsers(t *testing.T) {
 	}
 }
 
-// TestStartFails: what could not be started is told at once, and nothing stays.
+// TestStartFails checks that Start returns why a worker could not be started, and leaves no files.
 func TestStartFails(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	h := newHarness(t, "block")
@@ -113,8 +113,8 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
-// TestTwoJobs: of two jobs in one program only one may sweep, and that one leaves the
-// other's workers, and what they start, alone.
+// TestTwoJobs runs two jobs in one program. Only one may sweep, and it leaves the other's workers
+// and their children alone.
 func TestTwoJobs(t *testing.T) {
 	other := newHarness(t, "leave-and-block", "block")
 	h := newHarness(t, "leave-and-block", "ignore")
@@ -125,17 +125,17 @@ func TestTwoJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	up := make(chan struct{})
-	other.when(4, "ready", func() { close(up) })
+	other.whenPrinted(4, "ready", func() { close(up) })
 	<-up
 	g, err := h.start(2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if again, err := h.start(1); again != nil || !errors.Is(err, spawn.ErrSweeping) {
-		t.Errorf("a second one that sweeps: %v, %v", again, err)
+		t.Errorf("a second job that sweeps: %v, %v", again, err)
 	}
 	swept := make(chan struct{})
-	h.when(4, "ready", func() { g.Stop(unix.SIGTERM); close(swept) })
+	h.whenPrinted(4, "ready", func() { g.Stop(unix.SIGTERM); close(swept) })
 	<-swept
 	var stopped *StoppedError
 	if err := g.Wait(context.Background()); !errors.As(err, &stopped) {
@@ -155,14 +155,14 @@ func TestTwoJobs(t *testing.T) {
 	if err := first.Wait(context.Background()); !errors.As(err, &stopped) {
 		t.Error(err)
 	}
-	for _, pid := range pids(other.stdout.String()) { // it does not sweep
+	for _, pid := range pids(other.stdout.String()) { // the other job does not sweep
 		n, _ := strconv.Atoi(pid)
 		_ = unix.Kill(n, unix.SIGKILL)
 		_, _ = unix.Wait4(n, nil, 0, nil)
 	}
 }
 
-// TestNoZombies: when a job that sweeps is over, all it had to wait for has been.
+// TestNoZombies checks that a job that sweeps leaves no child that has not been waited for.
 func TestNoZombies(t *testing.T) {
 	for range 20 {
 		h := newHarness(t, "leave-and-block", "block")
@@ -172,7 +172,7 @@ func TestNoZombies(t *testing.T) {
 			t.Fatal(err)
 		}
 		ready := make(chan struct{})
-		h.when(4, "ready", func() { close(ready) })
+		h.whenPrinted(4, "ready", func() { close(ready) })
 		<-ready
 		_ = unix.Kill(g.PIDs()[0], unix.SIGKILL)
 		_ = g.Wait(context.Background())
@@ -182,16 +182,17 @@ func TestNoZombies(t *testing.T) {
 	}
 }
 
-// A command without anything to run is an error, no panic.
-func TestResolveNothing(t *testing.T) {
+// TestResolveWithoutArgs checks that an empty command is an error and no panic.
+func TestResolveWithoutArgs(t *testing.T) {
 	if argv, err := (Command{}).Resolve(); err == nil || argv != nil ||
 		!strings.Contains(err.Error(), "Args is empty") {
 		t.Errorf("%q %v", argv, err)
 	}
 }
 
-// TestNotStarted: workers of a failed job that were not started are told.
-func TestNotStarted(t *testing.T) {
+// TestSummaryCountsWorkersNotStarted checks that the summary of a failed job has the number of
+// workers that were not started.
+func TestSummaryCountsWorkersNotStarted(t *testing.T) {
 	var r Result
 	r.ExitCode, r.NotStarted = 3, 4
 	r.Workers = []report.Worker{{RootCause: true, ExitStatus: ExitStatus{Code: 3}}}
@@ -201,7 +202,7 @@ func TestNotStarted(t *testing.T) {
 	}
 }
 
-// TestFailureWait has the time for leaving run out.
+// TestFailureWait lets the time in which workers may leave by themselves pass.
 func TestFailureWait(t *testing.T) {
 	h := newHarness(t, "fail", "1", "7")
 	h.cfg.FailureWait = time.Millisecond
@@ -217,7 +218,7 @@ func TestFailureWait(t *testing.T) {
 	}
 }
 
-// TestStopWhileLeaving has a user who does not wait for that time.
+// TestStopWhileLeaving checks that a request to stop ends that time early.
 func TestStopWhileLeaving(t *testing.T) {
 	h := newHarness(t, "fail", "1", "7")
 	h.cfg.FailureWait = 24 * time.Hour
@@ -288,7 +289,7 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
-// TestRegister: what cannot work panics when it is registered.
+// TestRegister checks that Register panics for what could not work later.
 func TestRegister(t *testing.T) {
 	refused := func(what string, register func()) {
 		t.Helper()

@@ -5,26 +5,26 @@ import (
 	"slices"
 )
 
-// state is where an attempt stands. It only ever goes forward, see the package comment.
+// state is the state of an attempt. It only moves forward, see the drawing in the package comment.
 type state int
 
 const (
-	// starting: some workers may not have been started yet.
+	// In starting, some workers may not have been started yet.
 	starting state = iota
-	// running: all workers have been started.
+	// In running, all workers have been started.
 	running
-	// leaving: a worker has failed; the others may still leave by themselves.
+	// In leaving, a worker has failed, and the others may still leave by themselves.
 	leaving
-	// stopping: the workers have been asked to end and the grace period runs.
+	// In stopping, the workers have been asked to end and the grace period runs.
 	stopping
-	// lingering: all workers have ended; descendants that they left have been asked to
-	// end and the grace period runs.
+	// In lingering, all workers have ended. The descendants that they left have been asked to end,
+	// and the grace period runs.
 	lingering
-	// killing: everything that is left is sent SIGKILL, again and again.
+	// In killing, everything that is left is sent SIGKILL, again and again.
 	killing
-	// draining: the processes are gone; their output is still being passed on.
+	// In draining, the processes are gone, and their output is still being passed on.
 	draining
-	// over: nothing is left to wait for.
+	// In over, nothing is left to wait for.
 	over
 )
 
@@ -33,7 +33,7 @@ func (s state) String() string {
 		"draining", "over"}[s]
 }
 
-// successors are the states that each state may be followed by.
+// successors lists the states that may follow each state.
 var successors = map[state][]state{
 	starting:  {running, stopping},
 	running:   {leaving, stopping, lingering, draining},
@@ -44,23 +44,22 @@ var successors = map[state][]state{
 	draining:  {over},
 }
 
-// enter changes the state. It is the only place that does.
+// enter changes the state. Nothing else does.
 func (l *lifecycle) enter(next state) {
 	if !slices.Contains(successors[l.state], next) {
 		l.impossible(fmt.Sprintf("going on to %s", next))
 		return
 	}
-	l.world.debug(fmt.Sprintf("%s → %s", l.state, next))
+	l.effects.debug(fmt.Sprintf("%s → %s", l.state, next))
 	l.state = next
 }
 
-// impossible takes note of something that cannot happen in the present state, and stops
-// the job in order: whatever is wrong with the launcher, its workers get their grace
-// period.
+// impossible records an event that cannot happen in the current state. It stops the job in order:
+// whatever is wrong with the launcher, the workers get their grace period.
 func (l *lifecycle) impossible(event string) {
 	err := fmt.Errorf("internal error: %s cannot happen to a job that is %s; please report this",
 		event, l.state)
-	l.world.say(err.Error())
+	l.effects.log(err.Error())
 	if l.err == nil {
 		l.err = err
 	}

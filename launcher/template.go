@@ -15,7 +15,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
-// startTemplate starts the template process if there is to be one; it does not
+// startTemplate starts the template process if the start method is StartForkserver. It does not
 // wait for the imports.
 func (s *shared) startTemplate(p *plan.Plan) error {
 	cfg := s.cfg
@@ -49,11 +49,12 @@ func (s *shared) startTemplate(p *plan.Plan) error {
 	}
 	s.closers = append(s.closers, s.template.Close)
 	s.templateDead = s.template.Dead()
-	s.emit(Event{Kind: TemplateStarted, Text: preloading(cfg.Preload)})
+	s.emit(Event{Kind: TemplateStarted, Text: preloadText(cfg.Preload)})
 	return nil
 }
 
-// templateOutput is where the template's own output goes; done after it started.
+// templateOutput returns where the template's own output goes. done must be called once the
+// template has been started.
 func (s *shared) templateOutput() (stdout, stderr *os.File, done func(), err error) {
 	if s.cfg.Output != OutputPrefix {
 		return os.Stdout, os.Stderr, func() {}, nil
@@ -65,18 +66,18 @@ func (s *shared) templateOutput() (stdout, stderr *os.File, done func(), err err
 	}
 	out := stdio.NewOutput(s.stdout, s.stderr, 0)
 	out.ReadNamed("preload", pipes, nil)
-	s.closers = append(s.closers, func() { // after the template's end
+	s.closers = append(s.closers, func() { // called after the template's end
 		out.Cut(drainLimit)
 		select {
 		case <-out.Drained():
-		case <-time.After(2 * drainLimit): // a process that a module started goes on writing
+		case <-time.After(2 * drainLimit): // a process that a module started may still write
 		}
 	})
 	return pipes.Stdout, pipes.Stderr, pipes.CloseWorkerEnds, nil
 }
 
-// templateEnviron gives the template's environment. Libraries that make threads read
-// OMP_NUM_THREADS when they are loaded, which happens in the template.
+// templateEnviron returns the template's environment. It sets OMP_NUM_THREADS because libraries
+// read it when they are loaded, which happens in the template.
 func templateEnviron(inherited []string, p *plan.Plan) []string {
 	const name = "OMP_NUM_THREADS"
 	w := plan.Worker{Env: map[string]string{}}
@@ -99,13 +100,13 @@ func (s *shared) awaitTemplate(ctx context.Context) error {
 	}
 }
 
-// templateEnd is the error for a template that has ended.
-func (s *shared) templateEnd() error {
+// templateEndError returns the error for a template that has ended.
+func (s *shared) templateEndError() error {
 	return fmt.Errorf("the template process that the workers were forked from %s",
 		s.template.Exit())
 }
 
-// templateReady reports how the imports went.
+// templateReady returns why the imports failed, or nil and tells observers if they did not.
 func (s *shared) templateReady() error {
 	if err := s.template.Err(); err != nil {
 		s.printTraceback(err)
@@ -116,7 +117,7 @@ func (s *shared) templateReady() error {
 	return nil
 }
 
-// printTraceback prints where a preload failed, as if the template had printed it.
+// printTraceback prints the traceback of a failed import as if the template had printed it.
 func (s *shared) printTraceback(err error) {
 	var failed *forkserver.PreloadError
 	if !errors.As(err, &failed) || failed.Traceback == "" {
@@ -127,18 +128,18 @@ func (s *shared) printTraceback(err error) {
 		prefix = "[preload] "
 	}
 	text := strings.TrimRight(failed.Traceback, "\n")
-	// a Sink takes all
+	// A Sink never returns an error.
 	_, _ = s.stderr.Write([]byte(prefix + strings.ReplaceAll(text, "\n", "\n"+prefix) + "\n"))
 }
 
-// templateOf describes a template that is ready.
+// templateOf describes a template that is ready, for the report.
 func templateOf(t *forkserver.Template) *report.Template {
 	f := t.Facts()
 	return &report.Template{PID: f.PID, Modules: f.Modules, ImportSeconds: f.Import.Seconds(),
 		SharedBytes: f.Shared}
 }
 
-func preloading(modules []string) string {
+func preloadText(modules []string) string {
 	if len(modules) == 0 {
 		return "starting a template for the workers, without --preload"
 	}

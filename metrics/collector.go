@@ -103,7 +103,7 @@ func (r *Recorder) Describe(chan<- *prometheus.Desc) {}
 func (r *Recorder) Collect(ch chan<- prometheus.Metric) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	o := out{ch}
+	o := scrape{ch}
 	o.gauge(buildInfo, 1, r.build.Version, r.build.GoVersion)
 	o.gauge(startTime, seconds(r.started))
 	o.counter(restarts, float64(r.restarts))
@@ -123,7 +123,7 @@ func (r *Recorder) Collect(ch chan<- prometheus.Metric) {
 	r.collectGPUs(o)
 }
 
-func (w *worker) collect(o out, rank string, restarted int) {
+func (w *worker) collect(o scrape, rank string, restarted int) {
 	index, uuid := "", ""
 	if d := w.plan.Device; d != nil {
 		index, uuid = strconv.Itoa(d.Index), d.UUID
@@ -131,7 +131,7 @@ func (w *worker) collect(o out, rank string, restarted int) {
 	o.gauge(workerInfo, 1, rank, strconv.Itoa(w.plan.LocalRank), index, uuid, w.plan.CPUs.String())
 	now := w.state()
 	for _, s := range states {
-		o.gauge(workerState, boolean(s == now), rank, s)
+		o.gauge(workerState, zeroOrOne(s == now), rank, s)
 	}
 	o.counter(workerRestarts, float64(restarted), rank)
 	o.counter(workerCPU, (w.pastCPU + w.cpu).Seconds(), rank)
@@ -142,7 +142,7 @@ func (w *worker) collect(o out, rank string, restarted int) {
 		o.gauge(workerResident, float64(w.resident), rank)
 	}
 	if w.within != nil {
-		o.gauge(workerWithin, boolean(*w.within), rank)
+		o.gauge(workerWithin, zeroOrOne(*w.within), rank)
 	}
 	for exit, n := range w.exits {
 		code, signal := strconv.Itoa(exit.Code), ""
@@ -165,8 +165,8 @@ func (w *worker) state() string {
 	return failed
 }
 
-func (r *Recorder) collectGPUs(o out) {
-	o.counter(gpuFailures, float64(r.gpuFailed))
+func (r *Recorder) collectGPUs(o scrape) {
+	o.counter(gpuFailures, float64(r.gpuFailures))
 	for _, d := range r.inventory.Devices {
 		o.gauge(gpuInfo, 1, strconv.Itoa(d.Index), d.UUID, d.Name, d.PCIBusID)
 	}
@@ -180,9 +180,9 @@ func (r *Recorder) collectGPUs(o out) {
 	}
 }
 
-func collectGPU(o out, d gpu.DeviceSample) {
+func collectGPU(o scrape, d gpu.DeviceSample) {
 	labels := []string{strconv.Itoa(d.Index), d.UUID}
-	o.gauge(gpuUp, boolean(d.Problem == ""), labels...)
+	o.gauge(gpuUp, zeroOrOne(d.Problem == ""), labels...)
 	o.bytes(gpuTotal, d.MemoryTotalBytes, labels)
 	o.bytes(gpuUsed, d.MemoryUsedBytes, labels)
 	o.optional(gpuUtil, d.Utilization, labels)

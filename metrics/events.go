@@ -56,7 +56,7 @@ func (r *Recorder) eventOf(e gpu.Event) (key gpuEvent) {
 	return key
 }
 
-func (r *Recorder) collectEvents(o out) {
+func (r *Recorder) collectEvents(o scrape) {
 	for e, n := range r.events {
 		if e.kind == "" {
 			o.counter(gpuXIDs, float64(n), e.gpu, e.uuid, e.xid, string(e.class))

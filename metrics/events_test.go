@@ -12,7 +12,7 @@ import (
 )
 
 func TestEvents(t *testing.T) {
-	r := story()
+	r := exampleJob()
 	for _, e := range []gpu.Event{
 		{UUID: "GPU-1", Index: 1, Kind: gpu.EventXID, XID: 79, Count: 2},
 		// the indexes have shifted
@@ -44,7 +44,7 @@ gpulaunch_gpu_xid_events_total{class="other",gpu="0",uuid="GPU-0",xid="other"} 7
 
 // TestEventsAreBounded: no driver can make up series without end.
 func TestEventsAreBounded(t *testing.T) {
-	r := story()
+	r := exampleJob()
 	for i := range 10_000 {
 		r.Observe(launcher.Event{Kind: launcher.GPUHappening,
 			GPU: &gpu.Event{UUID: fmt.Sprint("GPU-", i%3), Index: i % 3, Kind: gpu.EventXID,

@@ -7,20 +7,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// out is where a scrape's metrics go.
-type out struct{ ch chan<- prometheus.Metric }
+// scrape is where a scrape's metrics go.
+type scrape struct{ ch chan<- prometheus.Metric }
 
-func (o out) gauge(d *prometheus.Desc, v float64, labels ...string) {
+func (o scrape) gauge(d *prometheus.Desc, v float64, labels ...string) {
 	o.send(d, prometheus.GaugeValue, v, labels)
 }
 
-func (o out) counter(d *prometheus.Desc, v float64, labels ...string) {
+func (o scrape) counter(d *prometheus.Desc, v float64, labels ...string) {
 	o.send(d, prometheus.CounterValue, v, labels)
 }
 
 // send makes labels valid UTF-8 first: some come from the user, and the library
 // refuses others.
-func (o out) send(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels []string) {
+func (o scrape) send(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels []string) {
 	for i, l := range labels {
 		labels[i] = strings.ToValidUTF8(l, "?")
 	}
@@ -28,19 +28,19 @@ func (o out) send(d *prometheus.Desc, kind prometheus.ValueType, v float64, labe
 }
 
 // optional sends a figure if there is one.
-func (o out) optional(d *prometheus.Desc, v *float64, labels []string) {
+func (o scrape) optional(d *prometheus.Desc, v *float64, labels []string) {
 	if v != nil {
 		o.gauge(d, *v, labels...)
 	}
 }
 
-func (o out) bytes(d *prometheus.Desc, v *uint64, labels []string) {
+func (o scrape) bytes(d *prometheus.Desc, v *uint64, labels []string) {
 	if v != nil {
 		o.gauge(d, float64(*v), labels...)
 	}
 }
 
-func boolean(b bool) float64 {
+func zeroOrOne(b bool) float64 {
 	if b {
 		return 1
 	}

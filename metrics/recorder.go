@@ -17,17 +17,17 @@ import (
 type Recorder struct {
 	build Build
 
-	mu         sync.Mutex
-	started    time.Time
-	plan       *plan.Plan
-	template   *report.Template
-	restarts   int
-	workers    map[int]*worker
-	inventory  gpu.Inventory
-	gpuSample  gpu.Sample
-	gpuFailed  int
-	gpuSampled bool
-	events     map[gpuEvent]uint64
+	mu          sync.Mutex
+	started     time.Time
+	plan        *plan.Plan
+	template    *report.Template
+	restarts    int
+	workers     map[int]*worker
+	inventory   gpu.Inventory
+	gpuSample   gpu.Sample
+	gpuFailures int
+	gpuSampled  bool
+	events      map[gpuEvent]uint64
 }
 
 // Build says which launcher it is.
@@ -84,7 +84,7 @@ func (r *Recorder) Observe(e launcher.Event) {
 		r.gpuSample, r.gpuSampled = *e.GPUs, true
 	case launcher.GPUsSilent:
 		// The figures from before are dropped: a stale one looks like a fresh one.
-		r.gpuFailed++
+		r.gpuFailures++
 		r.gpuSample, r.gpuSampled = gpu.Sample{}, false
 	case launcher.GPUHappening:
 		r.recordEvent(*e.GPU)

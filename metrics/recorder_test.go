@@ -18,8 +18,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func pointer[T any](v T) *T { return &v }
 
-// story is a job of two workers, one of which fails, is started again and ends.
-func story() *Recorder {
+// exampleJob is a job of two workers, one of which fails, is started again and ends.
+func exampleJob() *Recorder {
 	r := NewRecorder(Build{"v1", "go1"}, time.Unix(1000, 0), gpu.Inventory{Source: gpu.SourceNVML,
 		Devices: []gpu.Device{
 			{UUID: "GPU-0", Name: "A", PCIBusID: "0000:01:00.0"},
@@ -88,7 +88,7 @@ gpulaunch_worker_state{rank="1",state="running"} 1
 gpulaunch_worker_state{rank="1",state="succeeded"} 0
 gpulaunch_worker_state{rank="1",state="waiting"} 0
 `
-	err := testutil.CollectAndCompare(story(), strings.NewReader(want), "gpulaunch_restarts_total",
+	err := testutil.CollectAndCompare(exampleJob(), strings.NewReader(want), "gpulaunch_restarts_total",
 		"gpulaunch_start_time_seconds",
 		"gpulaunch_worker_cpu_seconds_total", "gpulaunch_worker_exits_total",
 		"gpulaunch_worker_resident_memory_bytes",
@@ -101,7 +101,7 @@ gpulaunch_worker_state{rank="1",state="waiting"} 0
 // TestExitsAreCountedByTheirLabels: a core file is no label, so it makes no
 // series of its own.
 func TestExitsAreCountedByTheirLabels(t *testing.T) {
-	r := story()
+	r := exampleJob()
 	for _, core := range []bool{true, false, true} {
 		r.Observe(launcher.Event{Kind: launcher.WorkerExited, Rank: 0,
 			Exit: launcher.ExitStatus{Code: 139, Signal: "SIGSEGV", Core: core}})
@@ -121,7 +121,7 @@ gpulaunch_worker_exits_total{code="3",rank="1",signal=""} 1
 }
 
 func TestGPUs(t *testing.T) {
-	r := story()
+	r := exampleJob()
 	r.Observe(launcher.Event{Kind: launcher.GPUsSampled, GPUs: &gpu.Sample{Time: time.Unix(2000, 0),
 		Devices: []gpu.DeviceSample{
 			{Index: 0, UUID: "GPU-0", MemoryUsedBytes: pointer(uint64(7)),
@@ -155,7 +155,7 @@ gpulaunch_gpu_utilization_ratio{gpu="0",uuid="GPU-0"} 0.5
 // TestLint holds every series, with every optional figure, against Prometheus'
 // own rules for names and units.
 func TestLint(t *testing.T) {
-	r := story()
+	r := exampleJob()
 	one, n := pointer(1.0), pointer(uint64(1))
 	r.Observe(launcher.Event{Kind: launcher.GPUsSampled, GPUs: &gpu.Sample{Time: time.Unix(2000, 0),
 		Devices: []gpu.DeviceSample{{

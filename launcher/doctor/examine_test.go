@@ -13,8 +13,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// errOdd is an error that does not say anything about a fact.
-var errOdd = errors.New("input/output error")
+// errUnreadable is an error that says nothing about a fact.
+var errUnreadable = errors.New("input/output error")
 
 // healthy returns a machine with two GPUs on two NUMA nodes and without any problem.
 func healthy() Facts {
@@ -66,8 +66,8 @@ func gpuless() Facts {
 	return f
 }
 
-// see applies a value of CUDA_VISIBLE_DEVICES to the GPUs.
-func (f *Facts) see(value string, set bool) { f.Visible = f.Inventory.Visible(value, set) }
+// setVisible applies a value of CUDA_VISIBLE_DEVICES to the GPUs.
+func (f *Facts) setVisible(value string, set bool) { f.Visible = f.Inventory.Visible(value, set) }
 
 func TestHealthyMachines(t *testing.T) {
 	for name, f := range map[string]Facts{"two GPUs": healthy(), "no GPU": gpuless()} {
@@ -92,256 +92,290 @@ func TestHealthyMachines(t *testing.T) {
 	}
 }
 
-// TestEach changes one fact at a time. Only the check that is about this fact may have another
-// status than before.
-func TestEach(t *testing.T) {
-	gone := &fs.PathError{Op: "access", Path: "x", Err: syscall.ENOENT}
-	environ := func(entries ...string) func(*Facts) {
-		return func(f *Facts) { f.Environ = entries }
+// examineCase changes a healthy machine. Only the check that the change is about may then have
+// another status than before.
+type examineCase struct {
+	name, check string
+	change      func(*Facts)
+	status      Status
+	found       string
+	also        []string // other checks whose status may change
+}
+
+// errGone is the error for a file that does not exist.
+var errGone = &fs.PathError{Op: "access", Path: "x", Err: syscall.ENOENT}
+
+// environ sets the environment.
+func environ(entries ...string) func(*Facts) {
+	return func(f *Facts) { f.Environ = entries }
+}
+
+// firstGPU changes the first GPU.
+func firstGPU(change func(*gpu.Device)) func(*Facts) {
+	return func(f *Facts) {
+		f.Inventory.Devices = slices.Clone(f.Inventory.Devices)
+		change(&f.Inventory.Devices[0])
+		f.setVisible("", false)
 	}
-	first := func(change func(*gpu.Device)) func(*Facts) {
-		return func(f *Facts) {
-			f.Inventory.Devices = slices.Clone(f.Inventory.Devices)
-			change(&f.Inventory.Devices[0])
-			f.see("", false)
-		}
-	}
-	hidden := func(change func(*gpu.Device)) func(*Facts) {
-		return func(f *Facts) { first(change)(f); f.see("1", true) }
-	}
-	lost := func(d *gpu.Device) {
-		d.Problem, d.Findings = "GPU is lost",
-			[]gpu.Finding{{Code: gpu.CodeLost, Text: "GPU is lost", Remedy: "power-cycle"}}
-	}
-	found := func(code string) func(*Facts) {
-		return first(func(d *gpu.Device) {
-			d.Findings = []gpu.Finding{{Code: code, Text: "sick", Remedy: "reset"}}
-		})
-	}
-	for _, c := range []struct {
-		name, check string
-		change      func(*Facts)
-		status      Status
-		found       string
-		also        []string // other checks that may say something else
-	}{
-		{"hang", "discovery", func(f *Facts) { f.Hung = true }, Fail, "the driver hangs: ", nil},
-		{"driver's files", "discovery", func(f *Facts) { f.Inventory.Source = gpu.SourceDriver },
-			Fail, "NVML 12", []string{"health", "mig", "busy", "persistence", "compute-mode"}},
-		{"driver's files in a build without NVML", "discovery", func(f *Facts) {
-			f.Inventory.Source, f.NoNVML = gpu.SourceDriver, true
-		}, OK, "2 GPUs", []string{"health", "mig", "busy", "persistence", "compute-mode"}},
-		{"a named library that fails", "discovery", func(f *Facts) {
-			*f = gpuless()
-			f.Library = "/x"
-		}, Fail, "no NVIDIA driver", []string{"versions", "health", "mig", "busy", "persistence",
-			"compute-mode", "locality", "device-files"}},
-		{"cards without driver", "discovery", func(f *Facts) {
-			*f = gpuless()
-			f.OnBus = []string{"0000:1b:00.0"}
-		}, Fail, "at 0000:1b:00.0", gpuChecks},
-		{"bus unreadable", "discovery", func(f *Facts) { *f = gpuless(); f.OnBusErr = errOdd },
-			Unknown, "input/output", gpuChecks},
+}
 
-		{"mismatch", "versions", func(f *Facts) { f.Module = "550.90.07" }, Fail,
-			"driver 550.90.07, but the library is from 550.54.15", nil},
-		{"no module file", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", gone }, OK,
-			"550.54.15", nil},
-		{"module unreadable", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", errOdd },
-			Unknown, "input/output", nil},
-		{"library unknown", "versions", func(f *Facts) { f.Inventory.NVMLVersion = "" }, Unknown,
-			"NVML unknown", nil},
-		{"WSL", "versions", func(f *Facts) { f.WSL, f.Module = true, "1.2" }, OK, "1.2", nil},
+// hiddenGPU changes the first GPU and hides it with CUDA_VISIBLE_DEVICES.
+func hiddenGPU(change func(*gpu.Device)) func(*Facts) {
+	return func(f *Facts) { firstGPU(change)(f); f.setVisible("1", true) }
+}
 
-		{"no access", "device-files", func(f *Facts) {
-			f.Files = []DeviceFile{{Path: "/dev/nvidia0", Access: syscall.EACCES, Mode: 0o660,
-				Group: "video"}}
-		}, Fail, "/dev/nvidia0 cannot be read and written by this user: mode 0660, group video",
-			nil},
-		{"not made", "device-files", func(f *Facts) {
-			f.Files = append(f.Files, DeviceFile{Path: "/dev/nvidia-uvm", Access: gone})
-		}, Warn, "/dev/nvidia-uvm: not there", nil},
-		{"odd", "device-files", func(f *Facts) { f.Files[0].Access = syscall.EIO }, Unknown,
-			"/dev/nvidiactl", nil},
-		{"minor unknown", "device-files", first(func(d *gpu.Device) { d.Minor = nil }), Unknown,
-			"1 GPU is not known", nil},
+// lost makes a GPU one that is lost.
+func lost(d *gpu.Device) {
+	d.Problem, d.Findings = "GPU is lost",
+		[]gpu.Finding{{Code: gpu.CodeLost, Text: "GPU is lost", Remedy: "power-cycle"}}
+}
 
-		{"lost", "health", first(lost), Fail, "GPU 0 (0000:1b:00.0): GPU is lost",
-			[]string{"locality"}},
-		{"lost but hidden", "health", hidden(lost), Warn, "leaves it out",
-			[]string{"visible-devices"}},
-		{"ECC", "health", found(gpu.CodeECCUncorrected), Fail, "sick", nil},
-		{"remap pending", "health", found(gpu.CodeRowRemapPending), Warn, "sick", nil},
-		{"retired pages", "health", found(gpu.CodeRetiredPagesPending), Warn, "sick", nil},
-		{"fabric", "health", found(gpu.CodeFabricNotReady), Fail, "sick", nil},
-		{"lost, and its file unknown", "health",
-			first(func(d *gpu.Device) { lost(d); d.Minor = nil }), Fail, "lost", nil},
-		{"problem alone", "health", first(func(d *gpu.Device) { d.Problem = "odd" }), Fail,
-			"not usable: odd", nil},
+// finding adds a finding to the first GPU.
+func finding(code string) func(*Facts) {
+	return firstGPU(func(d *gpu.Device) {
+		d.Findings = []gpu.Finding{{Code: code, Text: "sick", Remedy: "reset"}}
+	})
+}
 
-		{"MIG", "mig", first(func(d *gpu.Device) {
-			d.MIG, d.MIGInstances = true, []gpu.MIGInstance{{UUID: "MIG-1"}}
-		}), OK, "1 instance on 1 GPU", nil},
-		{"MIG without instances", "mig", first(func(d *gpu.Device) {
-			d.MIG, d.Problem = true, "no instance"
-		}), Fail, "there is no instance", nil},
-		{"the same, hidden", "mig", hidden(func(d *gpu.Device) {
-			d.MIG, d.Problem = true, "no instance"
-		}), Warn, "there is no instance", []string{"visible-devices"}},
+var driverCases = []examineCase{
+	{"hang", "discovery", func(f *Facts) { f.Hung = true }, Fail, "the driver hangs: ", nil},
+	{"driver's files", "discovery", func(f *Facts) { f.Inventory.Source = gpu.SourceDriver },
+		Fail, "NVML 12", []string{"health", "mig", "busy", "persistence", "compute-mode"}},
+	{"driver's files in a build without NVML", "discovery", func(f *Facts) {
+		f.Inventory.Source, f.NoNVML = gpu.SourceDriver, true
+	}, OK, "2 GPUs", []string{"health", "mig", "busy", "persistence", "compute-mode"}},
+	{"a named library that fails", "discovery", func(f *Facts) {
+		*f = gpuless()
+		f.Library = "/x"
+	}, Fail, "no NVIDIA driver", []string{"versions", "health", "mig", "busy", "persistence",
+		"compute-mode", "locality", "device-files"}},
+	{"cards without driver", "discovery", func(f *Facts) {
+		*f = gpuless()
+		f.OnBus = []string{"0000:1b:00.0"}
+	}, Fail, "at 0000:1b:00.0", gpuChecks},
+	{"bus unreadable", "discovery", func(f *Facts) { *f = gpuless(); f.OnBusErr = errUnreadable },
+		Unknown, "input/output", gpuChecks},
 
-		{"busy", "busy", first(func(d *gpu.Device) {
-			d.Processes = append([]gpu.Process{{PID: 42, User: "alice", Command: "python3",
-				MemoryBytes: 3 << 29, MemoryKnown: true}}, make([]gpu.Process, 5)...)
-		}), Warn, "pid 42 (alice, python3, 1.5 GiB), pid 0, pid 0, pid 0, and 2 more", nil},
-		{"busy but hidden", "busy", hidden(func(d *gpu.Device) {
-			d.Processes = []gpu.Process{{PID: 42}}
-		}), OK, "nobody", []string{"visible-devices"}},
-		{"persistence off", "persistence", first(func(d *gpu.Device) { d.Persistence = new(bool) }),
-			Warn, "off on GPU 0", nil},
-		{"persistence unknown", "persistence", first(func(d *gpu.Device) { d.Persistence = nil }),
-			Unknown, "GPU 0", nil},
-		{"exclusive", "compute-mode", first(func(d *gpu.Device) {
-			d.ComputeMode = "exclusive-process"
-		}), Warn, "exclusive-process", nil},
-		{"mode unknown", "compute-mode", first(func(d *gpu.Device) { d.ComputeMode = "" }), Unknown,
-			"GPU 0", nil},
+	{"mismatch", "versions", func(f *Facts) { f.Module = "550.90.07" }, Fail,
+		"driver 550.90.07, but the library is from 550.54.15", nil},
+	{"no module file", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", errGone }, OK,
+		"550.54.15", nil},
+	{"module unreadable", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", errUnreadable },
+		Unknown, "input/output", nil},
+	{"library unknown", "versions", func(f *Facts) { f.Inventory.NVMLVersion = "" }, Unknown,
+		"NVML unknown", nil},
+	{"WSL", "versions", func(f *Facts) { f.WSL, f.Module = true, "1.2" }, OK, "1.2", nil},
 
-		{"no topology", "topology", func(f *Facts) { f.Topology, f.TopologyErr = nil, errOdd },
-			Fail, "input/output", []string{"allowed", "locality"}},
-		{"allowed unknown", "allowed", func(f *Facts) { f.Topology.Allowed = affinity.CPUSet{} },
-			Unknown, "not known", []string{"locality"}},
-		{"few CPUs", "allowed", func(f *Facts) { f.Topology.Allowed = affinity.CPUs(0, 2) }, Warn,
-			"only 2 CPUs of 4 may be used: 0,2", nil},
-		{"quota", "quota", func(f *Facts) { f.Quota = 2.5 }, Warn, "2.5 CPUs, though 4", nil},
-		{"enough quota", "quota", func(f *Facts) { f.Quota = 4 }, OK, "4 CPUs, and 4", nil},
-		{"quota unreadable", "quota", func(f *Facts) { f.QuotaErr = errOdd }, Unknown,
-			"input/output", nil},
-		{"node unknown", "locality", func(f *Facts) {
-			f.Localities[1] = affinity.Locality{NUMANode: -1}
-		}, Warn, "near GPU 1", nil},
-		{"node told by NVML", "locality", func(f *Facts) {
-			f.Localities[1] = affinity.Locality{NUMANode: -1, Reported: affinity.CPUs(3)}
-		}, OK, "known", nil},
-		{"node not allowed", "locality", func(f *Facts) {
-			f.Topology.Allowed = affinity.CPUs(0, 1)
-		}, Warn, "none of its CPUs 2-3", []string{"allowed"}},
-		{"one node", "locality", func(f *Facts) {
-			f.Topology.Nodes = []affinity.Node{{CPUs: f.Topology.Online}}
-			f.Localities = nil
-		}, OK, "one NUMA node", nil},
+	{"no access", "device-files", func(f *Facts) {
+		f.Files = []DeviceFile{{Path: "/dev/nvidia0", Access: syscall.EACCES, Mode: 0o660,
+			Group: "video"}}
+	}, Fail, "/dev/nvidia0 cannot be read and written by this user: mode 0660, group video",
+		nil},
+	{"not made", "device-files", func(f *Facts) {
+		f.Files = append(f.Files, DeviceFile{Path: "/dev/nvidia-uvm", Access: errGone})
+	}, Warn, "/dev/nvidia-uvm: not there", nil},
+	{"odd", "device-files", func(f *Facts) { f.Files[0].Access = syscall.EIO }, Unknown,
+		"/dev/nvidiactl", nil},
+	{"minor unknown", "device-files", firstGPU(func(d *gpu.Device) { d.Minor = nil }), Unknown,
+		"1 GPU is not known", nil},
+}
 
-		{"old kernel", "kernel", func(f *Facts) { f.Kernel = "5.3.18-default" }, Fail, "5.3.18",
-			nil},
-		{"very old kernel", "kernel", func(f *Facts) { f.Kernel = "4.18.0-553.el8" }, Fail, "4.18",
-			nil},
-		{"just new enough", "kernel", func(f *Facts) { f.Kernel = "5.4.0" }, OK, "5.4.0", nil},
-		{"odd kernel", "kernel", func(f *Facts) { f.Kernel = "odd" }, Unknown, "odd", nil},
-		{"no uname", "kernel", func(f *Facts) { f.KernelErr = errOdd }, Unknown, "input/output",
-			nil},
-		{"no pidfds", "pidfd", func(f *Facts) { f.PidfdErr = syscall.ENOSYS }, Fail,
-			"not implemented", nil},
-		{"pidfds forbidden", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EPERM }, Fail,
-			"not permitted", nil},
-		{"pidfds untried", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EMFILE }, Unknown,
-			"too many open files", nil},
-		{"no cgroup", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{Reason: "read-only"} },
-			Warn, "read-only", nil},
-		{"cgroup unknown", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{} }, Unknown,
-			"not known", nil},
-		{"no python", "python", func(f *Facts) { f.PythonErr = errOdd }, Warn, "input/output", nil},
-		{"no such python", "python", func(f *Facts) {
-			f.PythonErr = errOdd
-			f.Environ = []string{"PYTHON_EXEC=/no"}
-		}, Fail, `PYTHON_EXEC="/no"`, nil},
-		{"python unknown", "python", func(f *Facts) { f.Python = "" }, Unknown, "not known", nil},
-		{"port taken", "metrics", func(f *Facts) { f.Metrics.Err = syscall.EADDRINUSE }, Warn,
-			"in use", nil},
-		{"chosen port taken", "metrics", func(f *Facts) {
-			f.Metrics.Err, f.Metrics.Chosen = syscall.EADDRINUSE, true
-		}, Fail, "in use", nil},
-		{"metrics off", "metrics", func(f *Facts) { f.Metrics = Metrics{} }, OK, "off", nil},
-		{"no TMPDIR", "tmpdir", func(f *Facts) { f.Temporary.Err = gone }, Warn, `"/tmp"`, nil},
-		{"TMPDIR full", "tmpdir", func(f *Facts) { f.Temporary.Disk.Unused = 1 << 20 }, Warn,
-			"only 1 MiB left", nil},
-		{"TMPDIR unknown", "tmpdir", func(f *Facts) { f.Temporary.Disk.Err = errOdd }, Unknown,
-			"input/output", nil},
+var gpuCases = []examineCase{
+	{"lost", "health", firstGPU(lost), Fail, "GPU 0 (0000:1b:00.0): GPU is lost",
+		[]string{"locality"}},
+	{"lost but hidden", "health", hiddenGPU(lost), Warn, "leaves it out",
+		[]string{"visible-devices"}},
+	{"ECC", "health", finding(gpu.CodeECCUncorrected), Fail, "sick", nil},
+	{"remap pending", "health", finding(gpu.CodeRowRemapPending), Warn, "sick", nil},
+	{"retired pages", "health", finding(gpu.CodeRetiredPagesPending), Warn, "sick", nil},
+	{"fabric", "health", finding(gpu.CodeFabricNotReady), Fail, "sick", nil},
+	{"lost, and its file unknown", "health",
+		firstGPU(func(d *gpu.Device) { lost(d); d.Minor = nil }), Fail, "lost", nil},
+	{"problem alone", "health", firstGPU(func(d *gpu.Device) { d.Problem = "odd" }), Fail,
+		"not usable: odd", nil},
 
-		{"memlock without RDMA", "memlock", func(f *Facts) { f.LockedMemory.Soft = 8 << 20 }, OK,
-			"8 MiB", nil},
-		{"memlock with RDMA", "memlock", func(f *Facts) {
-			f.LockedMemory.Soft, f.NICs = 64<<10, []affinity.NIC{{Name: "mlx5_0"}}
-		}, Warn, "64 KiB, and RDMA (mlx5_0)", nil},
-		{"memlock, RDMA unknown", "memlock", func(f *Facts) {
-			f.LockedMemory.Soft, f.NICsErr = 64<<10, errOdd
-		}, Unknown, "input/output", nil},
-		{"memlock unknown", "memlock", func(f *Facts) { f.LockedMemory = Limit{Err: errOdd} },
-			Unknown, "input/output", nil},
-		{"few files", "nofile", func(f *Facts) { f.OpenFiles = Limit{Soft: 1024, Hard: 524288} },
-			Warn, "1024 (hard limit 524288)", nil},
-		{"few files for good", "nofile",
-			func(f *Facts) { f.OpenFiles = Limit{Soft: 4095, Hard: 4095} }, Warn, "4095", nil},
-		{"just enough files", "nofile",
-			func(f *Facts) { f.OpenFiles = Limit{Soft: 4096, Hard: 4096} }, OK, "4096", nil},
-		{"files unknown", "nofile", func(f *Facts) { f.OpenFiles = Limit{Err: errOdd} }, Unknown,
-			"input/output", nil},
-		{"few processes", "nproc", func(f *Facts) {
-			f.Processes = Limit{Soft: 512, Hard: Unlimited}
-		}, Warn, "512 (hard limit unlimited)", nil},
-		{"processes unknown", "nproc", func(f *Facts) { f.Processes = Limit{Err: errOdd} }, Unknown,
-			"input/output", nil},
-		{"docker's shm", "shm", func(f *Facts) { f.SharedMemory.SizeBytes = 64 << 20 }, Warn,
-			"/dev/shm has 64 MiB", nil},
-		{"shm full", "shm", func(f *Facts) { f.SharedMemory.Unused = 4096 }, Warn,
-			"only 4 KiB left", nil},
-		{"shm without limit", "shm", func(f *Facts) { f.SharedMemory.SizeBytes = 0 }, OK,
-			"no limit", nil},
-		{"shm a folder", "shm", func(f *Facts) { f.SharedMemory.Memory = false }, Warn,
-			"not mounted", nil},
-		{"no shm", "shm", func(f *Facts) { f.SharedMemory.Err = gone }, Warn, "not mounted", nil},
-		{"shm unknown", "shm", func(f *Facts) { f.SharedMemory.Err = errOdd }, Unknown,
-			"input/output", nil},
+	{"MIG", "mig", firstGPU(func(d *gpu.Device) {
+		d.MIG, d.MIGInstances = true, []gpu.MIGInstance{{UUID: "MIG-1"}}
+	}), OK, "1 instance on 1 GPU", nil},
+	{"MIG without instances", "mig", firstGPU(func(d *gpu.Device) {
+		d.MIG, d.Problem = true, "no instance"
+	}), Fail, "there is no instance", nil},
+	{"the same, hidden", "mig", hiddenGPU(func(d *gpu.Device) {
+		d.MIG, d.Problem = true, "no instance"
+	}), Warn, "there is no instance", []string{"visible-devices"}},
 
-		{"one hidden", "visible-devices", func(f *Facts) { f.see("1", true) }, Warn,
-			`CUDA_VISIBLE_DEVICES="1" hides 1 of 2 GPUs`, nil},
-		{"none hidden", "visible-devices", func(f *Facts) { f.see("1,0", true) }, OK,
-			"hides no GPU", nil},
-		{"names none", "visible-devices", func(f *Facts) { f.see("7", true) }, Warn, "7",
-			[]string{"locality"}},
-		{"all hidden", "visible-devices", func(f *Facts) { f.see("", true) }, Warn,
-			"hides every GPU", []string{"locality"}},
-		{"nothing to hide", "visible-devices", func(f *Facts) { *f = gpuless(); f.see("3", true) },
-			Unknown, "no GPU", gpuChecks},
+	{"busy", "busy", firstGPU(func(d *gpu.Device) {
+		d.Processes = append([]gpu.Process{{PID: 42, User: "alice", Command: "python3",
+			MemoryBytes: 3 << 29, MemoryKnown: true}}, make([]gpu.Process, 5)...)
+	}), Warn, "pid 42 (alice, python3, 1.5 GiB), pid 0, pid 0, pid 0, and 2 more", nil},
+	{"busy but hidden", "busy", hiddenGPU(func(d *gpu.Device) {
+		d.Processes = []gpu.Process{{PID: 42}}
+	}), OK, "nobody", []string{"visible-devices"}},
+	{"persistence off", "persistence", firstGPU(func(d *gpu.Device) { d.Persistence = new(bool) }),
+		Warn, "off on GPU 0", nil},
+	{"persistence unknown", "persistence", firstGPU(func(d *gpu.Device) { d.Persistence = nil }),
+		Unknown, "GPU 0", nil},
+	{"exclusive", "compute-mode", firstGPU(func(d *gpu.Device) {
+		d.ComputeMode = "exclusive-process"
+	}), Warn, "exclusive-process", nil},
+	{"mode unknown", "compute-mode", firstGPU(func(d *gpu.Device) { d.ComputeMode = "" }), Unknown,
+		"GPU 0", nil},
+}
 
-		{"device order", "variables", environ("CUDA_DEVICE_ORDER=FASTEST_FIRST"), Warn,
-			"CUDA_DEVICE_ORDER", nil},
-		{"good order", "variables", environ("CUDA_DEVICE_ORDER=PCI_BUS_ID"), OK, "none", nil},
-		{"GOMP", "variables", environ("GOMP_CPU_AFFINITY=0-3"), Warn, `"0-3"`, nil},
-		{"KMP", "variables", environ("KMP_AFFINITY=granularity=fine,compact"), Warn, "compact",
-			nil},
-		{"KMP none", "variables", environ("KMP_AFFINITY=none"), OK, "none", nil},
-		{"bind", "variables", environ("OMP_PROC_BIND=close,spread"), Warn, "OMP_PROC_BIND", nil},
-		{"no bind", "variables", environ("OMP_PROC_BIND=FALSE"), OK, "none", nil},
-		{"no P2P", "variables", environ("NCCL_P2P_DISABLE=1"), Warn, "NVLink", nil},
-		{"P2P", "variables", environ("NCCL_P2P_DISABLE=0"), OK, "none", nil},
-		{"no SHM", "variables", environ("NCCL_SHM_DISABLE=1"), Warn, "network", nil},
-		{"no IB", "variables", environ("NCCL_IB_DISABLE=1"), Warn, "TCP", nil},
-		{"debug", "variables", environ("NCCL_DEBUG=INFO"), Warn, "NCCL_DEBUG", nil},
-		{"quiet debug", "variables", environ("NCCL_DEBUG=warn"), OK, "none", nil},
-		{"preload", "variables", environ("LD_PRELOAD=/x\x1b.so"), Warn, `"/x\x1b.so"`, nil},
-		{"empty preload", "variables", environ("LD_PRELOAD="), OK, "none", nil},
-		{"one thread", "variables", environ("OMP_NUM_THREADS=1"), Warn, "one thread", nil},
-		{"some threads", "variables", environ("OMP_NUM_THREADS=4"), OK, "none", nil},
-		{"many threads", "variables", environ("OMP_NUM_THREADS=5"), Warn, "more than the 4 CPUs",
-			nil},
-		{"nested threads", "variables", environ("OMP_NUM_THREADS=1,4"), Warn, "one thread", nil},
-		{"odd threads", "variables", environ("OMP_NUM_THREADS=all"), Warn, "all", nil},
-		{"another launcher", "variables", environ("RANK=3", "WORLD_SIZE=8", "MASTER_ADDR="), Warn,
-			`RANK="3", WORLD_SIZE="8", MASTER_ADDR=""`, nil},
+var cpuCases = []examineCase{
+	{"no topology", "topology", func(f *Facts) { f.Topology, f.TopologyErr = nil, errUnreadable },
+		Fail, "input/output", []string{"allowed", "locality"}},
+	{"allowed unknown", "allowed", func(f *Facts) { f.Topology.Allowed = affinity.CPUSet{} },
+		Unknown, "not known", []string{"locality"}},
+	{"few CPUs", "allowed", func(f *Facts) { f.Topology.Allowed = affinity.CPUs(0, 2) }, Warn,
+		"only 2 CPUs of 4 may be used: 0,2", nil},
+	{"quota", "quota", func(f *Facts) { f.Quota = 2.5 }, Warn, "2.5 CPUs, though 4", nil},
+	{"enough quota", "quota", func(f *Facts) { f.Quota = 4 }, OK, "4 CPUs, and 4", nil},
+	{"quota unreadable", "quota", func(f *Facts) { f.QuotaErr = errUnreadable }, Unknown,
+		"input/output", nil},
+	{"node unknown", "locality", func(f *Facts) {
+		f.Localities[1] = affinity.Locality{NUMANode: -1}
+	}, Warn, "near GPU 1", nil},
+	{"node told by NVML", "locality", func(f *Facts) {
+		f.Localities[1] = affinity.Locality{NUMANode: -1, Reported: affinity.CPUs(3)}
+	}, OK, "known", nil},
+	{"node not allowed", "locality", func(f *Facts) {
+		f.Topology.Allowed = affinity.CPUs(0, 1)
+	}, Warn, "none of its CPUs 2-3", []string{"allowed"}},
+	{"one node", "locality", func(f *Facts) {
+		f.Topology.Nodes = []affinity.Node{{CPUs: f.Topology.Online}}
+		f.Localities = nil
+	}, OK, "one NUMA node", nil},
+}
 
-		{"no plan", "plan", func(f *Facts) { f.PlanErr = errOdd }, Fail, "input/output", nil},
-		{"plan unknown", "plan", func(f *Facts) { f.Plan = plan.Plan{} }, Unknown, "not known",
-			nil},
-	} {
+var systemCases = []examineCase{
+	{"old kernel", "kernel", func(f *Facts) { f.Kernel = "5.3.18-default" }, Fail, "5.3.18",
+		nil},
+	{"very old kernel", "kernel", func(f *Facts) { f.Kernel = "4.18.0-553.el8" }, Fail, "4.18",
+		nil},
+	{"just new enough", "kernel", func(f *Facts) { f.Kernel = "5.4.0" }, OK, "5.4.0", nil},
+	{"odd kernel", "kernel", func(f *Facts) { f.Kernel = "odd" }, Unknown, "odd", nil},
+	{"no uname", "kernel", func(f *Facts) { f.KernelErr = errUnreadable }, Unknown, "input/output",
+		nil},
+	{"no pidfds", "pidfd", func(f *Facts) { f.PidfdErr = syscall.ENOSYS }, Fail,
+		"not implemented", nil},
+	{"pidfds forbidden", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EPERM }, Fail,
+		"not permitted", nil},
+	{"pidfds untried", "pidfd", func(f *Facts) { f.PidfdErr = syscall.EMFILE }, Unknown,
+		"too many open files", nil},
+	{"no cgroup", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{Reason: "read-only"} },
+		Warn, "read-only", nil},
+	{"cgroup unknown", "cgroup", func(f *Facts) { f.Cgroup = plan.CgroupPlace{} }, Unknown,
+		"not known", nil},
+	{"no python", "python", func(f *Facts) { f.PythonErr = errUnreadable }, Warn, "input/output",
+		nil},
+	{"no such python", "python", func(f *Facts) {
+		f.PythonErr = errUnreadable
+		f.Environ = []string{"PYTHON_EXEC=/no"}
+	}, Fail, `PYTHON_EXEC="/no"`, nil},
+	{"python unknown", "python", func(f *Facts) { f.Python = "" }, Unknown, "not known", nil},
+	{"port taken", "metrics", func(f *Facts) { f.Metrics.Err = syscall.EADDRINUSE }, Warn,
+		"in use", nil},
+	{"chosen port taken", "metrics", func(f *Facts) {
+		f.Metrics.Err, f.Metrics.Chosen = syscall.EADDRINUSE, true
+	}, Fail, "in use", nil},
+	{"metrics off", "metrics", func(f *Facts) { f.Metrics = Metrics{} }, OK, "off", nil},
+	{"no TMPDIR", "tmpdir", func(f *Facts) { f.Temporary.Err = errGone }, Warn, `"/tmp"`, nil},
+	{"TMPDIR full", "tmpdir", func(f *Facts) { f.Temporary.Disk.Unused = 1 << 20 }, Warn,
+		"only 1 MiB left", nil},
+	{"TMPDIR unknown", "tmpdir", func(f *Facts) { f.Temporary.Disk.Err = errUnreadable }, Unknown,
+		"input/output", nil},
+}
+
+var limitCases = []examineCase{
+	{"memlock without RDMA", "memlock", func(f *Facts) { f.LockedMemory.Soft = 8 << 20 }, OK,
+		"8 MiB", nil},
+	{"memlock with RDMA", "memlock", func(f *Facts) {
+		f.LockedMemory.Soft, f.NICs = 64<<10, []affinity.NIC{{Name: "mlx5_0"}}
+	}, Warn, "64 KiB, and RDMA (mlx5_0)", nil},
+	{"memlock, RDMA unknown", "memlock", func(f *Facts) {
+		f.LockedMemory.Soft, f.NICsErr = 64<<10, errUnreadable
+	}, Unknown, "input/output", nil},
+	{"memlock unknown", "memlock", func(f *Facts) { f.LockedMemory = Limit{Err: errUnreadable} },
+		Unknown, "input/output", nil},
+	{"few files", "nofile", func(f *Facts) { f.OpenFiles = Limit{Soft: 1024, Hard: 524288} },
+		Warn, "1024 (hard limit 524288)", nil},
+	{"few files for good", "nofile",
+		func(f *Facts) { f.OpenFiles = Limit{Soft: 4095, Hard: 4095} }, Warn, "4095", nil},
+	{"just enough files", "nofile",
+		func(f *Facts) { f.OpenFiles = Limit{Soft: 4096, Hard: 4096} }, OK, "4096", nil},
+	{"files unknown", "nofile", func(f *Facts) { f.OpenFiles = Limit{Err: errUnreadable} }, Unknown,
+		"input/output", nil},
+	{"few processes", "nproc", func(f *Facts) {
+		f.Processes = Limit{Soft: 512, Hard: Unlimited}
+	}, Warn, "512 (hard limit unlimited)", nil},
+	{"processes unknown", "nproc", func(f *Facts) { f.Processes = Limit{Err: errUnreadable} },
+		Unknown,
+		"input/output", nil},
+	{"docker's shm", "shm", func(f *Facts) { f.SharedMemory.SizeBytes = 64 << 20 }, Warn,
+		"/dev/shm has 64 MiB", nil},
+	{"shm full", "shm", func(f *Facts) { f.SharedMemory.Unused = 4096 }, Warn,
+		"only 4 KiB left", nil},
+	{"shm without limit", "shm", func(f *Facts) { f.SharedMemory.SizeBytes = 0 }, OK,
+		"no limit", nil},
+	{"shm a folder", "shm", func(f *Facts) { f.SharedMemory.Memory = false }, Warn,
+		"not mounted", nil},
+	{"no shm", "shm", func(f *Facts) { f.SharedMemory.Err = errGone }, Warn, "not mounted", nil},
+	{"shm unknown", "shm", func(f *Facts) { f.SharedMemory.Err = errUnreadable }, Unknown,
+		"input/output", nil},
+}
+
+var environmentCases = []examineCase{
+	{"one hidden", "visible-devices", func(f *Facts) { f.setVisible("1", true) }, Warn,
+		`CUDA_VISIBLE_DEVICES="1" hides 1 of 2 GPUs`, nil},
+	{"none hidden", "visible-devices", func(f *Facts) { f.setVisible("1,0", true) }, OK,
+		"hides no GPU", nil},
+	{"names none", "visible-devices", func(f *Facts) { f.setVisible("7", true) }, Warn, "7",
+		[]string{"locality"}},
+	{"all hidden", "visible-devices", func(f *Facts) { f.setVisible("", true) }, Warn,
+		"hides every GPU", []string{"locality"}},
+	{"nothing to hide", "visible-devices",
+		func(f *Facts) { *f = gpuless(); f.setVisible("3", true) },
+		Unknown, "no GPU", gpuChecks},
+
+	{"device order", "variables", environ("CUDA_DEVICE_ORDER=FASTEST_FIRST"), Warn,
+		"CUDA_DEVICE_ORDER", nil},
+	{"good order", "variables", environ("CUDA_DEVICE_ORDER=PCI_BUS_ID"), OK, "none", nil},
+	{"GOMP", "variables", environ("GOMP_CPU_AFFINITY=0-3"), Warn, `"0-3"`, nil},
+	{"KMP", "variables", environ("KMP_AFFINITY=granularity=fine,compact"), Warn, "compact",
+		nil},
+	{"KMP none", "variables", environ("KMP_AFFINITY=none"), OK, "none", nil},
+	{"bind", "variables", environ("OMP_PROC_BIND=close,spread"), Warn, "OMP_PROC_BIND", nil},
+	{"no bind", "variables", environ("OMP_PROC_BIND=FALSE"), OK, "none", nil},
+	{"no P2P", "variables", environ("NCCL_P2P_DISABLE=1"), Warn, "NVLink", nil},
+	{"P2P", "variables", environ("NCCL_P2P_DISABLE=0"), OK, "none", nil},
+	{"no SHM", "variables", environ("NCCL_SHM_DISABLE=1"), Warn, "network", nil},
+	{"no IB", "variables", environ("NCCL_IB_DISABLE=1"), Warn, "TCP", nil},
+	{"debug", "variables", environ("NCCL_DEBUG=INFO"), Warn, "NCCL_DEBUG", nil},
+	{"quiet debug", "variables", environ("NCCL_DEBUG=warn"), OK, "none", nil},
+	{"preload", "variables", environ("LD_PRELOAD=/x\x1b.so"), Warn, `"/x\x1b.so"`, nil},
+	{"empty preload", "variables", environ("LD_PRELOAD="), OK, "none", nil},
+	{"one thread", "variables", environ("OMP_NUM_THREADS=1"), Warn, "one thread", nil},
+	{"some threads", "variables", environ("OMP_NUM_THREADS=4"), OK, "none", nil},
+	{"many threads", "variables", environ("OMP_NUM_THREADS=5"), Warn, "more than the 4 CPUs",
+		nil},
+	{"nested threads", "variables", environ("OMP_NUM_THREADS=1,4"), Warn, "one thread", nil},
+	{"odd threads", "variables", environ("OMP_NUM_THREADS=all"), Warn, "all", nil},
+	{"another launcher", "variables", environ("RANK=3", "WORLD_SIZE=8", "MASTER_ADDR="), Warn,
+		`RANK="3", WORLD_SIZE="8", MASTER_ADDR=""`, nil},
+}
+
+var jobCases = []examineCase{
+	{"no plan", "plan", func(f *Facts) { f.PlanErr = errUnreadable }, Fail, "input/output", nil},
+	{"plan unknown", "plan", func(f *Facts) { f.Plan = plan.Plan{} }, Unknown, "not known",
+		nil},
+}
+
+// TestExamineOneChange checks that each change of a fact is found, and only by the check that is
+// about it.
+func TestExamineOneChange(t *testing.T) {
+	for _, c := range slices.Concat(driverCases, gpuCases, cpuCases, systemCases, limitCases,
+		environmentCases, jobCases) {
 		t.Run(c.check+"/"+c.name, func(t *testing.T) {
 			f := healthy()
 			c.change(&f)
@@ -355,7 +389,7 @@ func TestEach(t *testing.T) {
 			}
 			for _, r := range results {
 				if r.Status != OK && r.Check != c.check && !slices.Contains(c.also, r.Check) {
-					t.Errorf("%s speaks up as well: %+v", r.Check, r)
+					t.Errorf("%s has another status, too: %+v", r.Check, r)
 				}
 				if c.status == OK && r.Check == c.check && r.Status != OK {
 					t.Errorf("not ok: %+v", r)
@@ -382,9 +416,11 @@ var gpuChecks = []string{"versions", "device-files", "health", "mig", "busy", "p
 func TestNothingKnownIsNeverOK(t *testing.T) {
 	// This is the negative control of all checks: facts that nobody has filled in.
 	unread := Facts{Given: Given{Library: "/x", Inventory: gpu.Inventory{Source: gpu.SourceNone}}}
-	unread.LockedMemory.Err, unread.OpenFiles.Err, unread.Processes.Err = errOdd, errOdd, errOdd
-	unread.SharedMemory.Err, unread.Temporary.Disk.Err, unread.QuotaErr = errOdd, errOdd, errOdd
-	unread.KernelErr, unread.PidfdErr = errOdd, errOdd
+	unread.LockedMemory.Err, unread.OpenFiles.Err, unread.Processes.Err = errUnreadable,
+		errUnreadable, errUnreadable
+	unread.SharedMemory.Err, unread.Temporary.Disk.Err, unread.QuotaErr = errUnreadable,
+		errUnreadable, errUnreadable
+	unread.KernelErr, unread.PidfdErr = errUnreadable, errUnreadable
 	for _, r := range Examine(unread) {
 		fine := slices.Contains([]string{"metrics", "visible-devices", "variables"}, r.Check)
 		if r.Status == OK && !fine {

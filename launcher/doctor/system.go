@@ -9,7 +9,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
-// The oldest kernel that gpulaunch runs on. It is the first one whose pidfds can be waited for.
+// The oldest kernel on which gpulaunch runs. It is the first whose pidfds can be waited for.
 const minMajor, minMinor = 5, 4
 
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
@@ -117,9 +117,8 @@ func temporaryFolder(f Facts) []Result {
 	return ok("%s can be written to, %s left", t.Folder, terminal.Bytes(t.Disk.Unused))
 }
 
-// plannedJob checks what all other facts lead to: what gpulaunch run would start, without flags but
-// with
-// the variables that stand for flags.
+// plannedJob checks what gpulaunch run would start, without flags but with the variables that stand
+// for flags.
 func plannedJob(f Facts) []Result {
 	if f.PlanErr != nil {
 		return problem(Fail, "correct that, then check with gpulaunch plan",

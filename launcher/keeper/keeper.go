@@ -1,17 +1,17 @@
-// Package keeper is the process that a user starts with gpulaunch run. It runs the
-// supervisor as its child and outlives it, to end what is left.
+// Package keeper is the process that the user starts with gpulaunch run. It runs the supervisor as
+// its child and outlives it, to end what is left.
 //
-// [New] and [Keeper.Keep] are the whole of it; package early starts the supervisor before
-// this package has been initialised.
+// Call [New] and then [Keeper.Run]. Package early starts the supervisor before this package has
+// been initialised.
 //
 // Only the command gpulaunch uses this package. A program that uses package launcher as a
 // library has no keeper.
 //
 // # Goroutines
 //
-// The one that calls Keep owns the keeper's state, until it gives the exit code. One reads
-// what the supervisor writes, until the link ends. One exists for each request for the end
-// that the supervisor does not read, three at most, until it does.
+// The goroutine that calls Run owns the keeper's state until Run returns the exit code. Another
+// reads what the supervisor writes, until the link is closed. There is one more for each request
+// for the end that the supervisor has not read yet, three at most.
 package keeper
 
 import (
@@ -32,21 +32,21 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
 
-// leaveLimit is how long the keeper waits for a supervisor that was told to
-// quit, and for what it then kills itself.
-const leaveLimit = time.Second
+// quitLimit is how long the keeper waits for a supervisor that was asked to quit, and then for the
+// one that it has killed.
+const quitLimit = time.Second
 
-// listenTime is how long the keeper listens before it stops itself.
+// listenTime is how long the keeper still handles signals before it stops itself.
 const listenTime = 20 * time.Millisecond
 
-// New makes this process the keeper of a supervisor, which it starts unless it has been
-// started. It is for the main thread (see [early.Begin]).
+// New makes this process the keeper of supervisor s, and starts s unless it has been started. It
+// must be called on the main thread, see [early.Begin].
 func New(s *early.Supervisor) *Keeper {
 	k := &Keeper{signals: make(chan os.Signal, 256),
 		stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1),
 		messages: make(chan message, 16)}
 	if !s.Started {
-		k.inherited = children()
+		k.inherited = descendants()
 		s.Start()
 	}
 	k.pid = s.PID
@@ -58,78 +58,81 @@ func New(s *early.Supervisor) *Keeper {
 	return k
 }
 
-// Keep is all that the keeper does: it forwards signals to the supervisor, and when that is
-// gone ends every descendant that is left. It gives the exit code.
+// Run forwards signals to the supervisor until that has ended, kills every descendant that is left,
+// and returns the exit code.
 //
-// It reads no configuration and opens no library, so that it has nothing to fail at.
-func (k *Keeper) Keep() int {
+// It reads no configuration and opens no library, so that there is little that can fail.
+func (k *Keeper) Run() int {
 	if k.startErr != nil {
 		return k.fail(k.startErr)
 	}
-	signal.Notify(k.stops, unix.SIGQUIT) // which Go answers with a trace otherwise
-	// Only now, since the supervisor takes long to come up: a signal before it ends this
-	// process, and with it the supervisor, which has started nothing yet.
+	signal.Notify(k.stops, unix.SIGQUIT) // without this, Go prints a stack trace
+	// These signals are subscribed to only now, because the supervisor takes long to start. A
+	// signal before this point ends this process, and with it the supervisor, which has started
+	// nothing yet.
 	link.Listen(k.signals, k.stops)
 	signal.Notify(k.childEnded, unix.SIGCHLD)
 	select {
-	case k.childEnded <- unix.SIGCHLD: // it may have ended already
+	case k.childEnded <- unix.SIGCHLD: // it may have ended before SIGCHLD was subscribed to
 	default:
 	}
-	go k.listenToSupervisor()
-	k.attend()
-	return k.leave()
+	go k.readMessages()
+	k.serve()
+	return k.finish()
 }
 
-// Keeper is the keeper.
+// Keeper is the state of the keeper. One goroutine owns it, see the package comment.
 type Keeper struct {
-	signals    chan os.Signal // to be passed on
-	stops      chan os.Signal // that ask for the end
+	signals    chan os.Signal // to be forwarded
+	stops      chan os.Signal // requests for the end
 	childEnded chan os.Signal
 	messages   chan message
 
-	// inherited are children that this process had before it was gpulaunch: a shell
-	// that starts something and then execs keeps them. They are none of our business.
+	// inherited are descendants that this process had before it ran gpulaunch. A shell that starts
+	// something and then execs keeps its children. They must not be killed.
 	inherited map[int]bool
 
-	supervisor *os.File // our end of the link
-	pid        int
-	startErr   error // why there is none
+	supervisor *os.File // the keeper's end of the link
+	pid        int      // of the supervisor
+	startErr   error    // why there is no supervisor
 	status     unix.WaitStatus
-	reaped     bool // the supervisor
-	killed     bool // likewise, by us
+	reaped     bool // the supervisor has been reaped
+	killed     bool // the keeper has killed the supervisor
 
 	requests stopRequests
-	// The workers are being stopped, and then we stop; suspensions counts how often
-	// that was asked for and has not been answered.
+	// suspending is true while the workers are being stopped, after which the keeper stops itself.
+	// suspensions counts the requests to suspend that the supervisor has not answered.
 	suspending  bool
 	suspensions int
 	continued   time.Time // when SIGCONT last came
 
-	// What the supervisor has said.
+	// What the supervisor has sent.
 	cgroup, folder string
-	leaveAlone     bool
-	announcedExit  bool // its end is no crash
+	leaveBehind    bool
+	announcedExit  bool // the supervisor's end is not a crash
 }
 
-// message is a line from the supervisor.
+// message is a line from the supervisor: a word of package link and what it is about.
 type message struct{ word, about string }
 
+// fail prints an error and returns the exit code for it.
 func (k *Keeper) fail(err error) int {
 	fmt.Fprintf(os.Stderr, "gpulaunch: %v\n", err)
 	return 125
 }
 
-// children lists the descendants that this process has.
-func children() map[int]bool {
+// descendants returns the descendants of this process. Without /proc it returns none, which does no
+// harm, because there is no sweep without /proc.
+func descendants() map[int]bool {
 	inherited := map[int]bool{}
-	list, _ := process.Descendants(unix.Getpid()) // without /proc there is no sweep either
+	list, _ := process.Descendants(unix.Getpid())
 	for _, d := range list {
 		inherited[d.PID] = true
 	}
 	return inherited
 }
 
-// withHint adds what is likely missing to an error.
+// withHint adds to an error what is probably missing.
 func withHint(err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("%w; mount proc on /proc", err)
@@ -137,7 +140,8 @@ func withHint(err error) error {
 	return process.WithResourceHint(err)
 }
 
-func (k *Keeper) listenToSupervisor() {
+// readMessages passes on what the supervisor writes, line by line.
+func (k *Keeper) readMessages() {
 	defer close(k.messages)
 	for lines := bufio.NewScanner(k.supervisor); lines.Scan(); {
 		word, about, _ := strings.Cut(lines.Text(), " ")
@@ -145,10 +149,10 @@ func (k *Keeper) listenToSupervisor() {
 	}
 }
 
-// attend forwards signals until the supervisor has ended, or would not though
-// it was told to quit and then killed.
-func (k *Keeper) attend() {
-	var late <-chan time.Time
+// serve forwards signals and handles messages until the supervisor has ended. It also returns if
+// the supervisor does not end although it was asked to quit and then killed.
+func (k *Keeper) serve() {
+	var deadline <-chan time.Time
 	messages := k.messages
 	for {
 		select {
@@ -159,40 +163,41 @@ func (k *Keeper) attend() {
 		case sig := <-k.signals:
 			k.forward(sig.(syscall.Signal))
 		case sig := <-k.stops:
-			if k.forward(sig.(syscall.Signal)); k.requests.quit() && late == nil {
-				late = time.After(leaveLimit)
+			if k.forward(sig.(syscall.Signal)); k.requests.quit() && deadline == nil {
+				deadline = time.After(quitLimit)
 			}
 		case m, ok := <-messages:
 			if !ok {
-				messages = nil // its end of the link is closed; it is about to end
+				messages = nil // the supervisor has closed its end, so it is about to end
 			}
 			k.handle(m)
-		case <-late:
+		case <-deadline:
 			if k.killed {
 				return
 			}
 			k.killed = true
-			_ = unix.Kill(k.pid, unix.SIGKILL) // not reaped yet, so still its pid
-			late = time.After(leaveLimit)
+			// it has not been reaped, so the pid is still its own
+			_ = unix.Kill(k.pid, unix.SIGKILL)
+			deadline = time.After(quitLimit)
 		}
 	}
 }
 
-// forward passes a signal on, or what it amounts to.
+// forward passes a signal on, or sends what it means for the job.
 func (k *Keeper) forward(sig syscall.Signal) {
 	switch {
 	case link.Stops(sig):
 		if b, counts := k.requests.add(sig, time.Now()); counts && k.send(b) == unix.EAGAIN {
-			// Of those there are three at most.
+			// There are at most three of these goroutines.
 			go func() { _, _ = k.supervisor.Write([]byte{b}) }()
 		}
 		return
 	case sig == unix.SIGTSTP && unix.Getpid() == 1:
 		return // the first process of a container cannot be stopped
 	case sig == unix.SIGTSTP && time.Since(k.continued) < listenTime:
-		// Go hands out signals that wait together in the order of their numbers, so
-		// the two may have come the other way round. Better not to stop than to stop
-		// what has been continued.
+		// If several signals are pending, Go delivers them in the order of their numbers, so
+		// SIGTSTP may have been sent before the SIGCONT. It is better not to stop at all than to
+		// stop what has just been continued.
 		return
 	case sig == unix.SIGTSTP:
 		k.suspending = true
@@ -201,17 +206,17 @@ func (k *Keeper) forward(sig syscall.Signal) {
 		k.suspending, k.continued = false, time.Now()
 		_ = unix.Kill(k.pid, unix.SIGCONT)
 	}
-	_ = k.send(byte(sig)) // many of one kind are as good as one, as with the kernel
+	_ = k.send(byte(sig)) // several of one kind may become one, as in the kernel (signal(7))
 }
 
-// send writes to the supervisor. One that does not read is not waited for.
+// send sends a byte to the supervisor. It does not wait for a supervisor that does not read.
 func (k *Keeper) send(b byte) error {
 	_, err := unix.SendmsgN(int(k.supervisor.Fd()), []byte{b}, nil, nil,
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	return err
 }
 
-// handle acts on what the supervisor tells.
+// handle handles a message from the supervisor.
 func (k *Keeper) handle(m message) {
 	switch m.word {
 	case link.Suspended:
@@ -220,17 +225,17 @@ func (k *Keeper) handle(m message) {
 		k.cgroup = m.about
 	case link.Folder:
 		k.folder = m.about
-	case link.Leave:
-		k.leaveAlone = true
+	case link.LeaveBehind:
+		k.leaveBehind = true
 	case link.Exit:
 		k.announcedExit = true
 	}
 }
 
-// suspend stops this process, unless it has been continued in the meantime.
-// SIGSTOP, since SIGTSTP would only come back to us. Whoever continues us sends
-// SIGCONT, which is then forwarded. One that came before the SIGSTOP would be lost,
-// hence the moment of listening.
+// suspend stops this process unless it has been continued in the meantime. It uses SIGSTOP, because
+// SIGTSTP would only be delivered to this process's own handler. Whoever continues this process
+// sends SIGCONT, which is then forwarded. A SIGCONT that comes just before the SIGSTOP would be
+// lost, so suspend first handles signals for listenTime.
 func (k *Keeper) suspend() {
 	k.suspensions--
 	for settled := time.After(listenTime); settled != nil; {
@@ -247,10 +252,10 @@ func (k *Keeper) suspend() {
 		return
 	}
 	k.suspending = false
-	// At a terminal the supervisor is stopped, too, or it would read what is typed to
-	// the shell. If we are killed meanwhile, the kernel continues it (POSIX: a stopped
-	// process group that becomes orphaned gets SIGHUP and SIGCONT); without a terminal
-	// nobody would.
+	// At a terminal, the supervisor must be stopped, too, because it would read what the user types
+	// for the shell. If this process is killed meanwhile, the kernel continues the supervisor
+	// (POSIX: when a process group becomes orphaned and has a stopped member, it gets SIGHUP and
+	// SIGCONT). Without a terminal, nothing would continue it.
 	if tty, err := os.Open("/dev/tty"); err == nil {
 		tty.Close()
 		_ = unix.Kill(k.pid, unix.SIGSTOP)
@@ -258,7 +263,7 @@ func (k *Keeper) suspend() {
 	_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
 }
 
-// reap collects what has ended.
+// reap waits for all children that have ended, and records the supervisor's end.
 func (k *Keeper) reap() {
 	for {
 		var ws unix.WaitStatus
@@ -274,8 +279,9 @@ func (k *Keeper) reap() {
 	}
 }
 
-// sweep ends every descendant and every member of the job's control group, and
-// removes what belonged to the job.
+// sweep kills every descendant and every member of the job's control group, and removes the group
+// and the job's private folder. It returns the processes that it has ended and those that are left
+// after limit.
 func (k *Keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 	ended, left = process.Sweep{
 		Spare: func(pid int) bool { return k.inherited[pid] },
@@ -289,20 +295,20 @@ func (k *Keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 	return ended, left
 }
 
-// leave ends what is left and gives the exit code.
-func (k *Keeper) leave() int {
+// finish kills what is left and returns the exit code.
+func (k *Keeper) finish() int {
 	k.drain()
 	exit := process.ExitStatusOf(k.status)
-	well := k.reaped && k.announcedExit && exit.Signal == ""
-	if well && k.leaveAlone {
+	orderly := k.reaped && k.announcedExit && exit.Signal == ""
+	if orderly && k.leaveBehind {
 		return exit.Code
 	}
 	limit := process.SweepLimit
-	if well || k.requests.quit() {
-		limit = leaveLimit // the supervisor has done its own waiting, or nobody wants to
+	if orderly || k.requests.quit() {
+		limit = quitLimit // the supervisor has waited already, or the user does not want to
 	}
 	ended, left := k.sweep(limit)
-	if well {
+	if orderly {
 		return exit.Code
 	}
 	if k.requests.first != 0 {
@@ -310,7 +316,7 @@ func (k *Keeper) leave() int {
 	}
 	how := exit.String()
 	if k.status.Signaled() && link.Stops(k.status.Signal()) {
-		// It was sent to the process group before the supervisor could listen.
+		// The signal was sent to the process group before the supervisor could subscribe to it.
 		return exit.Code
 	}
 	if exit.Signal == "" {
@@ -318,18 +324,18 @@ func (k *Keeper) leave() int {
 	}
 	text := "the supervisor " + how
 	if len(ended) > 0 {
-		text += "; killed " + process.Listed(ended, "of the job")
+		text += "; killed " + process.Describe(ended, "of the job")
 	}
 	if len(left) > 0 {
-		text += "; " + process.Stuck(left)
+		text += "; " + process.DescribeUnkillable(left)
 	}
 	return k.fail(errors.New(text))
 }
 
-// drain acts on what has come and has not been acted on: signals that arrived with the
-// supervisor's end, and what that one said before it.
+// drain handles the signals and messages that arrived with or before the supervisor's end and have
+// not been handled yet.
 func (k *Keeper) drain() {
-	limit := time.After(leaveLimit)
+	limit := time.After(quitLimit)
 	for {
 		select {
 		case sig := <-k.stops:
@@ -341,7 +347,7 @@ func (k *Keeper) drain() {
 			if m.word != link.Suspended {
 				k.handle(m)
 			}
-		case <-limit: // a child on its way to exec may still hold the link
+		case <-limit: // a child that has not called exec yet may hold the link
 			return
 		}
 	}

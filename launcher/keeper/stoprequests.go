@@ -9,22 +9,22 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 )
 
-// sameRequest is how far apart two signals must be to be two requests. One request often
-// comes as several signals: timeout(1) signals the process and then its group, and when a
-// terminal closes, both the shell and the kernel hang up its jobs.
+// sameRequest is the time within which several signals are one request. One request often arrives
+// as several signals: timeout(1) signals the process and then its group, and when a terminal
+// closes, both the shell and the kernel send SIGHUP to its jobs.
 const sameRequest = 300 * time.Millisecond
 
 // stopRequests counts how often the user has asked for the end.
 type stopRequests struct {
-	first syscall.Signal // that the end was asked for with, 0 before
+	first syscall.Signal // the first signal that asked for the end; 0 before that
 	count int
 	last  time.Time
 }
 
-// add takes a signal that came at a time, and gives the byte to send to the supervisor;
-// counts is false if the signal belongs to the request before. The first request is the
-// signal itself, the second link.Kill, the third link.Quit. A SIGHUP never is a second
-// request, because nobody hangs up twice.
+// add counts a signal that arrived at a time and returns the byte to send to the supervisor: the
+// signal itself for the first request, link.Kill for the second, and link.Quit for the third.
+// counts is false if the signal belongs to the request before. SIGHUP is never a second request,
+// because nobody hangs up twice.
 func (r *stopRequests) add(sig syscall.Signal, at time.Time) (b byte, counts bool) {
 	if r.count > 0 && (sig == unix.SIGHUP || at.Sub(r.last) < sameRequest) {
 		return 0, false
@@ -41,5 +41,6 @@ func (r *stopRequests) add(sig syscall.Signal, at time.Time) (b byte, counts boo
 	return link.Quit, true
 }
 
-// quit reports whether nothing is to be waited for any more.
+// quit reports whether nothing is to be waited for any more, because the end has been requested
+// three times.
 func (r *stopRequests) quit() bool { return r.count >= 3 }

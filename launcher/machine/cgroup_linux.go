@@ -5,7 +5,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// FindCgroup looks for the place where control groups of jobs can be made, and changes
+// FindCgroup returns where control groups of jobs can be made, or why they cannot. It changes
 // nothing.
 func FindCgroup() plan.CgroupPlace {
 	parent, reason := cgroup.Find()

@@ -1,7 +1,8 @@
-// Package machine reads what a plan depends on: it completes an inventory of GPUs with
-// the topology, the GPUs' places, RDMA devices, the CPU quota and the place for control
-// groups. [Read] takes them from the live machine or from a captured one below a folder;
-// [Begin] does the same while the GPUs are still being asked about.
+// Package machine reads what a plan depends on. It adds to an inventory of GPUs the topology, where
+// the GPUs are, the RDMA devices, the CPU quota, and the place for control groups.
+//
+// [Read] reads them from the live machine or from a captured one below a folder. [Begin] does the
+// same while the inventory is still being made.
 package machine
 
 import (
@@ -13,19 +14,19 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// Read completes an inventory with the machine's topology, read below root ("" is
-// the live machine). A GPU whose place cannot be read is not an error: its locality is
-// unknown then, and the plan says so. A topology that cannot be read is an error only if
-// the options need it; otherwise the machine is taken as one node without structure.
+// Read completes an inventory with what it reads below root; "" is the live machine. A GPU whose
+// location cannot be read is not an error: its locality is unknown then, and the plan says so. A
+// topology that cannot be read is an error only if the options need it. Otherwise the machine is
+// taken as one node without structure.
 func Read(root string, inv gpu.Inventory, visible gpu.Visible, o plan.Options) (plan.Machine,
 	error) {
 	return Begin(root).Complete(inv, visible, o)
 }
 
-// Reading is a machine of which all is being read that can be without knowing its GPUs.
+// Reading is a machine that is being read, as far as that does not need its GPUs.
 type Reading struct {
 	root string
-	done chan struct{} // closed when the rest is known
+	done chan struct{} // closed when the fields below are set
 
 	topology    *affinity.Topology
 	topologyErr error
@@ -34,7 +35,7 @@ type Reading struct {
 	cgroup      plan.CgroupPlace
 }
 
-// Begin begins to read a machine, in a goroutine that ends when it has been read.
+// Begin starts to read a machine, in a goroutine that ends when it has been read.
 func Begin(root string) *Reading {
 	r := &Reading{root: root, done: make(chan struct{})}
 	go r.read()
@@ -44,7 +45,8 @@ func Begin(root string) *Reading {
 func (r *Reading) read() {
 	defer close(r.done)
 	r.topology, r.topologyErr = affinity.ReadTopology(r.root)
-	// Neither is worth failing for: without them nothing is capped, or chosen.
+	// Quota and RDMA devices are optional: without a quota, thread counts are not capped, and
+	// without RDMA devices, none is chosen.
 	if quota, limited, err := affinity.ReadQuota(r.root); err == nil && limited {
 		r.quota = quota
 	}
@@ -52,8 +54,7 @@ func (r *Reading) read() {
 	r.cgroup = FindCgroup()
 }
 
-// Complete waits for the machine to have been read, and adds what depends on its GPUs; see
-// [Read].
+// Complete waits until the machine has been read, and adds what depends on its GPUs; see [Read].
 func (r *Reading) Complete(inv gpu.Inventory, visible gpu.Visible, o plan.Options) (plan.Machine,
 	error) {
 	<-r.done
@@ -73,8 +74,8 @@ func (r *Reading) Complete(inv gpu.Inventory, visible gpu.Visible, o plan.Option
 	return m, nil
 }
 
-// flatTopology knows only which CPUs this process may use: one node, and each
-// CPU a core of its own.
+// flatTopology returns a topology of one node in which each CPU that this process may use is a core
+// of its own.
 func flatTopology() (*affinity.Topology, error) {
 	allowed, err := affinity.Current(0)
 	if err != nil {
@@ -89,18 +90,18 @@ func flatTopology() (*affinity.Topology, error) {
 	return t, nil
 }
 
-// readLocality puts together what sysfs and what NVML say of a GPU's place.
+// readLocality returns where a GPU is, according to both sysfs and NVML.
 func readLocality(root string, d gpu.Device) affinity.Locality {
 	loc, err := affinity.ReadLocality(root, d.PCIBusID)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			// An address that sysfs cannot be asked about.
+			// The address cannot be looked up in sysfs.
 			loc = affinity.Locality{}
 		}
 		loc.NUMANode = -1
 	}
 	loc.Name = d.Label()
-	// A mask that does not parse is as good as none: sysfs remains.
+	// If the mask of NVML cannot be parsed, what sysfs says is enough.
 	if reported, err := affinity.ParseCPUList(d.CPUAffinity); err == nil {
 		loc.Reported = reported
 	}

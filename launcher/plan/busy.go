@@ -8,17 +8,17 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// BusyMode says what becomes of a GPU on which others compute.
+// BusyMode says what to do with a GPU on which other processes compute.
 type BusyMode string
 
 const (
-	// BusyWarn uses the GPU and says who else does.
+	// BusyWarn uses the GPU and warns, naming the processes.
 	BusyWarn BusyMode = "warn"
-	// BusySkip leaves the GPU out. If none is left, that is an error rather than a reason
-	// to run on CPUs.
+	// BusySkip leaves the GPU out. If no GPU is left, that is an error. The job does not run on
+	// CPUs instead.
 	BusySkip BusyMode = "skip"
-	// BusyWait is the same as BusyWarn here: planning does not wait. Whoever runs the plan
-	// waits before.
+	// BusyWait is the same as BusyWarn in a plan, because planning does not wait. Whoever runs the
+	// plan waits first.
 	BusyWait BusyMode = "wait"
 	// BusyFail makes it an error if a worker would get the GPU.
 	BusyFail BusyMode = "fail"
@@ -33,9 +33,9 @@ func ParseBusyMode(s string) (BusyMode, error) {
 	return "", fmt.Errorf("invalid busy policy %q: use warn, skip, wait or fail", s)
 }
 
-// usersOf gives the processes on a unit. A process of which nobody knows the MIG instance
-// counts for each instance.
-func usersOf(u gpu.Unit) []gpu.Process {
+// processesOn returns the processes on a unit. A process whose MIG instance is unknown counts for
+// each instance.
+func processesOn(u gpu.Unit) []gpu.Process {
 	if u.Instance == nil {
 		return u.Device.Processes
 	}
@@ -44,13 +44,14 @@ func usersOf(u gpu.Unit) []gpu.Process {
 	})
 }
 
-// busyWarnings names who else is on the GPUs that are used.
+// busyWarnings returns a warning for each of the units on which others compute. With BusyFail, that
+// is an error.
 func busyWarnings(o Options, units []gpu.Unit) (list []string, err error) {
 	if o.Busy == BusySkip {
 		return nil, nil
 	}
 	for _, u := range units {
-		if len(usersOf(u)) > 0 {
+		if len(processesOn(u)) > 0 {
 			list = append(list, fmt.Sprintf("%s is %s", u.Device.Label(), inUse(u)))
 		}
 	}
@@ -62,23 +63,23 @@ func busyWarnings(o Options, units []gpu.Unit) (list []string, err error) {
 	return list, nil
 }
 
-// Busy names who is on the GPUs that the plan may use.
+// Busy describes the processes on the GPUs that the plan may use, one line for each GPU.
 func (m Machine) Busy() []string {
-	list, _ := busyWarnings(Options{Busy: BusyWarn}, m.Visible.Units) // a warning is no error
+	list, _ := busyWarnings(Options{Busy: BusyWarn}, m.Visible.Units) // BusyWarn never fails
 	return list
 }
 
-// mostUsers is how many of the processes on a GPU are named.
-const mostUsers = 4
+// maxNamedProcesses is how many processes on a GPU are named.
+const maxNamedProcesses = 4
 
-// inUse gives "in use by process 42 (python3 of alice, 3.0 GiB)".
+// inUse describes the processes on a unit: "in use by process 42 (python3 of alice, 3.0 GiB)".
 func inUse(u gpu.Unit) string {
-	users := usersOf(u)
+	processes := processesOn(u)
 	var list []string
-	for _, p := range users[:min(len(users), mostUsers)] {
+	for _, p := range processes[:min(len(processes), maxNamedProcesses)] {
 		list = append(list, p.String())
 	}
-	if more := len(users) - mostUsers; more > 0 {
+	if more := len(processes) - maxNamedProcesses; more > 0 {
 		list = append(list, fmt.Sprintf("%d more", more))
 	}
 	where := ""
@@ -88,7 +89,7 @@ func inUse(u gpu.Unit) string {
 	return fmt.Sprintf("in use%s by %s", where, strings.Join(list, ", "))
 }
 
-// Owns reports whether a process on a GPU is on a device that the plan gives to a worker.
+// Owns reports whether a process on GPU d is on a device that the plan gives to a worker.
 func (p Plan) Owns(d gpu.Device, process gpu.Process) bool {
 	return slices.ContainsFunc(p.Workers, func(w Worker) bool {
 		return w.Device.Matches(d.UUID, d.Index) &&
@@ -96,8 +97,8 @@ func (p Plan) Owns(d gpu.Device, process gpu.Process) bool {
 	})
 }
 
-// Matches reports whether the device is the GPU with this UUID and index, or an instance
-// of it. Indexes may shift while a job runs, so they count only where UUIDs are unknown.
+// Matches reports whether the device is the GPU with this UUID and index, or a MIG instance of it.
+// Indexes may shift while a job runs, so they count only if the UUIDs are unknown.
 func (d *Device) Matches(uuid string, index int) bool {
 	if d == nil {
 		return false

@@ -15,8 +15,8 @@ import (
 var alice = gpu.Process{PID: 42, User: "alice", Command: "python3", MemoryBytes: 3 << 30,
 	MemoryKnown: true, Visible: true}
 
-// occupied is two GPUs of which others use the first.
-func occupied(by ...gpu.Process) plan.Machine {
+// busyMachine returns a machine with two GPUs. The given processes compute on the first.
+func busyMachine(by ...gpu.Process) plan.Machine {
 	m := plantest.TwoNodes("unset", 0, 1)
 	m.Inventory.Devices[0].Processes = by
 	m.Visible = m.Inventory.Visible("", false)
@@ -41,34 +41,34 @@ func TestBusy(t *testing.T) {
 	} {
 		o := plantest.Options()
 		o.Busy = mode
-		p, err := plan.New(occupied(alice), o)
+		p, err := plan.New(busyMachine(alice), o)
 		if want.err != "" {
 			if err == nil || err.Error() != want.err {
 				t.Errorf("%s: %v", mode, err)
 			}
 			continue
 		}
-		if err != nil || given(p) != want.given {
-			t.Errorf("%s: %v, %q", mode, err, given(p))
+		if err != nil || visibleDevices(p) != want.given {
+			t.Errorf("%s: %v, %q", mode, err, visibleDevices(p))
 		}
 		if diff := cmp.Diff(want.warnings, p.Warnings); diff != "" {
 			t.Errorf("%s:\n%s", mode, diff)
 		}
-		if p, err = plan.New(occupied(), o); err != nil || given(p) != "0 1" ||
+		if p, err = plan.New(busyMachine(), o); err != nil || visibleDevices(p) != "0 1" ||
 			len(p.Warnings) > 0 {
-			t.Errorf("%s, nobody there: %v %q %q", mode, err, given(p), p.Warnings)
+			t.Errorf("%s, GPU not in use: %v %q %q", mode, err, visibleDevices(p), p.Warnings)
 		}
 	}
 	o := plantest.Options()
 	o.Busy, o.Workers = plan.BusySkip, plan.Workers(1)
-	if p, err := plan.New(occupied(alice), o); err != nil || given(p) != "1" {
-		t.Errorf("one worker: %v %q", err, given(p))
+	if p, err := plan.New(busyMachine(alice), o); err != nil || visibleDevices(p) != "1" {
+		t.Errorf("one worker: %v %q", err, visibleDevices(p))
 	}
 	o.Busy = plan.BusyFail
-	m := occupied(alice)
+	m := busyMachine(alice)
 	m.Visible = m.Inventory.Visible("1,0", true)
-	if p, err := plan.New(m, o); err != nil || given(p) != "1" {
-		t.Errorf("one worker, elsewhere: %v %q", err, given(p))
+	if p, err := plan.New(m, o); err != nil || visibleDevices(p) != "1" {
+		t.Errorf("one worker, on the other GPU: %v %q", err, visibleDevices(p))
 	}
 	m.Visible = m.Inventory.Visible("0", true)
 	o = plantest.Options()
@@ -87,12 +87,12 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// TestBusyInstances: who is on one MIG instance is not on the other.
+// TestBusyInstances checks that a process on one MIG instance does not count for the other.
 func TestBusyInstances(t *testing.T) {
 	of := func(mig string) plan.Machine {
 		p := alice
 		p.MIG = mig
-		m := plantest.SickMIG()
+		m := plantest.MIGWithFinding()
 		m.Inventory.Devices[0].Findings, m.Inventory.Devices[0].Processes = nil, []gpu.Process{p}
 		m.Visible = m.Inventory.Visible("", false)
 		return m
@@ -100,16 +100,16 @@ func TestBusyInstances(t *testing.T) {
 	o := plantest.Options()
 	o.Busy = plan.BusySkip
 	p, err := plan.New(of("MIG-1"), o)
-	if err != nil || given(p) != "MIG-2" || len(p.Warnings) != 1 ||
+	if err != nil || visibleDevices(p) != "MIG-2" || len(p.Warnings) != 1 ||
 		!strings.Contains(p.Warnings[0], "in use in MIG-1 by process 42") {
-		t.Errorf("%v %q %q", err, given(p), p.Warnings)
+		t.Errorf("%v %q %q", err, visibleDevices(p), p.Warnings)
 	}
 	if _, err := plan.New(of(""), o); err == nil {
 		t.Error("a process on an unknown instance leaves one free")
 	}
 }
 
-func TestInWords(t *testing.T) {
+func TestInUse(t *testing.T) {
 	var many []gpu.Process
 	for i := range 7 {
 		many = append(many, gpu.Process{PID: i + 1})

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// environment gives what a worker's environment gets on top of the inherited one: the
-// variables that torchrun sets, with torchrun's meanings
-// (https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables), the device
-// in CUDA's terms, and our own names for facts that have none. visible is the value for
-// CUDA_VISIBLE_DEVICES, empty for a CPU-only worker.
+// environment returns what is added to a worker's inherited environment: the variables that
+// torchrun sets, with torchrun's meanings
+// (https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables), the device as CUDA
+// names it, and variables of gpulaunch for facts that have no other name. visible is the value for
+// CUDA_VISIBLE_DEVICES, which is empty for a CPU-only worker.
 func (p Plan) environment(w Worker, visible string) map[string]string {
 	local := len(visible) == 0 || p.Visible == VisibleAll
 	count := p.WorldSize / p.Nodes
@@ -31,8 +31,8 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 		"TORCHELASTIC_RUN_ID":        p.RunID,
 		"TORCHELASTIC_RESTART_COUNT": "0",
 		"TORCHELASTIC_MAX_RESTARTS":  strconv.Itoa(p.MaxRestarts),
-		// torchrun's agent serves the rendezvous store itself. Ours does not, and with an
-		// inherited True rank 0 would wait for it for ever.
+		// torchrun's agent serves the rendezvous store itself. This launcher does not, and rank 0
+		// would wait forever for a store if it inherited True.
 		"TORCHELASTIC_USE_AGENT_STORE": "False",
 
 		"CUDA_VISIBLE_DEVICES": visible,
@@ -40,7 +40,7 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 		"GPULAUNCH_CPUS":       w.CPUs.String(),
 		"GPULAUNCH_NUMA_NODES": joinInts(w.NUMANodes),
 	}
-	if p.MasterPort != 0 { // else one is picked when the job starts
+	if p.MasterPort != 0 { // otherwise a port is chosen when the job starts
 		env["MASTER_PORT"] = strconv.Itoa(p.MasterPort)
 	}
 	if local {
@@ -55,16 +55,16 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 	return env
 }
 
-// deviceNames are not passed on from a launcher around this one to a worker without a
-// device.
+// deviceNames are the variables about a worker's device. A launcher around this one may have set
+// them; a worker without a device must not inherit them.
 var deviceNames = []string{"GPULAUNCH_GPU_INDEX", "GPULAUNCH_GPU_UUID", "GPULAUNCH_GPU_PCI"}
 
-// defaultNames are the planned variables that give way to what workers inherit.
+// defaultNames are the planned variables that are only defaults: an inherited value overrides them.
 var defaultNames = []string{"OMP_NUM_THREADS", "NCCL_IB_HCA", "UCX_NET_DEVICES"}
 
-// Environ is the whole environment of a worker: what it inherits, what the plan says of
-// it, and what the attempt adds, the later over the earlier. Only the defaults of a plan
-// (OMP_NUM_THREADS, NCCL_IB_HCA, UCX_NET_DEVICES) give way to an inherited value.
+// Environ returns the whole environment of a worker: what it inherits, then what the plan sets,
+// then what the attempt adds. Later values override earlier ones, except that the plan's defaults
+// (OMP_NUM_THREADS, NCCL_IB_HCA, UCX_NET_DEVICES) do not override an inherited value.
 func (w Worker) Environ(inherited []string, added map[string]string) []string {
 	env := maps.Clone(w.Env)
 	for _, name := range defaultNames {
@@ -75,8 +75,8 @@ func (w Worker) Environ(inherited []string, added map[string]string) []string {
 	return MergeEnviron(inherited, env, added)
 }
 
-// lookup is the value of a variable; like getenv(3) it takes the first of several. Empty
-// is as good as not set.
+// lookup returns the value of a variable. Like getenv(3), it takes the first of several. A variable
+// that is empty counts as not set.
 func lookup(environ []string, name string) string {
 	prefix := name + "="
 	for _, entry := range environ {
@@ -87,9 +87,10 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
-// MergeEnviron adds variables to an inherited environment, the later over the earlier, and
-// leaves out what a launcher around this one said of its own worker's device. What is
-// added is sorted, so that two starts of one plan are the same to the byte.
+// MergeEnviron returns an inherited environment with variables added. Later maps override earlier
+// ones and the inherited values. It leaves out what a launcher around this one has said about its
+// own worker's device. The added variables are sorted, so that two starts of one plan are identical
+// to the byte.
 func MergeEnviron(inherited []string, added ...map[string]string) []string {
 	merged := map[string]string{}
 	for _, set := range added {

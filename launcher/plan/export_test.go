@@ -1,4 +1,4 @@
 package plan
 
-// InUse is inUse, for the external tests.
+// InUse makes inUse available to the external tests.
 var InUse = inUse

@@ -8,23 +8,22 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// HealthMode says what becomes of a GPU that has a gpu.Finding. Every finding counts,
-// because what waits for a reset, such as a memory row that is to be remapped, may fail
-// before it.
+// HealthMode says what to do with a GPU that has a gpu.Finding. Every finding counts, because a GPU
+// that waits for a reset, for instance to remap a memory row, may fail before it is reset.
 //
-// Whatever the mode, no worker gets a GPU that is lost or that admits nobody (compute mode
+// In no mode does a worker get a GPU that is lost or that admits no process (compute mode
 // prohibited).
 type HealthMode string
 
 const (
-	// HealthWarn uses the GPU and says what is wrong.
+	// HealthWarn uses the GPU and warns about the finding.
 	HealthWarn HealthMode = "warn"
-	// HealthSkip leaves the GPU out. If none is left, that is an error rather than a
-	// reason to run on CPUs.
+	// HealthSkip leaves the GPU out. If no GPU is left, that is an error. The job does not run on
+	// CPUs instead.
 	HealthSkip HealthMode = "skip"
 	// HealthFail makes it an error if a worker would get the GPU, or if no worker can.
 	HealthFail HealthMode = "fail"
-	// HealthOff says nothing.
+	// HealthOff uses the GPU without a warning.
 	HealthOff HealthMode = "off"
 )
 
@@ -37,7 +36,7 @@ func ParseHealthMode(s string) (HealthMode, error) {
 	return "", fmt.Errorf("invalid health policy %q: use warn, skip, fail or off", s)
 }
 
-// excludeUnfit moves the GPUs that no worker is to get to the unusable ones.
+// excludeUnfit moves the GPUs that no worker may get from the usable ones to the unusable ones.
 func (m Machine) excludeUnfit(o Options) (Machine, error) {
 	if o.Workers.cpuOnly() {
 		return m, nil
@@ -53,7 +52,7 @@ func (m Machine) excludeUnfit(o Options) (Machine, error) {
 		}
 		skipped = skipped || byChoice
 		same := func(e gpu.Device) bool { return e.Index == d.Index && e.Problem == d.Problem }
-		// the instances of a GPU share its health
+		// The instances of a GPU share its health, so the GPU is listed once.
 		if !slices.ContainsFunc(m.Visible.Unusable, same) {
 			m.Visible.Unusable = append(m.Visible.Unusable, d)
 		}
@@ -62,13 +61,13 @@ func (m Machine) excludeUnfit(o Options) (Machine, error) {
 		return m,
 			fmt.Errorf("no GPU is left: %s; use %s to use them nevertheless, or "+
 				"--nproc-per-node=cpu for CPUs",
-				strings.TrimPrefix(m.unusable(), ", "), o.usingAll())
+				strings.TrimPrefix(m.unusable(), ", "), o.flagsToUseAll())
 	}
 	return m, nil
 }
 
-// judge reports whether a worker may get the unit. If not, the device's Problem says why,
-// and byChoice whether the user's options are the reason.
+// judge reports whether a worker may get the unit. If not, the device's Problem says why, and
+// byChoice is true if it is because of the user's options.
 func (o Options) judge(u gpu.Unit) (d gpu.Device, usable, byChoice bool) {
 	d = u.Device
 	for _, f := range u.Device.Findings {
@@ -77,15 +76,15 @@ func (o Options) judge(u gpu.Unit) (d gpu.Device, usable, byChoice bool) {
 			return d, false, byChoice
 		}
 	}
-	if o.Busy == BusySkip && len(usersOf(u)) > 0 {
+	if o.Busy == BusySkip && len(processesOn(u)) > 0 {
 		d.Problem, d.Findings = inUse(u), nil
 		return d, false, true
 	}
 	return d, true, false
 }
 
-// usingAll gives the flags with which nothing is left out.
-func (o Options) usingAll() string {
+// flagsToUseAll returns the flags with which no GPU is left out.
+func (o Options) flagsToUseAll() string {
 	var flags []string
 	if o.Health == HealthSkip {
 		flags = append(flags, "--health=warn")
@@ -96,13 +95,14 @@ func (o Options) usingAll() string {
 	return strings.Join(flags, " and ")
 }
 
-// healthWarnings says what is wrong with the GPUs that are used.
+// healthWarnings returns a warning for each finding of the units. With HealthFail, that is an
+// error.
 func (m Machine) healthWarnings(o Options, units []gpu.Unit) (list []string, err error) {
 	if o.Health == HealthOff || o.Health == HealthSkip {
 		return nil, nil
 	}
 	var devices []gpu.Device
-	if o.Health == HealthFail { // a warning names these anyway
+	if o.Health == HealthFail { // in other modes, warnings names them
 		devices = slices.Clone(m.Visible.Unusable)
 	}
 	for _, u := range units {
@@ -123,9 +123,9 @@ func (m Machine) healthWarnings(o Options, units []gpu.Unit) (list []string, err
 	return list, nil
 }
 
-// concerns lists what speaks against the GPUs that are used, and what could not be found
-// out.
-func (m Machine) concerns(o Options, units []gpu.Unit) ([]string, error) {
+// deviceWarnings returns the warnings about findings and other processes on the GPUs that are used,
+// and about checks that were not possible.
+func (m Machine) deviceWarnings(o Options, units []gpu.Unit) ([]string, error) {
 	if o.Workers.cpuOnly() {
 		return nil, nil
 	}

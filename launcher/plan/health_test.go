@@ -12,8 +12,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// found is two GPUs of which the second has something wrong with it.
-func found(code string) plan.Machine {
+// machineWithFinding returns a machine with two GPUs. The second has a finding with this code.
+func machineWithFinding(code string) plan.Machine {
 	m := plantest.TwoNodes("unset", 0, 1)
 	m.Inventory.Devices[1].Findings = []gpu.Finding{{Code: code, Text: "what was found",
 		Remedy: "what to do"}}
@@ -21,8 +21,8 @@ func found(code string) plan.Machine {
 	return m
 }
 
-// given are the devices of a plan's workers, by the name that CUDA gets.
-func given(p plan.Plan) string {
+// visibleDevices returns the CUDA_VISIBLE_DEVICES of a plan's workers.
+func visibleDevices(p plan.Plan) string {
 	var list []string
 	for _, w := range p.Workers {
 		list = append(list, w.Env["CUDA_VISIBLE_DEVICES"])
@@ -52,15 +52,15 @@ func TestHealth(t *testing.T) {
 		} {
 			o := plantest.Options()
 			o.Health = mode
-			p, err := plan.New(found(code), o)
+			p, err := plan.New(machineWithFinding(code), o)
 			if want.err != "" {
 				if err == nil || err.Error() != want.err {
 					t.Errorf("%s, %s: %v", mode, code, err)
 				}
 				continue
 			}
-			if err != nil || given(p) != want.given {
-				t.Errorf("%s, %s: %v, %q", mode, code, err, given(p))
+			if err != nil || visibleDevices(p) != want.given {
+				t.Errorf("%s, %s: %v, %q", mode, code, err, visibleDevices(p))
 			}
 			if diff := cmp.Diff(want.warnings, p.Warnings); diff != "" {
 				t.Errorf("%s, %s:\n%s", mode, code, diff)
@@ -69,43 +69,46 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestHealthOfOtherGPUs: what no worker gets is nobody's concern.
+// TestHealthOfOtherGPUs checks that a finding of a GPU that no worker gets does not matter.
 func TestHealthOfOtherGPUs(t *testing.T) {
 	for _, mode := range []plan.HealthMode{plan.HealthWarn, plan.HealthFail, plan.HealthSkip} {
 		o := plantest.Options()
 		o.Health, o.Workers = mode, plan.Workers(1)
-		p, err := plan.New(found(gpu.CodeECCUncorrected), o)
-		if err != nil || given(p) != "0" || mode != plan.HealthSkip && len(p.Warnings) > 0 {
-			t.Errorf("%s: %v %q %q", mode, err, given(p), p.Warnings)
+		p, err := plan.New(machineWithFinding(gpu.CodeECCUncorrected), o)
+		if err != nil || visibleDevices(p) != "0" || mode != plan.HealthSkip &&
+			len(p.Warnings) > 0 {
+			t.Errorf("%s: %v %q %q", mode, err, visibleDevices(p), p.Warnings)
 		}
 		o.Workers, o.Health = plan.WorkersCPU, mode
-		if p, err = plan.New(found(gpu.CodeECCUncorrected), o); err != nil || len(p.Warnings) > 0 {
+		if p, err = plan.New(machineWithFinding(gpu.CodeECCUncorrected), o); err != nil ||
+			len(p.Warnings) > 0 {
 			t.Errorf("%s, on CPUs: %v %q", mode, err, p.Warnings)
 		}
 	}
-	// With all of them visible to all, they are everybody's.
+	// If all GPUs are visible to all workers, the finding matters for all of them.
 	o := plantest.Options()
 	o.Visible, o.Workers, o.Health = plan.VisibleAll, plan.Workers(1), plan.HealthSkip
-	if p, err := plan.New(found(gpu.CodeECCUncorrected), o); err != nil || given(p) != "0" {
-		t.Errorf("%v %q", err, given(p))
+	if p, err := plan.New(machineWithFinding(gpu.CodeECCUncorrected), o); err != nil ||
+		visibleDevices(p) != "0" {
+		t.Errorf("%v %q", err, visibleDevices(p))
 	}
 	o.Health = plan.HealthFail
-	if _, err := plan.New(found(gpu.CodeECCUncorrected), o); err == nil {
-		t.Error("a sick GPU that is visible is no failure")
+	if _, err := plan.New(machineWithFinding(gpu.CodeECCUncorrected), o); err == nil {
+		t.Error("a GPU with a finding that is visible is no failure")
 	}
-	// A sick one is replaced by one that would not have been used.
-	m := found(gpu.CodeECCUncorrected)
+	// A GPU with a finding is replaced by one that would not have been used.
+	m := machineWithFinding(gpu.CodeECCUncorrected)
 	m.Visible = m.Inventory.Visible("1,0", true)
 	o = plantest.Options()
 	o.Workers, o.Health = plan.Workers(1), plan.HealthSkip
-	if p, err := plan.New(m, o); err != nil || given(p) != "0" {
-		t.Errorf("%v %q", err, given(p))
+	if p, err := plan.New(m, o); err != nil || visibleDevices(p) != "0" {
+		t.Errorf("%v %q", err, visibleDevices(p))
 	}
 }
 
-// TestNoHealthyGPU: skipping them all is not a reason to train on CPUs.
+// TestNoHealthyGPU checks that the job does not run on CPUs because all GPUs have been skipped.
 func TestNoHealthyGPU(t *testing.T) {
-	m := found(gpu.CodeECCUncorrected)
+	m := machineWithFinding(gpu.CodeECCUncorrected)
 	m.Visible = m.Inventory.Visible("1", true)
 	o := plantest.Options()
 	o.Health = plan.HealthSkip
@@ -114,39 +117,39 @@ func TestNoHealthyGPU(t *testing.T) {
 	if _, err := plan.New(m, o); err == nil || err.Error() != want {
 		t.Error(err)
 	}
-	if _, err := plan.New(plantest.SickMIG(), o); err == nil ||
+	if _, err := plan.New(plantest.MIGWithFinding(), o); err == nil ||
 		strings.Count(err.Error(), "what was found") != 1 {
 		t.Error(err)
 	}
 	o.Workers = plan.Workers(2)
-	if _, err := plan.New(found(gpu.CodeECCUncorrected), o); err == nil ||
+	if _, err := plan.New(machineWithFinding(gpu.CodeECCUncorrected), o); err == nil ||
 		!strings.Contains(err.Error(),
 			"there is 1 GPU usable, GPU 1 (0000:02:00.0) is not usable: what was found") {
 		t.Error(err)
 	}
 	o = plantest.Options()
-	p, err := plan.New(plantest.SickMIG(), o)
-	if err != nil || given(p) != "MIG-1 MIG-2" || len(p.Warnings) != 1 {
-		t.Errorf("%v %q %q", err, given(p), p.Warnings)
+	p, err := plan.New(plantest.MIGWithFinding(), o)
+	if err != nil || visibleDevices(p) != "MIG-1 MIG-2" || len(p.Warnings) != 1 {
+		t.Errorf("%v %q %q", err, visibleDevices(p), p.Warnings)
 	}
 }
 
-// TestNeverUsable: some GPUs are for no worker, whatever the user wants.
+// TestNeverUsable checks that no worker gets some GPUs in any mode.
 func TestNeverUsable(t *testing.T) {
-	lost := found(gpu.CodeLost)
+	lost := machineWithFinding(gpu.CodeLost)
 	lost.Inventory.Devices[1].Problem = "it is lost"
 	lost.Visible = lost.Inventory.Visible("", false)
 	for name, c := range map[string]struct {
 		machine plan.Machine
 		given   string
-	}{"prohibited": {found(gpu.CodeComputeProhibited), "0"}, "lost": {lost, "GPU-0"}} {
+	}{"prohibited": {machineWithFinding(gpu.CodeComputeProhibited), "0"}, "lost": {lost, "GPU-0"}} {
 		for _, mode := range []plan.HealthMode{plan.HealthWarn, plan.HealthSkip, plan.HealthOff} {
 			o := plantest.Options()
 			o.Health = mode
 			p, err := plan.New(c.machine, o)
-			if err != nil || given(p) != c.given || len(p.Warnings) != 1 ||
+			if err != nil || visibleDevices(p) != c.given || len(p.Warnings) != 1 ||
 				!strings.HasSuffix(p.Warnings[0], "; what to do") {
-				t.Errorf("%s, %s: %v %q %q", name, mode, err, given(p), p.Warnings)
+				t.Errorf("%s, %s: %v %q %q", name, mode, err, visibleDevices(p), p.Warnings)
 			}
 		}
 		o := plantest.Options()
@@ -158,7 +161,7 @@ func TestNeverUsable(t *testing.T) {
 	}
 }
 
-// TestHealthUnknown: without NVML nothing is found, which must not pass for health.
+// TestHealthUnknown checks that there is a warning if health cannot be checked for lack of NVML.
 func TestHealthUnknown(t *testing.T) {
 	m := plantest.TwoNodes("unset", 0)
 	m.Inventory.Source = gpu.SourceDriver
@@ -196,14 +199,14 @@ func TestDeviceID(t *testing.T) {
 		{named, "", plan.VisibleOwn, "GPU-1 GPU-0", 0},
 		{named, plan.DeviceIndex, plan.VisibleOwn, "1 0", 0},
 		{lost, "", plan.VisibleOwn, "GPU-1", 1},
-		{lost, plan.DeviceIndex, plan.VisibleOwn, "1", 2}, // CUDA may call it 0
-		{plantest.SickMIG(), plan.DeviceIndex, plan.VisibleOwn, "MIG-1 MIG-2", 2},
+		{lost, plan.DeviceIndex, plan.VisibleOwn, "1", 2}, // CUDA may count it as 0
+		{plantest.MIGWithFinding(), plan.DeviceIndex, plan.VisibleOwn, "MIG-1 MIG-2", 2},
 	} {
 		o := plantest.Options()
 		o.DeviceID, o.Visible = c.by, c.visible
 		p, err := plan.New(c.machine, o)
-		if err != nil || given(p) != c.want || len(p.Warnings) != c.warnings {
-			t.Errorf("%q: %v, %q, want %q; %q", c.by, err, given(p), c.want, p.Warnings)
+		if err != nil || visibleDevices(p) != c.want || len(p.Warnings) != c.warnings {
+			t.Errorf("%q: %v, %q, want %q; %q", c.by, err, visibleDevices(p), c.want, p.Warnings)
 		}
 		for _, w := range p.Workers {
 			e := w.Env

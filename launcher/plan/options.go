@@ -7,8 +7,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
-// WorkerCount is how many workers to start: a number, or a word that stands for a
-// number that depends on the machine.
+// WorkerCount says how many workers to start: a number, or a word for a number that depends on the
+// machine.
 type WorkerCount struct {
 	word   string
 	number int
@@ -25,10 +25,10 @@ var (
 	WorkersCPU = WorkerCount{word: "cpu"}
 )
 
-// Workers is a fixed number of workers.
+// Workers returns a fixed number of workers.
 func Workers(n int) WorkerCount { return WorkerCount{number: n} }
 
-// maxWorkers is the limit above which a number can only be a mistake.
+// maxWorkers is the highest number that is accepted. A higher one can only be a mistake.
 const maxWorkers = 1 << 15
 
 // ParseWorkerCount reads "auto", "gpu", "cpu" or a positive number.
@@ -50,13 +50,13 @@ func ParseWorkerCount(s string) (WorkerCount, error) {
 	return Workers(n), nil
 }
 
-// Fixed gives the same kind of count with n workers, which is what a restart asks for.
+// Fixed returns a count of the same kind with n workers, which is what a restart needs.
 func (c WorkerCount) Fixed(n int) WorkerCount { return WorkerCount{word: c.word, number: n} }
 
-// cpuOnly reports whether workers get no GPU even where there are some.
+// cpuOnly reports whether workers get no GPU even if there are some.
 func (c WorkerCount) cpuOnly() bool { return c.word == "cpu" }
 
-// String gives what ParseWorkerCount reads.
+// String returns the text that ParseWorkerCount reads.
 func (c WorkerCount) String() string {
 	if c.word != "" {
 		return c.word
@@ -68,10 +68,10 @@ func (c WorkerCount) String() string {
 type Visibility string
 
 const (
-	// VisibleOwn shows a worker its own device only; LOCAL_RANK is 0.
+	// VisibleOwn shows a worker only its own device. LOCAL_RANK is 0.
 	VisibleOwn Visibility = "own"
-	// VisibleAll shows every worker all devices, as torchrun does; LOCAL_RANK is the true
-	// local rank and picks the device.
+	// VisibleAll shows every worker all devices, as torchrun does. LOCAL_RANK is the true local
+	// rank, and it picks the device.
 	VisibleAll Visibility = "all"
 )
 
@@ -84,71 +84,72 @@ func ParseVisibility(s string) (Visibility, error) {
 	return "", fmt.Errorf("%q is not a visibility: use own or all", s)
 }
 
-// Options are what the user wants of a plan. The zero value of each has a meaning.
+// Options are what the user can choose about a plan. The zero value of each field has a meaning.
 type Options struct {
 	// Workers is the number of workers on this node; WorkersAuto by default.
 	Workers WorkerCount
-	// Nodes is the number of machines in the job, 1 by default, and NodeRank is this
-	// machine's number among them, from 0. All run the same number of workers.
+	// Nodes is the number of machines in the job, 1 by default. NodeRank is this machine's number
+	// among them, from 0. All machines run the same number of workers.
 	Nodes, NodeRank int
-	// MasterAddr and MasterPort are where rank 0 listens. With one node the address
-	// defaults to 127.0.0.1 and the port to one that is free when the job starts; with
-	// several nodes the port defaults to 29500.
+	// MasterAddr and MasterPort are where rank 0 listens. With one node, the address defaults to
+	// 127.0.0.1 and the port to one that is free when the job starts. With several nodes, the port
+	// defaults to 29500.
 	MasterAddr string
 	MasterPort int
-	// FreePort says that MasterPort is one that was free, so that a restart picks another.
+	// FreePort says that MasterPort was chosen because it was free, so that a restart chooses
+	// another.
 	FreePort bool
-	// MaxRestarts is how often a failed job is started again as a whole.
+	// MaxRestarts is how often a failed job may be restarted as a whole.
 	MaxRestarts int
-	// RunID names the job in TORCHELASTIC_RUN_ID.
+	// RunID is the value of TORCHELASTIC_RUN_ID.
 	RunID string
-	// Affinity is how workers are bound to CPUs, affinity.ModeNode by default; Threads is
-	// how many hardware threads of a core they get, all by default.
+	// Affinity says how workers are bound to CPUs, affinity.ModeNode by default. Threads says how
+	// many hardware threads of a core they get, all by default.
 	Affinity affinity.Policy
 	Threads  affinity.Threads
-	// StrictAffinity makes it an error that a device's CPUs may not be used, instead of
-	// widening to others.
+	// StrictAffinity makes it an error if a device's CPUs may not be used. By default, workers then
+	// get other CPUs.
 	StrictAffinity bool
-	// Memory is where workers' memory comes from, affinity.MemoryNone by default.
+	// Memory says where workers' memory comes from, affinity.MemoryNone by default.
 	Memory affinity.MemoryPolicy
-	// NIC is which RDMA device workers are told to use, NICNone by default.
+	// NIC says which RDMA device workers are told to use, NICNone by default.
 	NIC NICChoice
-	// Health says what becomes of GPUs with a finding, HealthWarn by default; Busy says
-	// what becomes of those that others use, BusyWarn by default.
+	// Health says what to do with GPUs that have a finding, HealthWarn by default. Busy says what
+	// to do with those that others use, BusyWarn by default.
 	Health HealthMode
 	Busy   BusyMode
-	// DeviceID is the kind of name that CUDA_VISIBLE_DEVICES has for whole GPUs. By
-	// default it is the kind that the user's own value has, or else the index, or the
-	// UUID as soon as CUDA may count the machine's GPUs in another way. MIG instances
-	// always go by UUID.
+	// DeviceID is the kind of name by which CUDA_VISIBLE_DEVICES names whole GPUs. By default it is
+	// the kind that the user's own value has. If there is none, it is the index, or the UUID if
+	// CUDA may count the machine's GPUs differently. MIG instances are always named by UUID.
 	DeviceID DeviceID
-	// Visible is how many devices a worker sees, VisibleOwn by default.
+	// Visible says which devices a worker sees, VisibleOwn by default.
 	Visible Visibility
 	// Oversubscribe permits more workers than GPUs: worker i gets device i mod n.
 	Oversubscribe bool
 	// RequireGPU makes the fallback to CPU-only workers an error.
 	RequireGPU bool
-	// NoCgroup gives the job no control group of its own.
+	// NoCgroup means that the job gets no control group of its own.
 	NoCgroup bool
-	// Environ is what workers inherit, in the form of os.Environ. Defaults, such as
-	// OMP_NUM_THREADS, give way to what is set there, and variables with which OpenMP
-	// would undo the binding to CPUs are warned about.
+	// Environ is the environment that workers inherit, in the form of os.Environ. The plan does not
+	// override a default, such as OMP_NUM_THREADS, that is set there, and warns about variables
+	// with which OpenMP would undo the binding to CPUs.
 	Environ []string
 }
 
-// NeedsTopology reports whether there is no plan without the machine's topology.
+// NeedsTopology reports whether a plan with these options is impossible without the machine's
+// topology.
 func (o Options) NeedsTopology() bool {
-	o = o.complete()
+	o = o.withDefaults()
 	return o.Affinity.Mode != affinity.ModeNone || o.Memory != affinity.MemoryNone
 }
 
-// DeviceID is a kind of name for a GPU.
+// DeviceID is a kind of name for GPUs.
 type DeviceID string
 
 const (
-	// DeviceIndex is the number in PCI order.
+	// DeviceIndex is the GPU's number in PCI order.
 	DeviceIndex DeviceID = "index"
-	// DeviceUUID is "GPU-…".
+	// DeviceUUID is the GPU's UUID: "GPU-…".
 	DeviceUUID DeviceID = "uuid"
 )
 
@@ -161,7 +162,7 @@ func ParseDeviceID(s string) (DeviceID, error) {
 	return "", fmt.Errorf("%q is not a kind of name for GPUs: use index or uuid", s)
 }
 
-// NICChoice is which RDMA device a worker is told to use.
+// NICChoice says which RDMA device a worker is told to use.
 type NICChoice string
 
 const (

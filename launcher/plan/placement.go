@@ -10,7 +10,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// bind gives each worker its CPUs.
+// bind chooses the CPUs of each worker. It also returns warnings.
 func (m Machine) bind(o Options, units []gpu.Unit, count int) ([]affinity.Binding, []string,
 	error) {
 	req := affinity.Request{Policy: o.Affinity, Threads: o.Threads, Strict: o.StrictAffinity}
@@ -20,7 +20,7 @@ func (m Machine) bind(o Options, units []gpu.Unit, count int) ([]affinity.Bindin
 	return m.Topology.BindAll(req, m.localities(units, count))
 }
 
-// localities gives the places of the workers' devices.
+// localities returns where the workers' devices are.
 func (m Machine) localities(units []gpu.Unit, count int) []affinity.Locality {
 	locs := make([]affinity.Locality, count)
 	for i := range locs {
@@ -29,7 +29,7 @@ func (m Machine) localities(units []gpu.Unit, count int) []affinity.Locality {
 	return locs
 }
 
-// locality gives the place of a GPU, an unknown one when nobody said.
+// locality returns where a GPU is. If that is unknown, its NUMANode is -1.
 func (m Machine) locality(d gpu.Device) affinity.Locality {
 	if loc, ok := m.Localities[d.Index]; ok {
 		return loc
@@ -37,8 +37,8 @@ func (m Machine) locality(d gpu.Device) affinity.Locality {
 	return affinity.Locality{Name: d.Label(), NUMANode: -1}
 }
 
-// renamed gives whole GPUs another kind of name; "" leaves them as they are.
-func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
+// withIDs returns the units with IDs of a kind for whole GPUs. "" leaves the IDs as they are.
+func withIDs(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 	units = slices.Clone(units)
 	for i, u := range units {
 		switch {
@@ -56,7 +56,7 @@ func renamed(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 	return units, nil
 }
 
-// nics gives each worker its nearest RDMA device, or "".
+// nics chooses the nearest RDMA device of each worker, or "". It also returns warnings.
 func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, warnings []string) {
 	nics = make([]string, count)
 	switch {
@@ -82,14 +82,15 @@ func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, wa
 	return nics, warnings
 }
 
-// addDefaults adds what a worker gets unless the user has set it.
+// addDefaults adds the variables that a worker gets unless the user has set them.
 func (m Machine) addDefaults(env map[string]string, o Options, threads, workers int, nic string) {
-	if m.Quota > 0 { // more threads than that would only wait for each other
+	if m.Quota > 0 { // more threads would only wait for each other
 		threads = max(1, min(threads, int(m.Quota/float64(workers))))
 	}
 	defaults := map[string]string{"OMP_NUM_THREADS": fmt.Sprint(threads)}
 	if nic != "" {
-		// With "=", because NCCL takes a name for a prefix: mlx5_1 would mean mlx5_10, too.
+		// The "=" is needed because NCCL otherwise takes the name as a prefix: mlx5_1 would also
+		// mean mlx5_10.
 		defaults["NCCL_IB_HCA"], defaults["UCX_NET_DEVICES"] = "="+nic, nic+":"+m.port(nic)
 	}
 	for name, value := range defaults {
@@ -99,7 +100,7 @@ func (m Machine) addDefaults(env map[string]string, o Options, threads, workers 
 	}
 }
 
-// port gives the number of a device's first active port, or "1".
+// port returns the number of a device's first active port, or "1" if it has none.
 func (m Machine) port(nic string) string {
 	for _, n := range m.NICs {
 		if n.Name != nic {
@@ -117,8 +118,8 @@ func (m Machine) port(nic string) string {
 // threadBindings are the variables with which OpenMP binds threads itself.
 var threadBindings = []string{"GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PROC_BIND"}
 
-// threadWarnings names the inherited variables with which OpenMP binds threads to CPUs by
-// itself, in all workers alike.
+// threadWarnings warns about inherited variables with which OpenMP binds threads to CPUs itself, in
+// all workers alike.
 func (o Options) threadWarnings() (warnings []string) {
 	if o.Affinity.Mode == affinity.ModeNone {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity"
 )
 
-// TestQuotaCapsThreads: a container with a quota of 5 CPUs on a machine of 8 cores.
+// TestQuotaCapsThreads plans for a container that has a CPU quota on a machine of 8 cores.
 func TestQuotaCapsThreads(t *testing.T) {
 	for quota, want := range map[float64]string{0: "4", 100: "4", 5: "2", 1.5: "1", 0.5: "1"} {
 		m := plantest.TwoNodes("unset", 0, 1)
@@ -31,7 +31,7 @@ func TestClosestNIC(t *testing.T) {
 	m.NICs = []affinity.NIC{{Name: "mlx5_0", NUMANode: 1, Ports: ports},
 		{Name: "mlx5_1", NUMANode: 0, Ports: ports}}
 	o := plantest.Options()
-	for _, w := range plantest.Plan(t, m, o).Workers { // the control: off by default
+	for _, w := range plantest.Plan(t, m, o).Workers { // the negative control: off by default
 		if w.NIC != "" || w.Env["NCCL_IB_HCA"] != "" || w.Env["UCX_NET_DEVICES"] != "" {
 			t.Errorf("not asked for: %+v", w)
 		}
@@ -76,7 +76,7 @@ func TestInheritedBindings(t *testing.T) {
 		}
 		o.Affinity.Mode = affinity.ModeNone
 		if p := plantest.Plan(t, plantest.TwoNodes("unset", 0), o); len(p.Warnings) > 0 {
-			t.Errorf("%s, nothing bound: warnings %q", variable, p.Warnings)
+			t.Errorf("%s, --affinity=none: warnings %q", variable, p.Warnings)
 		}
 	}
 }

@@ -1,10 +1,10 @@
 // Package plan decides which worker gets which device and which CPUs.
 //
-// [New] takes a [Machine], which package machine reads, and [Options], which a user sets,
-// and gives a [Plan]: plain data that says for each [Worker] its rank, its device, its
-// CPUs and its environment. Everything here is a pure function of its arguments. No
-// process, no clock, no environment and no system call is involved, so a plan can be
-// printed, tested for a machine that nobody owns, and carried in a bug report.
+// [New] takes a [Machine], which package machine reads, and [Options], which a user sets. It
+// returns a [Plan]: plain data that has the rank, the device, the CPUs and the environment of each
+// [Worker]. Everything here is a pure function of its arguments. It uses no process, clock,
+// environment or system call, so a plan can be printed, carried in a bug report, and tested for a
+// machine that nobody has at hand.
 package plan
 
 import (
@@ -24,13 +24,13 @@ const (
 	ModeCPU = "cpu"
 )
 
-// Plan is what a job will be. It is plain data, without the arguments of the workers'
-// command and without inherited variables, so that it can be shown to others.
+// Plan says what a job will be. It is plain data, without the arguments of the workers' command and
+// without inherited variables, so that it can be shown to others.
 type Plan struct {
 	// Mode is ModeGPU or ModeCPU, and Reason says why in one sentence.
 	Mode   string `json:"mode"`
 	Reason string `json:"reason"`
-	// Warnings are one line each.
+	// Warnings are for the user, one line each.
 	Warnings []string `json:"warnings,omitempty"`
 
 	RunID       string          `json:"run_id"`
@@ -41,7 +41,7 @@ type Plan struct {
 	MasterPort  int             `json:"master_port"`
 	MaxRestarts int             `json:"max_restarts"`
 	Affinity    affinity.Policy `json:"affinity"`
-	// Memory is where workers' memory comes from: which of Worker.MemoryNodes.
+	// Memory says where workers' memory comes from: which of the nodes in Worker.MemoryNodes.
 	Memory  affinity.MemoryPolicy `json:"memory_policy"`
 	Visible Visibility            `json:"visible"`
 	// FreePort says that a restart picks another master port.
@@ -54,24 +54,24 @@ type Plan struct {
 
 // Worker is the plan of one worker process.
 type Worker struct {
-	// Rank is the worker's number in the whole job, LocalRank on this machine.
+	// Rank is the worker's number in the whole job, and LocalRank its number on this machine.
 	Rank      int `json:"rank"`
 	LocalRank int `json:"local_rank"`
-	// CPUs are those that the worker is bound to, NUMANodes the nodes that they belong to.
+	// CPUs are the CPUs that the worker is bound to, and NUMANodes the nodes that they belong to.
 	CPUs      affinity.CPUSet `json:"cpus"`
 	NUMANodes []int           `json:"numa_nodes"`
-	// MemoryNodes are the nodes of the plan's memory policy, nil without one.
+	// MemoryNodes are the nodes for the plan's memory policy, or nil if it has none.
 	MemoryNodes []int `json:"memory_nodes,omitempty"`
-	// NIC is the nearest RDMA device, if one was to be chosen.
+	// NIC is the nearest RDMA device with Options.NIC set to NICClosest, and "" otherwise.
 	NIC string `json:"nic,omitempty"`
-	// Device is absent for a CPU-only worker.
+	// Device is nil for a CPU-only worker.
 	Device *Device `json:"device,omitempty"`
-	// Env is what is added to the inherited environment, see Environ. What is known only
-	// when the job starts, such as TORCHELASTIC_ERROR_FILE, is not in it.
+	// Env is added to the inherited environment, see Environ. It does not have what is known only
+	// when the job starts, such as TORCHELASTIC_ERROR_FILE.
 	Env map[string]string `json:"env"`
 }
 
-// Label is the worker in messages, with the id of its process: "rank 1 (pid 4711, GPU 1)".
+// Label returns what messages call the worker, with its process id: "rank 1 (pid 4711, GPU 1)".
 func (w Worker) Label(pid int) string {
 	if w.Device == nil {
 		return fmt.Sprintf("rank %d (pid %d)", w.Rank, pid)
@@ -86,16 +86,16 @@ type Device struct {
 	UUID     string `json:"uuid"`
 	Name     string `json:"name"`
 	PCIBusID string `json:"pci_bus_id"`
-	// MemoryTotalBytes is 0 when the driver does not say.
+	// MemoryTotalBytes is 0 if the driver does not report it.
 	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
-	// ParentUUID is the GPU's UUID when the device is a MIG instance of it.
+	// ParentUUID is the UUID of the GPU if the device is a MIG instance, and "" otherwise.
 	ParentUUID string `json:"parent_uuid,omitempty"`
 }
 
-// New decides which worker gets what. It reads nothing but its arguments. An error is one
-// line that says what to change.
+// New decides which worker gets what. It uses nothing but its arguments. An error is one line that
+// says what to change.
 func New(m Machine, o Options) (Plan, error) {
-	o = o.complete()
+	o = o.withDefaults()
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
@@ -103,27 +103,19 @@ func New(m Machine, o Options) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if m.Visible.Units, err = renamed(m.Visible.Units, o.DeviceID); err != nil {
+	if m.Visible.Units, err = withIDs(m.Visible.Units, o.DeviceID); err != nil {
 		return Plan{}, err
 	}
-	units, count, reason, err := m.choose(o)
+	units, count, reason, err := m.chooseDevices(o)
 	if err != nil {
 		return Plan{}, err
 	}
-	concerns, err := m.concerns(o, units)
+	concerns, err := m.deviceWarnings(o, units)
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{
-		Mode: ModeCPU, Reason: reason,
-		RunID: o.RunID, Nodes: o.Nodes, NodeRank: o.NodeRank, WorldSize: o.Nodes * count,
-		MasterAddr: o.MasterAddr, MasterPort: o.MasterPort, FreePort: o.FreePort,
-		MaxRestarts: o.MaxRestarts, Affinity: o.Affinity, Memory: o.Memory, Visible: o.Visible,
-		Cgroup: m.Cgroup,
-	}
-	if o.NoCgroup {
-		p.Cgroup = CgroupPlace{Reason: "not wanted"}
-	}
+	p := m.jobPlan(o, count)
+	p.Reason = reason
 	if len(units) > 0 {
 		p.Mode = ModeGPU
 	}
@@ -147,23 +139,35 @@ func New(m Machine, o Options) (Plan, error) {
 				p.Warnings = append(p.Warnings, warning)
 			}
 		}
-		var id string
+		visible := ""
 		if len(units) > 0 {
 			unit := units[i%len(units)]
-			w.Device, id = deviceOf(unit), unit.ID
+			w.Device, visible = deviceOf(unit), m.visibleTo(unit, o)
 		}
-		if id != "" && o.Visible == VisibleAll {
-			id = allIDs(m.Visible.Units)
-		}
-		w.Env = p.environment(w, id)
+		w.Env = p.environment(w, visible)
 		m.addDefaults(w.Env, o, bindings[i].Threads, count, w.NIC)
 		p.Workers = append(p.Workers, w)
 	}
 	return p, nil
 }
 
-// complete fills in the defaults.
-func (o Options) complete() Options {
+// jobPlan returns a plan without workers, with what the options say of the whole job.
+func (m Machine) jobPlan(o Options, workers int) Plan {
+	p := Plan{
+		Mode:  ModeCPU,
+		RunID: o.RunID, Nodes: o.Nodes, NodeRank: o.NodeRank, WorldSize: o.Nodes * workers,
+		MasterAddr: o.MasterAddr, MasterPort: o.MasterPort, FreePort: o.FreePort,
+		MaxRestarts: o.MaxRestarts, Affinity: o.Affinity, Memory: o.Memory, Visible: o.Visible,
+		Cgroup: m.Cgroup,
+	}
+	if o.NoCgroup {
+		p.Cgroup = CgroupPlace{Reason: "not wanted"}
+	}
+	return p
+}
+
+// withDefaults returns the options with defaults for what is not set.
+func (o Options) withDefaults() Options {
 	if o.Workers == (WorkerCount{}) {
 		o.Workers = WorkersAuto
 	}
@@ -203,7 +207,7 @@ func (o Options) complete() Options {
 	return o
 }
 
-// check refuses options that contradict themselves.
+// check returns an error if the options are out of range or contradict each other.
 func (o Options) check() error {
 	switch {
 	case o.Nodes < 1:
@@ -222,9 +226,9 @@ func (o Options) check() error {
 	return nil
 }
 
-// choose decides on the devices that are used and on the number of workers. No devices
-// means CPU-only workers.
-func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, err error) {
+// chooseDevices returns the devices that are used, the number of workers, and the reason for the
+// plan's mode. Without devices, workers are CPU-only.
+func (m Machine) chooseDevices(o Options) (units []gpu.Unit, count int, reason string, err error) {
 	if o.Workers.cpuOnly() {
 		if o.RequireGPU {
 			return nil, 0, "",
@@ -238,7 +242,7 @@ func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, 
 	}
 	units = m.Visible.Units
 	if len(units) == 0 {
-		return m.chooseCPU(o)
+		return m.chooseCPUOnly(o)
 	}
 	count = len(units)
 	if o.Workers.number > 0 {
@@ -267,8 +271,8 @@ func (m Machine) choose(o Options) (units []gpu.Unit, count int, reason string, 
 	return units, count, m.Inventory.Reason, nil
 }
 
-// chooseCPU is choose for a machine without a usable GPU.
-func (m Machine) chooseCPU(o Options) ([]gpu.Unit, int, string, error) {
+// chooseCPUOnly is chooseDevices for a machine without a usable GPU.
+func (m Machine) chooseCPUOnly(o Options) ([]gpu.Unit, int, string, error) {
 	reason := m.noGPUReason()
 	if o.RequireGPU || o.Workers.word == "gpu" {
 		flag := "--require-gpu"
@@ -278,7 +282,7 @@ func (m Machine) chooseCPU(o Options) ([]gpu.Unit, int, string, error) {
 		return nil, 0, "", fmt.Errorf("%s is set, but no GPU is usable: %s", flag, reason)
 	}
 	healthy := len(m.Inventory.Devices) > len(m.Visible.Unusable)
-	if !m.hidden() && m.Visible.Set && healthy {
+	if !m.asksForNoGPU() && m.Visible.Set && healthy {
 		return nil, 0, "", fmt.Errorf("%s; to run on CPUs nevertheless use --nproc-per-node=cpu",
 			reason)
 	}
@@ -288,15 +292,15 @@ func (m Machine) chooseCPU(o Options) ([]gpu.Unit, int, string, error) {
 	return nil, len(m.Topology.UsableNodes()), reason, nil
 }
 
-// hidden reports whether CUDA_VISIBLE_DEVICES asks for no GPU: it is empty, a negative
-// number, or the word that Slurm sets for a job without GPUs. A value that means GPUs and
-// finds none is a mistake, with which the job would run on CPUs for days.
-func (m Machine) hidden() bool {
+// asksForNoGPU reports whether CUDA_VISIBLE_DEVICES asks for no GPU: it is empty, a negative
+// number, or the word that Slurm sets for a job without GPUs. A value that asks for GPUs and
+// matches none is a mistake, and the job must not run on CPUs for days because of it.
+func (m Machine) asksForNoGPU() bool {
 	value := strings.TrimSpace(m.Visible.Value)
 	return value == "" || strings.HasPrefix(value, "-") || value == "NoDevFiles"
 }
 
-// noGPUReason says why no GPU can be used.
+// noGPUReason returns why no GPU can be used.
 func (m Machine) noGPUReason() string {
 	switch {
 	case len(m.Inventory.Devices) == 0:
@@ -312,7 +316,8 @@ func (m Machine) noGPUReason() string {
 	return "none is left" // not reached: something has emptied the list
 }
 
-// unusable lists the GPUs that no worker can use; it is "" when there are none.
+// unusable lists the GPUs that no worker can use, each with a comma in front, or returns "" if
+// there are none.
 func (m Machine) unusable() string {
 	var b strings.Builder
 	for _, d := range m.Visible.Unusable {
@@ -321,7 +326,7 @@ func (m Machine) unusable() string {
 	return b.String()
 }
 
-// warnings lists what the user should know of the inventory.
+// warnings returns warnings about the inventory and CUDA_VISIBLE_DEVICES.
 func (m Machine) warnings(o Options) []string {
 	if o.Workers.cpuOnly() {
 		return nil
@@ -354,6 +359,7 @@ func (m Machine) warnings(o Options) []string {
 	return list
 }
 
+// deviceOf returns the device of a plan for a unit of the inventory.
 func deviceOf(u gpu.Unit) *Device {
 	d := &Device{
 		Index: u.Device.Index, UUID: u.Device.UUID, Name: u.Device.Name,
@@ -366,10 +372,14 @@ func deviceOf(u gpu.Unit) *Device {
 	return d
 }
 
-func allIDs(units []gpu.Unit) string {
-	ids := make([]string, len(units))
-	for i, u := range units {
-		ids[i] = u.ID
+// visibleTo returns the CUDA_VISIBLE_DEVICES of a worker whose device is u.
+func (m Machine) visibleTo(u gpu.Unit, o Options) string {
+	if u.ID == "" || o.Visible != VisibleAll {
+		return u.ID
+	}
+	ids := make([]string, len(m.Visible.Units))
+	for i, unit := range m.Visible.Units {
+		ids[i] = unit.ID
 	}
 	return strings.Join(ids, ",")
 }

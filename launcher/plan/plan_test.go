@@ -15,9 +15,9 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// brief is a plan's workers in one line each: device, CPUs, LOCAL_RANK and what
-// CUDA shows.
-func brief(p plan.Plan) (list []string) {
+// describeWorkers returns a line for each worker: its device, CPUs, LOCAL_RANK and
+// CUDA_VISIBLE_DEVICES.
+func describeWorkers(p plan.Plan) (list []string) {
 	for _, w := range p.Workers {
 		device := "-"
 		if w.Device != nil {
@@ -68,7 +68,7 @@ func TestPlan(t *testing.T) {
 				o.Visible, o.Workers = plan.VisibleAll, plan.Workers(1)
 			}, []string{
 				`0 GPU-0 0-3,8-11 local=0 visible="0,1" omp=4`}},
-		"the universe is not renumbered": {plantest.TwoNodes("1,0", 0, 1), nil, []string{
+		"GPUs keep the user's names for them": {plantest.TwoNodes("1,0", 0, 1), nil, []string{
 			`0 GPU-1 4-7,12-15 local=0 visible="1" omp=4`,
 			`1 GPU-0 0-3,8-11 local=0 visible="0" omp=4`}},
 		"no GPU: a worker per node": {plantest.TwoNodes("unset"), nil, []string{
@@ -99,7 +99,7 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if diff := cmp.Diff(c.want, brief(p)); diff != "" {
+		if diff := cmp.Diff(c.want, describeWorkers(p)); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
 	}
@@ -162,7 +162,7 @@ func TestPlanErrors(t *testing.T) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
-	// A value that names only broken GPUs: the reason is theirs.
+	// If the value names only broken GPUs, the error says what is wrong with them.
 	lost.Visible = lost.Inventory.Visible("1", true)
 	if _, err := plan.New(lost, plantest.Options()); err == nil || !strings.HasPrefix(err.Error(),
 		"GPU 1 (0000:02:00.0) is not usable: it is lost; to run on CPUs") {
@@ -182,7 +182,7 @@ func TestPlanErrors(t *testing.T) {
 	}
 }
 
-// TestPlanIsPure: the same arguments give the same plan, which survives JSON.
+// TestPlanIsPure checks that the same arguments give the same plan, and that a plan survives JSON.
 func TestPlanIsPure(t *testing.T) {
 	m := plantest.TwoNodes("unset", 0, 1, 1)
 	p, again := plantest.Plan(t, m, plantest.Options()), plantest.Plan(t, m, plantest.Options())

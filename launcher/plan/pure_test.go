@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// A plan is pure: what could read a clock, the environment or the machine is not even
-// imported.
+// TestImportsNothingImpure checks that the package does not import anything that could read a
+// clock, the environment or the machine.
 func TestImportsNothingImpure(t *testing.T) {
 	allowed := []string{
 		"errors", "fmt", "maps", "slices", "strconv", "strings",
@@ -40,7 +40,8 @@ func TestImportsNothingImpure(t *testing.T) {
 	}
 }
 
-// Planning is possible without the library that loads NVML, and on any system.
+// TestBuildsEverywhereWithoutPurego checks that planning does not link the library that loads NVML,
+// on any system.
 func TestBuildsEverywhereWithoutPurego(t *testing.T) {
 	const this = "github.com/gpulaunch/gpulaunch/launcher/plan"
 	for _, system := range []string{"linux", "darwin", "windows"} {

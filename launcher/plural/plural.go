@@ -1,5 +1,5 @@
-// Package plural phrases amounts. It imports nothing that could read the machine, so that
-// packages which must not do that, such as launcher/plan, can use it.
+// Package plural puts amounts into words. It imports nothing that could read the machine, so that
+// packages that must not do so, such as launcher/plan, can use it.
 package plural
 
 import (

@@ -24,8 +24,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// full returns a report in which every field is set.
-func full() Report {
+// fullReport returns a report in which every field is set.
+func fullReport() Report {
 	r := job(4, true)
 	r.Nodes, r.NodeRank, r.Restarts, r.Signal, r.Error = 2, 1, 1, "SIGINT", "no more pipes"
 	r.Earlier = []Worker{r.Workers[1]}
@@ -54,8 +54,8 @@ func write(t *testing.T, path string, r Report) {
 	}
 }
 
-// check compares a report that was written with what it should be.
-func check(t *testing.T, data []byte, want Report) {
+// checkReport compares the report in data with want.
+func checkReport(t *testing.T, data []byte, want Report) {
 	t.Helper()
 	var got Report
 	if err := json.Unmarshal(data, &got); err != nil {
@@ -75,8 +75,8 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// alone checks that a folder has exactly these files.
-func alone(t *testing.T, dir string, want ...string) {
+// checkFiles checks that a folder has exactly these files.
+func checkFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -92,11 +92,11 @@ func alone(t *testing.T, dir string, want ...string) {
 }
 
 func TestJSON(t *testing.T) {
-	data, err := encode(full())
+	data, err := encode(fullReport())
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, data, full())
+	checkReport(t, data, fullReport())
 	if !bytes.HasSuffix(data, []byte("\n}\n")) ||
 		!bytes.Contains(data, []byte("\n  \"host\": \"node17\",\n")) {
 		t.Errorf("not indented, or without a last newline:\n%s", data)
@@ -116,12 +116,12 @@ func TestRegularFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "report.json")
 	f := create(t, path)
-	alone(t, dir)
-	if err := f.Write(full()); err != nil {
+	checkFiles(t, dir)
+	if err := f.Write(fullReport()); err != nil {
 		t.Fatal(err)
 	}
-	check(t, read(t, path), full())
-	alone(t, dir, "report.json")
+	checkReport(t, read(t, path), fullReport())
+	checkFiles(t, dir, "report.json")
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("%v: the mode is %v", err, info.Mode())
 	}
@@ -140,19 +140,19 @@ func TestReplacedInOneStep(t *testing.T) {
 	defer before.Close()
 	create(t, path).Discard()
 	if got := read(t, path); string(got) != "old" {
-		t.Errorf("a report that was given up has left %q", got)
+		t.Errorf("after Discard, the file has %q", got)
 	}
-	unfit := full()
+	unfit := fullReport()
 	unfit.Template.ImportSeconds = -1 / zero
 	if err := create(t, path).Write(unfit); err == nil || string(read(t, path)) != "old" {
-		t.Errorf("what JSON cannot say: %v, and the file holds %q", err, read(t, path))
+		t.Errorf("a report that JSON cannot represent: %v, and the file has %q", err, read(t, path))
 	}
-	write(t, path, full())
+	write(t, path, fullReport())
 	if got, err := io.ReadAll(before); err != nil || string(got) != "old" {
-		t.Errorf("%v: who had the old file open reads %q", err, got)
+		t.Errorf("%v: a reader that had opened the old file reads %q", err, got)
 	}
-	check(t, read(t, path), full())
-	alone(t, dir, "report.json")
+	checkReport(t, read(t, path), fullReport())
+	checkFiles(t, dir, "report.json")
 }
 
 var zero float64
@@ -170,12 +170,12 @@ func TestSymbolicLinksStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// At first there is no file at the target of the links, the second time there is.
+	// There is no file at the target of the links the first time, and there is one the second time.
 	for _, path := range []string{"a/link", "a/link", "c/../b/report.json", "c/report.json"} {
-		write(t, dir+"/"+path, full())
-		check(t, read(t, filepath.Join(dir, "b/report.json")), full())
-		alone(t, filepath.Join(dir, "a"), "link", "second")
-		alone(t, filepath.Join(dir, "b"), "report.json")
+		write(t, dir+"/"+path, fullReport())
+		checkReport(t, read(t, filepath.Join(dir, "b/report.json")), fullReport())
+		checkFiles(t, filepath.Join(dir, "a"), "link", "second")
+		checkFiles(t, filepath.Join(dir, "b"), "report.json")
 		if err := os.Remove(filepath.Join(dir, "b/report.json")); err != nil && path != "a/link" {
 			t.Fatal(err)
 		}
@@ -221,10 +221,10 @@ func TestCreateFailsAtOnce(t *testing.T) {
 		}
 		if text := err.Error(); strings.Contains(text, "\n") ||
 			!strings.Contains(text, fmt.Sprintf("%q", path)) || !strings.Contains(text, "): ") {
-			t.Errorf("it does not name the path and what to do in one line: %s", text)
+			t.Errorf("the error does not name the path and what to do in one line: %s", text)
 		}
 	}
-	alone(t, dir, "fifo", "socket")
+	checkFiles(t, dir, "fifo", "socket")
 }
 
 // TestProtectedFile runs itself as another user than root.
@@ -265,7 +265,7 @@ func TestProtectedFile(t *testing.T) {
 			t.Errorf("%s: %v: %s", path, err, got)
 		}
 	}
-	alone(t, filepath.Join(dir, "open"), "mine")
+	checkFiles(t, filepath.Join(dir, "open"), "mine")
 }
 
 func TestFIFO(t *testing.T) {
@@ -287,12 +287,12 @@ func TestFIFO(t *testing.T) {
 		}
 		read <- data
 	}()
-	r := full()
+	r := fullReport()
 	r.Error = strings.Repeat("more than a pipe holds ", 1<<14)
 	if err := f.Write(r); err != nil {
 		t.Fatal(err)
 	}
-	check(t, <-read, r)
+	checkReport(t, <-read, r)
 	reader.Close()
 
 	reader, err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -316,15 +316,15 @@ func TestOwnDescriptors(t *testing.T) {
 	}
 	defer file.Close()
 	fmt.Fprintln(file, "first")
-	write(t, fmt.Sprintf("/dev/fd/%d", file.Fd()), full())
+	write(t, fmt.Sprintf("/dev/fd/%d", file.Fd()), fullReport())
 	fmt.Fprintln(file, "last")
 	text := string(read(t, log))
 	middle, whole := strings.CutSuffix(text, "\nlast\n")
 	middle, ok := strings.CutPrefix(middle, "first\n")
 	if !whole || !ok {
-		t.Fatalf("the report has not come between what else is in the file:\n%s", text)
+		t.Fatalf("the report is not between the first and the last line of the file:\n%s", text)
 	}
-	check(t, []byte(middle), full())
+	checkReport(t, []byte(middle), fullReport())
 
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -337,7 +337,7 @@ func TestOwnDescriptors(t *testing.T) {
 	for _, ends := range [][2]int{fds, pipe} {
 		reader := os.NewFile(uintptr(ends[0]), "reader")
 		defer reader.Close()
-		write(t, fmt.Sprintf("/proc/self/fd/%d", ends[1]), full())
+		write(t, fmt.Sprintf("/proc/self/fd/%d", ends[1]), fullReport())
 		if flags, err := unix.FcntlInt(uintptr(ends[1]), unix.F_GETFL, 0); err != nil ||
 			flags&unix.O_NONBLOCK != 0 {
 			t.Errorf("%v: a descriptor that others use has become non-blocking", err)
@@ -347,13 +347,13 @@ func TestOwnDescriptors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		check(t, data, full())
+		checkReport(t, data, fullReport())
 	}
 }
 
 func TestDevices(t *testing.T) {
-	write(t, os.DevNull, full())
-	if err := create(t, "/dev/full").Write(full()); !errors.Is(err, unix.ENOSPC) ||
+	write(t, os.DevNull, fullReport())
+	if err := create(t, "/dev/full").Write(fullReport()); !errors.Is(err, unix.ENOSPC) ||
 		!strings.Contains(err.Error(), "make room") {
 		t.Errorf("a full disk: %v", err)
 	}
@@ -373,7 +373,7 @@ func TestMountedFile(t *testing.T) {
 			fmt.Print("no mount: ", err)
 			os.Exit(0)
 		}
-		write(t, path, full())
+		write(t, path, fullReport())
 		return
 	}
 	if err := os.WriteFile(path, bytes.Repeat([]byte("old "), 1<<14), 0o600); err != nil {
@@ -397,8 +397,8 @@ func TestMountedFile(t *testing.T) {
 	if strings.HasPrefix(out.String(), "no mount") {
 		nvmltest.Unavailable(t, "nothing can be mounted here: "+out.String())
 	}
-	check(t, read(t, path), full())
-	alone(t, dir, "termination-log")
+	checkReport(t, read(t, path), fullReport())
+	checkFiles(t, dir, "termination-log")
 }
 
 func TestReaderThatDoesNotRead(t *testing.T) {
@@ -408,7 +408,7 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 	}
 	defer unix.Close(pipe[0])
 	f := &File{path: "x", direct: os.NewFile(uintptr(pipe[1]), "x")}
-	r := full()
+	r := fullReport()
 	r.Error = strings.Repeat("more than a pipe holds ", 1<<14)
 	defer func(usual time.Duration) { readerTimeout = usual }(readerTimeout)
 	readerTimeout = time.Millisecond

@@ -84,9 +84,9 @@ func jobThatWrites(text string, kind int) Report {
 	return r
 }
 
-// ours matches the lines that may be in a table without a bar, whatever workers write. What comes
-// after a bar within a line is a worker's.
-var ours = regexp.MustCompile(`^(` + strings.Join([]string{
+// launcherLine matches the lines of a table that are the launcher's and so need no bar. What comes
+// after a bar within a line was written by a worker.
+var launcherLine = regexp.MustCompile(`^(` + strings.Join([]string{
 	`─+`, ``,
 	`Root cause: rank 2 of 4 exited with code 1, by itself`,
 	`Root cause: rank 2 of 4 exited with code`, `1, by itself`,
@@ -103,7 +103,7 @@ var ours = regexp.MustCompile(`^(` + strings.Join([]string{
 	`  the same as rank \d`,
 }, "|") + `)$`)
 
-// checkHarmless checks what has to be true of a table whatever workers write.
+// checkHarmless checks that a table is harmless, whatever workers have written.
 func checkHarmless(t *testing.T, text string) {
 	t.Helper()
 	if !utf8.ValidString(text) {
@@ -117,8 +117,9 @@ func checkHarmless(t *testing.T, text string) {
 	}
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		if !strings.HasPrefix(line, strings.TrimRight(bar, " ")) && !ours.MatchString(line) {
-			t.Errorf("%q is no line of ours and has no bar:\n%s", line, text)
+		if !strings.HasPrefix(line, strings.TrimRight(bar, " ")) &&
+			!launcherLine.MatchString(line) {
+			t.Errorf("%q is not a line of the launcher and has no bar:\n%s", line, text)
 		}
 	}
 }
@@ -151,7 +152,7 @@ func TestHostileTexts(t *testing.T) {
 
 func FuzzTable(f *testing.F) {
 	for i, text := range hostile {
-		if len(text) < 200 { // a long one would be most of the fuzzing
+		if len(text) < 200 { // a long one would slow down the fuzzing
 			f.Add(text, i, i%2 == 0)
 		}
 	}

@@ -18,8 +18,8 @@ const (
 	minWidth = 40
 	// maxRows is how many workers, or earlier attempts, are listed.
 	maxRows = 32
-	// fewLines is how many lines a worker's failure text may have before its summary is
-	// printed first: nobody should have to search for the cause.
+	// fewLines is how many lines a worker's failure text may have before its summary is printed
+	// first, so that the cause is easy to find.
 	fewLines = 5
 )
 
@@ -210,7 +210,7 @@ func runTime(w Worker) (d time.Duration, known bool) {
 	return rounded(d), !w.Started.IsZero() && d >= 0
 }
 
-// rounded returns a duration without the digits that nobody reads.
+// rounded returns a duration without digits that do not matter.
 func rounded(d time.Duration) time.Duration {
 	unit := time.Millisecond
 	if d >= time.Minute {

@@ -171,12 +171,12 @@ func TestNoTableWithoutAFailure(t *testing.T) {
 	r.Workers[2].How, r.Workers[2].Code = Success, 0
 	for _, r := range []Report{{}, r} {
 		if text := print(t, r, terminal.Style{}); text != "" {
-			t.Errorf("there is nothing to tell, yet it says\n%s", text)
+			t.Errorf("a job without a failure has the table\n%s", text)
 		}
 	}
 	r.Workers[1].How = FromOutside
 	if print(t, r, terminal.Style{}) == "" {
-		t.Error("a worker was killed from outside, and nothing is said")
+		t.Error("a worker was killed from outside, and there is no table")
 	}
 }
 
@@ -218,7 +218,7 @@ func TestColours(t *testing.T) {
 		}
 	}
 	if len(bold) != 1 || !strings.Contains(bold[0], "Root cause: rank 2") || len(faint) != 0 {
-		t.Errorf("only the headline is bold and red, and nobody was stopped:\n%q", coloured)
+		t.Errorf("want the headline, and nothing else, in bold red, and no dim row:\n%q", coloured)
 	}
 	r.Workers[3].How, r.Workers[3].Code, r.Workers[3].Signal = ByLauncher, 143, "SIGTERM"
 	coloured = print(t, r, terminal.Style{Width: 80, Color: true})

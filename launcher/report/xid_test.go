@@ -29,7 +29,7 @@ func TestProbableCause(t *testing.T) {
 			"the end": {application, other},
 		"probable cause: XID 79, the GPU fell off the bus (fatal), 1.2s before " +
 			"the end": {application, torn, fatal},
-		"": {other, torn}, // a consequence is no cause
+		"": {other, torn}, // XID 45 is a consequence, not a cause
 	} {
 		got := print(t, withXIDs(xids...), terminal.Style{})
 		if n := strings.Count(got, "probable cause: "); want == "" && n > 0 || want != "" &&

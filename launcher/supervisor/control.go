@@ -8,39 +8,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// state is how far the end of the job has been asked for.
+// state says how often the end of the job has been requested, and so how urgent it is.
 type state int
 
 const (
-	// running: nobody has asked for the end.
+	// In running, nobody has asked for the end.
 	running state = iota
-	// stopping: the end was asked for once.
+	// In stopping, the end has been requested once.
 	stopping
-	// killing: it was asked for again; the grace period is over.
+	// In killing, the end has been requested a second time, and the grace period is over.
 	killing
-	// left: it was asked for a third time; nothing is waited for any more.
-	left
+	// In quitting, the end has been requested a third time, and the job does not wait for anything
+	// any more.
+	quitting
 )
 
-func (s state) String() string { return [...]string{"running", "stopping", "killing", "left"}[s] }
+func (s state) String() string {
+	return [...]string{"running", "stopping", "killing", "quitting"}[s]
+}
 
-// Phase is a part of a job that can be controlled while it lasts. Its methods are called
-// one at a time and must not block.
+// Phase is a part of a job, which handles requests while it lasts. Its methods are called one at a
+// time and must not block.
 type Phase interface {
-	// Stop asks for an orderly end; it is called once at most.
+	// Stop asks for an orderly end. It is called at most once.
 	Stop(Request)
-	// Hurry says that no more than a moment is left for it.
+	// Hurry shortens the grace period to a moment.
 	Hurry(Request)
-	// Kill asks for the end at once.
+	// Kill asks for the end at once, without a grace period.
 	Kill(Request)
-	// Suspend stops the phase's processes and calls done when that has happened.
+	// Suspend stops the phase's processes and calls done when they have been stopped.
 	Suspend(done func())
 	// Pass passes a signal on to the phase's processes. SIGCONT ends a suspension.
 	Pass(syscall.Signal)
 }
 
-// NoPhase is a Phase in which there is nothing to act on. Embedded, it leaves only what
-// matters to be written.
+// NoPhase is a Phase that has nothing to stop or to signal. Other phases embed it and implement
+// only the methods that they need.
 type NoPhase struct{}
 
 // Stop does nothing.
@@ -52,47 +55,48 @@ func (NoPhase) Hurry(Request) {}
 // Kill does nothing.
 func (NoPhase) Kill(Request) {}
 
-// Suspend has nothing to suspend.
+// Suspend only calls done.
 func (NoPhase) Suspend(done func()) { done() }
 
 // Pass does nothing.
 func (NoPhase) Pass(syscall.Signal) {}
 
-// control decides what requests amount to.
+// control decides what a request means for the job.
 type control struct {
 	debug      func(line string)
-	left       chan struct{} // closed in the state left
-	subscribed func()        // waits until signals are subscribed to
+	quit       chan struct{} // closed when the state becomes quitting
+	subscribed func()        // waits until this process has subscribed to its signals
 
 	mu        sync.Mutex
 	changed   *sync.Cond
 	state     state
 	suspended bool
-	first     Request // that asked for the end
+	first     Request // the first request for the end
 	hurried   bool    // somebody did not wait for the grace period
-	name      string  // of the phase
+	name      string  // of the phase, for debug lines
 	phase     Phase   // nil between phases
 }
 
 func (c *control) init() {
-	c.left = make(chan struct{})
+	c.quit = make(chan struct{})
 	c.changed = sync.NewCond(&c.mu)
 	c.debug = func(string) {}
 	c.subscribed = func() {}
 }
 
-// Debug has each request and each change of state reported, one line each. It must be
-// called before the first phase.
+// Debug sets the function that receives a line for each request and each change of state. It must
+// be called before the first phase begins.
 func (c *control) Debug(report func(line string)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.debug = report
 }
 
-// Begin makes p the phase that requests go to. It waits while the job is suspended, and
-// reports false, without having begun the phase, once the job is to end. Nothing may be
-// started or written before the first phase has begun, because a signal, and SIGPIPE with
-// them, may end this process until then.
+// Begin makes p the phase that handles requests. It waits while the job is suspended. It reports
+// false, and does not begin the phase, once the end of the job has been requested.
+//
+// Nothing may be started or written before the first phase has begun. Until then this process may
+// not have subscribed to its signals, and any of them, including SIGPIPE, may end it.
 func (c *control) Begin(name string, p Phase) bool {
 	c.subscribed()
 	c.mu.Lock()
@@ -108,14 +112,14 @@ func (c *control) Begin(name string, p Phase) bool {
 	return true
 }
 
-// End ends the phase: no method of it is called any more.
+// End ends the phase. None of its methods is called any more.
 func (c *control) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.name, c.phase = "", nil
 }
 
-// Stopped gives the first request for the end, if there was one.
+// Stopped returns the first request for the end, if there was one.
 func (c *control) Stopped() (first Request, stopped bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,22 +133,22 @@ func (c *control) Hurried() bool {
 	return c.hurried
 }
 
-// Left is closed when nothing is to be waited for any more.
-func (c *control) Left() <-chan struct{} { return c.left }
+// Quitting returns a channel that is closed when the job must not wait for anything any more.
+func (c *control) Quitting() <-chan struct{} { return c.quit }
 
-// Request acts on a request. It may be called from any goroutine.
+// Request handles a request. It may be called from any goroutine.
 func (c *control) Request(r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.debug("request: " + r.String())
 	switch {
-	case r.Leave:
-		c.leaveRequested(r)
+	case r.Quit:
+		c.quitRequested(r)
 	case r.Kill:
 		c.killRequested(r)
 	case r.Stops():
 		c.stopRequested(r)
-	case r.Direct: // the keeper's word counts
+	case r.Direct: // the keeper sends it as well
 	case r.Signal == unix.SIGTSTP:
 		c.suspendRequested(r)
 		return
@@ -156,14 +160,14 @@ func (c *control) Request(r Request) {
 	r.done()
 }
 
-// String is the request for the debug output.
+// String describes the request for debug output.
 func (r Request) String() string {
 	text := r.Why()
 	for _, word := range []struct {
 		is   bool
 		text string
 	}{{r.Direct, ", sent directly"}, {r.Hurry, ", in a hurry"}, {r.Kill, ", to kill"},
-		{r.Leave, ", to leave"}} {
+		{r.Quit, ", to quit"}} {
 		if word.is {
 			text += word.text
 		}
@@ -171,7 +175,7 @@ func (r Request) String() string {
 	return text
 }
 
-// stopRequested: somebody wants the end.
+// stopRequested handles a request for the end.
 func (c *control) stopRequested(r Request) {
 	c.hurried = c.hurried || r.Hurry
 	begun := c.stop(r)
@@ -186,7 +190,7 @@ func (c *control) stopRequested(r Request) {
 	}
 }
 
-// killRequested: somebody does not wait for the grace period.
+// killRequested handles a second request for the end.
 func (c *control) killRequested(r Request) {
 	c.hurried = true
 	c.stop(r)
@@ -198,17 +202,17 @@ func (c *control) killRequested(r Request) {
 	}
 }
 
-// leaveRequested: nothing is to be waited for.
-func (c *control) leaveRequested(r Request) {
+// quitRequested handles a third request for the end.
+func (c *control) quitRequested(r Request) {
 	c.hurried = true
 	c.stop(r)
-	if c.state != left {
-		c.enter(left)
-		close(c.left)
+	if c.state != quitting {
+		c.enter(quitting)
+		close(c.quit)
 	}
 }
 
-// stop records the first request for the end, and reports whether this is it.
+// stop records r if it is the first request for the end, and reports whether it is.
 func (c *control) stop(r Request) (first bool) {
 	c.suspended = false
 	if c.state != running {
@@ -219,7 +223,7 @@ func (c *control) stop(r Request) (first bool) {
 	return true
 }
 
-// suspendRequested: the job is to be stopped until SIGCONT.
+// suspendRequested handles a request to stop the job until SIGCONT.
 func (c *control) suspendRequested(r Request) {
 	c.suspended = true
 	if c.phase == nil {
@@ -229,7 +233,7 @@ func (c *control) suspendRequested(r Request) {
 	c.phase.Suspend(r.done)
 }
 
-// resumeRequested: the job is to go on.
+// resumeRequested handles a request to continue a suspended job.
 func (c *control) resumeRequested() {
 	c.suspended = false
 	c.changed.Broadcast()

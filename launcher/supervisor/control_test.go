@@ -34,13 +34,13 @@ func newControl() *control {
 var (
 	term, intr = Request{Signal: unix.SIGTERM}, Request{Signal: unix.SIGINT}
 	again      = Request{Signal: unix.SIGTERM, Kill: true}
-	quit       = Request{Signal: unix.SIGTERM, Leave: true}
+	quit       = Request{Signal: unix.SIGTERM, Quit: true}
 	suspend    = Request{Signal: unix.SIGTSTP}
 	resume     = Request{Signal: unix.SIGCONT}
 	direct     = Request{Signal: unix.SIGINT, Direct: true}
 )
 
-// What is called of a phase, and where control stands afterwards.
+// TestRequests checks which methods of a phase requests call, and which state follows.
 func TestRequests(t *testing.T) {
 	for _, c := range []struct {
 		requests []Request
@@ -51,15 +51,15 @@ func TestRequests(t *testing.T) {
 		{nil, "", running, 0},
 		{[]Request{term}, "stop SIGTERM", stopping, 143},
 		{[]Request{intr, term, term}, "stop SIGINT", stopping, 130},
-		// a terminal signals both processes
+		// A terminal sends SIGINT to both processes.
 		{[]Request{direct, intr}, "stop SIGINT", stopping, 130},
 		{[]Request{intr, direct}, "stop SIGINT", stopping, 130},
 		{[]Request{term, again}, "stop SIGTERM, kill", killing, 143},
 		{[]Request{again}, "kill", killing, 143},
 		{[]Request{intr, again, again}, "stop SIGINT, kill, kill", killing, 130},
-		{[]Request{term, again, quit}, "stop SIGTERM, kill", left, 143},
-		{[]Request{quit, quit}, "", left, 143},
-		{[]Request{quit, term, again}, "kill", left, 143},
+		{[]Request{term, again, quit}, "stop SIGTERM, kill", quitting, 143},
+		{[]Request{quit, quit}, "", quitting, 143},
+		{[]Request{quit, term, again}, "kill", quitting, 143},
 		{[]Request{keeperLost}, "stop SIGTERM, hurry", stopping, 143},
 		{[]Request{intr, keeperLost}, "stop SIGINT, hurry", stopping, 130},
 		{[]Request{suspend, resume}, "suspend, pass SIGCONT", running, 0},
@@ -93,27 +93,28 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%v: code %d, want %d", c.requests, first.ExitCode(), c.code)
 		}
 		if acted != len(c.requests) {
-			t.Errorf("%v: %d were acted on", c.requests, acted)
+			t.Errorf("%v: Done was called %d times", c.requests, acted)
 		}
 		select {
-		case <-control.Left():
-			if c.state != left {
-				t.Errorf("%v: left", c.requests)
+		case <-control.Quitting():
+			if c.state != quitting {
+				t.Errorf("%v: Quitting is closed", c.requests)
 			}
 		default:
-			if c.state == left {
-				t.Errorf("%v: not left", c.requests)
+			if c.state == quitting {
+				t.Errorf("%v: Quitting is not closed", c.requests)
 			}
 		}
 		hurried := slices.ContainsFunc(c.requests,
-			func(r Request) bool { return r.Kill || r.Leave || r.Hurry })
+			func(r Request) bool { return r.Kill || r.Quit || r.Hurry })
 		if control.Hurried() != hurried {
 			t.Errorf("%v: hurried %v", c.requests, !hurried)
 		}
 	}
 }
 
-// Between phases a request is remembered: what begins after it does not.
+// TestRequestsBetweenPhases checks that a request for the end that comes between two phases is
+// remembered, so that the next phase does not begin.
 func TestRequestsBetweenPhases(t *testing.T) {
 	c, phase := newControl(), &recorder{}
 	c.Begin("first", phase)
@@ -121,67 +122,69 @@ func TestRequestsBetweenPhases(t *testing.T) {
 	c.Request(Request{Signal: unix.SIGUSR1})
 	c.Request(intr)
 	if c.Begin("second", phase) || len(phase.calls) > 0 {
-		t.Errorf("it begins, and is called: %q", phase.calls)
+		t.Errorf("a phase begins after a request for the end; calls %q", phase.calls)
 	}
 	if first, stopped := c.Stopped(); !stopped || first.Signal != unix.SIGINT {
 		t.Errorf("%v %v", first, stopped)
 	}
 }
 
-// No phase begins while the job is suspended; SIGCONT or the end of the job ends that.
+// TestNothingBeginsWhileSuspended checks that no phase begins while the job is suspended, and that
+// SIGCONT or a request for the end ends the wait.
 func TestNothingBeginsWhileSuspended(t *testing.T) {
 	for name, c := range map[string]struct {
 		request Request
 		begins  bool
 	}{"resumed": {resume, true}, "stopped": {term, false}, "killed": {again, false},
-		"left": {quit, false}} {
+		"quit": {quit, false}} {
 		synctest.Test(t, func(t *testing.T) {
 			control, acted := newControl(), false
 			control.Request(Request{Signal: unix.SIGTSTP, Done: func() { acted = true }})
 			if !acted {
-				t.Errorf("%s: a suspension between phases is not acted on", name)
+				t.Errorf("%s: the Done of a suspension between phases was not called", name)
 			}
 			begun := make(chan bool, 1)
 			go func() { begun <- control.Begin("test", NoPhase{}) }()
 			synctest.Wait()
 			select {
 			case <-begun:
-				t.Errorf("%s: it does not wait", name)
+				t.Errorf("%s: Begin does not wait", name)
 			default:
 			}
 			control.Request(c.request)
 			if got := <-begun; got != c.begins {
-				t.Errorf("%s: begins %v", name, got)
+				t.Errorf("%s: Begin reports %v", name, got)
 			}
 		})
 	}
 }
 
-// A phase that has not stopped its processes yet is waited for by whoever asked, and by
-// nobody else.
+// TestSuspensionIsAsynchronous checks that only the sender of a suspension waits until the phase's
+// processes have stopped.
 func TestSuspensionIsAsynchronous(t *testing.T) {
-	c, phase := newControl(), &slow{}
+	c, phase := newControl(), &slowPhase{}
 	c.Begin("test", phase)
 	acted := false
 	c.Request(Request{Signal: unix.SIGTSTP, Done: func() { acted = true }})
 	if acted {
-		t.Error("it was acted on before the phase says so")
+		t.Error("Done was called before the processes were stopped")
 	}
-	c.Request(resume) // is not held up
+	c.Request(resume) // does not block
 	phase.done()
 	if !acted {
-		t.Error("it was never acted on")
+		t.Error("Done was never called")
 	}
 }
 
-type slow struct {
+// slowPhase is a Phase that takes long to stop its processes.
+type slowPhase struct {
 	NoPhase
 	done func()
 }
 
-func (s *slow) Suspend(done func()) { s.done = done }
+func (s *slowPhase) Suspend(done func()) { s.done = done }
 
-func TestDebugTellsRequestsAndChanges(t *testing.T) {
+func TestDebugReportsRequestsAndChanges(t *testing.T) {
 	c := newControl()
 	var lines []string
 	c.Debug(func(line string) { lines = append(lines, line) })

@@ -13,8 +13,9 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
 
-// Connect makes this process the supervisor of the keeper at the other end of the
-// descriptor fd. signals are what it has subscribed to.
+// Connect makes this process the supervisor of the keeper that has the other end of the descriptor
+// fd. signals are the signals that this process subscribes to. The error is for a user who has
+// called the subcommand by hand.
 func Connect(fd string, signals *early.Signals) (*Supervisor, error) {
 	n, err := strconv.Atoi(fd)
 	if err == nil {
@@ -36,35 +37,38 @@ func Connect(fd string, signals *early.Signals) (*Supervisor, error) {
 	return s, nil
 }
 
-// loop receives all that the keeper and signals want, for the process's life.
+// loop handles what the keeper sends and the signals that this process receives, as long as the
+// process lives.
 func (s *Supervisor) loop(direct chan os.Signal) {
-	// Started from /proc/self/exe, the process is called exe in ps and top. That can wait.
+	// Because it was started from /proc/self/exe, ps and top would call the process exe. Renaming
+	// it is not urgent.
 	_ = os.WriteFile("/proc/self/comm", []byte("gpulaunch"), 0)
-	said := make(chan byte, 64)
-	go s.readLink(said)
+	fromKeeper := make(chan byte, 64)
+	go s.readLink(fromKeeper)
 	for {
 		select {
 		case sig := <-direct:
-			s.Request(requestOfSignal(sig.(syscall.Signal)))
-		case b, ok := <-said:
+			s.Request(directRequest(sig.(syscall.Signal)))
+		case b, ok := <-fromKeeper:
 			if !ok {
-				said = nil
+				fromKeeper = nil
 				s.Request(keeperLost)
 				continue
 			}
-			s.Request(s.requestOf(b))
+			s.Request(s.keeperRequest(b))
 		}
 	}
 }
 
-// readLink passes on what the keeper writes. An error comes to the same as its end.
-func (s *Supervisor) readLink(said chan<- byte) {
-	defer close(said)
+// readLink passes on the bytes that the keeper writes. It closes fromKeeper when the keeper is gone
+// or cannot be read.
+func (s *Supervisor) readLink(fromKeeper chan<- byte) {
+	defer close(fromKeeper)
 	buf := make([]byte, 64)
 	for {
 		n, err := s.keeper.Read(buf)
 		for _, b := range buf[:n] {
-			said <- b
+			fromKeeper <- b
 		}
 		if err != nil {
 			return
@@ -72,26 +76,27 @@ func (s *Supervisor) readLink(said chan<- byte) {
 	}
 }
 
-// keeperLost is what to do when the keeper has been killed.
+// keeperLost is the request to send when the keeper is gone.
 var keeperLost = Request{Signal: unix.SIGTERM, Direct: true, Hurry: true,
 	Reason: "the launcher's first process is gone"}
 
-// requestOfSignal is what a signal asks for that came directly.
-func requestOfSignal(sig syscall.Signal) Request {
+// directRequest returns the request for a signal that was sent to this process and not to the
+// keeper.
+func directRequest(sig syscall.Signal) Request {
 	if sig == link.KeeperLost {
 		return keeperLost
 	}
 	return Request{Signal: sig, Direct: true}
 }
 
-// requestOf reads one byte of the link. What hastens the end has no signal of its own; it
-// is the one that has stopped the job before.
-func (s *Supervisor) requestOf(b byte) Request {
+// keeperRequest returns the request for a byte from the link. A request to kill or to quit has no
+// signal of its own, because the first request has already decided the signal.
+func (s *Supervisor) keeperRequest(b byte) Request {
 	switch b {
 	case link.Kill:
 		return Request{Signal: unix.SIGTERM, Kill: true, Reason: "asked again"}
 	case link.Quit:
-		return Request{Signal: unix.SIGTERM, Leave: true}
+		return Request{Signal: unix.SIGTERM, Quit: true}
 	}
 	r := Request{Signal: syscall.Signal(b)}
 	if r.Signal == unix.SIGTSTP {
@@ -100,25 +105,25 @@ func (s *Supervisor) requestOf(b byte) Request {
 	return r
 }
 
-// send tells the keeper something, in one write. Without a keeper there is nobody to tell.
+// send sends the keeper a line, in one write. Without a keeper it does nothing.
 func (s *Supervisor) send(word, about string) {
 	if s.keeper != nil && !strings.Contains(about, "\n") {
 		_, _ = s.keeper.WriteString(strings.TrimSpace(word+" "+about) + "\n")
 	}
 }
 
-// CgroupMade tells the keeper of the job's control group, to be ended and removed with
-// the job.
+// CgroupMade tells the keeper the path of the job's control group. The keeper kills its members and
+// removes it at the end.
 func (s *Supervisor) CgroupMade(path string) { s.send(link.Cgroup, path) }
 
-// FolderMade tells the keeper of the job's private folder, to be removed if this process
-// cannot.
+// FolderMade tells the keeper the path of the job's private folder. The keeper removes it if this
+// process cannot.
 func (s *Supervisor) FolderMade(path string) { s.send(link.Folder, path) }
 
-// LeaveBehind tells the keeper that the job has ended well and that what it left behind
-// may go on.
-func (s *Supervisor) LeaveBehind() { s.send(link.Leave, "") }
+// LeaveBehind tells the keeper that the job has ended well and that the processes that it left
+// behind may go on.
+func (s *Supervisor) LeaveBehind() { s.send(link.LeaveBehind, "") }
 
-// Exit tells the keeper that this process ends with code as it should. It is the last
-// word: the keeper takes an end without it for a crash.
+// Exit tells the keeper that this process is about to end normally with code. Nothing may be sent
+// after it. If the process ends without it, the keeper reports a crash.
 func (s *Supervisor) Exit(code int) { s.send(link.Exit, strconv.Itoa(code)) }

@@ -9,38 +9,37 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// Request is what somebody outside wants of the job. The first one that asks for the end
-// stops the job gently; asking again in the same way changes nothing.
+// Request asks something of the job. The first one that asks for the end stops the job gently.
+// Further ones of the same kind change nothing.
 type Request struct {
-	// Signal stops the job (TERM, INT, HUP, QUIT, PIPE), suspends it (TSTP), resumes it
-	// (CONT), or is passed on to the workers.
+	// Signal says what is requested: TERM, INT, HUP, QUIT and PIPE stop the job, TSTP suspends it,
+	// CONT resumes it, and other signals are passed on to the workers.
 	Signal syscall.Signal
-	// Direct says that the signal was sent to the supervisor itself rather than to its
-	// keeper. Only a stopping one counts then: a signal to the process group reaches
-	// both, and must not reach the workers twice.
+	// Direct says that the signal was sent to this process rather than to its keeper. It is only
+	// acted on if it stops the job. A signal to the process group reaches both processes, and must
+	// not reach the workers twice.
 	Direct bool
-	// Hurry shortens the grace period to a moment: if this process is killed as well,
-	// nobody is left to end what the workers have started.
+	// Hurry shortens the grace period to a moment. If this process is killed as well, nothing is
+	// left to end the processes that the workers have started.
 	Hurry bool
-	// Kill asks for the end of the grace period, Leave for the end of all waiting.
-	Kill, Leave bool
-	// Reason replaces the signal's name in what is printed.
+	// Kill ends the grace period. Quit ends all waiting.
+	Kill, Quit bool
+	// Reason replaces the signal's name in messages.
 	Reason string
-	// Code replaces 128 plus the signal as the job's exit code, if not 0.
+	// Code, if not 0, replaces 128 plus the signal as the job's exit code.
 	Code int
-	// Err makes the end a failure of the launcher rather than the user's wish; the exit
-	// code is then Code or 125.
+	// Err, if not nil, makes the end a failure of the launcher. The exit code is then Code or 125.
 	Err error
-	// Done, if set, is called when the request has been acted on.
+	// Done, if not nil, is called when the request has been acted on.
 	Done func()
 }
 
 // Stops reports whether the request asks for the job's end.
 func (r Request) Stops() bool {
-	return r.Kill || r.Leave || link.Stops(r.Signal) || r.Signal == unix.SIGPIPE
+	return r.Kill || r.Quit || link.Stops(r.Signal) || r.Signal == unix.SIGPIPE
 }
 
-// ExitCode is the job's exit code when it ends because of the request.
+// ExitCode returns the job's exit code if the job ends because of the request.
 func (r Request) ExitCode() int {
 	switch {
 	case r.Code != 0:
@@ -51,7 +50,7 @@ func (r Request) ExitCode() int {
 	return 128 + int(r.Signal)
 }
 
-// Why names the request in messages: its reason, or else its signal.
+// Why returns what messages call the request: its reason or, without one, its signal.
 func (r Request) Why() string {
 	if r.Reason != "" {
 		return r.Reason
@@ -59,7 +58,7 @@ func (r Request) Why() string {
 	return process.SignalName(r.Signal)
 }
 
-// done says that the request has been acted on.
+// done calls Done if it is set.
 func (r Request) done() {
 	if r.Done != nil {
 		r.Done()

@@ -11,13 +11,13 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
-// supervisedVariable makes the test binary a process that writes to a standard output
-// that nobody reads: as a supervisor, or as an ordinary process.
-const supervisedVariable = "GPULAUNCH_TEST_WRITES_UNREAD"
+// unreadVariable is an environment variable. It makes the test binary a process that writes to a
+// pipe that nobody reads, either as a supervisor or as an ordinary process.
+const unreadVariable = "GPULAUNCH_TEST_WRITES_UNREAD"
 
-// writeUnread ends the process if it is that one.
+// writeUnread does nothing unless this process has that variable. Otherwise it writes and exits.
 func writeUnread() {
-	role, ok := os.LookupEnv(supervisedVariable)
+	role, ok := os.LookupEnv(unreadVariable)
 	if !ok {
 		return
 	}
@@ -35,15 +35,15 @@ func writeUnread() {
 	os.Exit(0)
 }
 
-// A supervisor may write as soon as its first phase has begun. It used to die of SIGPIPE in
-// its first milliseconds, and with it all that it was to watch over.
+// TestOutlivesItsReader checks that a supervisor may write as soon as its first phase has begun. It
+// used to be ended by SIGPIPE in its first milliseconds, while its workers were running.
 func TestOutlivesItsReader(t *testing.T) {
 	for range 50 {
 		if err := runUnread(t, "supervisor"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// The control: what is no supervisor does die.
+	// The negative control: a process that is not a supervisor is ended by SIGPIPE.
 	err := runUnread(t, "ordinary")
 	if err == nil || !strings.Contains(err.Error(), "broken pipe") {
 		t.Errorf("an ordinary process ended with %v, not by SIGPIPE", err)
@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runUnread runs the process and says how it ended.
+// runUnread runs such a process and returns the error with which it ended.
 func runUnread(t *testing.T, role string) error {
 	t.Helper()
 	_, theirs := launchertest.Link(t)
@@ -66,7 +66,7 @@ func runUnread(t *testing.T, role string) error {
 	r.Close()
 	defer w.Close()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), supervisedVariable+"="+role)
+	cmd.Env = append(os.Environ(), unreadVariable+"="+role)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = w, os.Stderr, []*os.File{theirs}
 	return cmd.Run()
 }

@@ -21,6 +21,6 @@ func init() {
 	k := keeper.New(startearly.Supervisor)
 	// During initialisation the main goroutine is locked to the main thread. Another one
 	// does not make the kernel switch threads whenever it waits.
-	go func() { os.Exit(k.Keep()) }()
+	go func() { os.Exit(k.Run()) }()
 	select {}
 }

@@ -1,9 +1,9 @@
-// Package link is what keeper and supervisor have to agree on.
+// Package link has what the keeper and the supervisor have to agree on.
 //
-// The link is a socket pair. The keeper writes one byte for each request: the number of a
-// signal, or Kill or Quit. The supervisor writes lines: a word and what it is about.
-// Requests come over the link, and not only as signals, because both processes are in the
-// terminal's foreground group: one Ctrl-C reaches both, and only the keeper counts.
+// The link is a socket pair. The keeper writes one byte for each request: the number of a signal,
+// Kill or Quit. The supervisor writes lines of a word and what it is about. Signals alone would not
+// do, because both processes are in the terminal's foreground process group: one Ctrl-C reaches
+// both, and only the keeper must count it.
 package link
 
 import (
@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// The bytes that the keeper writes beside signal numbers, which end at 64.
+// The bytes that the keeper writes in addition to signal numbers, which end at 64.
 const (
 	// Kill: stop waiting for workers to end by themselves.
 	Kill = 0xf0
@@ -22,34 +22,35 @@ const (
 
 // The words that the supervisor writes.
 const (
-	// Suspended: all workers are stopped, the keeper may stop itself.
+	// Suspended: all workers are stopped, and the keeper may stop itself.
 	Suspended = "suspended"
-	// Cgroup PATH: the job's control group, to be ended and removed with the job.
+	// Cgroup PATH: the job's control group, whose members are to be killed with the job, and which
+	// is then to be removed.
 	Cgroup = "cgroup"
 	// Folder PATH: the job's private folder, to be removed if the supervisor cannot.
 	Folder = "folder"
-	// Exit CODE: the supervisor's last word; one that crashes does not say it.
+	// Exit CODE: the supervisor is about to end normally. One that crashes does not send it.
 	Exit = "exit"
-	// Leave: the job has ended well and what it left behind may go on.
-	Leave = "leave"
+	// LeaveBehind: the job has ended well, and the processes that it left behind may go on.
+	LeaveBehind = "leave"
 )
 
 // KeeperLost is the signal that the kernel sends to the supervisor when the keeper has died
-// (prctl(2), PR_SET_PDEATHSIG). It is one that nobody else sends (SIGRTMAX, signal(7)):
-// SIGTERM would be taken for a request by somebody who grants the grace period, since the
-// kernel sends it when the keeper's first thread ends, and ends the link after the last.
+// (prctl(2), PR_SET_PDEATHSIG). Nobody else sends it (SIGRTMAX, signal(7)). SIGTERM would not do:
+// the kernel sends it when the keeper's first thread ends, and closes the link only after the last
+// thread has ended, so the supervisor would take it for a request with the whole grace period.
 const KeeperLost = syscall.Signal(64)
 
-// forwarded are the signals that a launcher acts on or passes on.
+// forwarded are the signals that a launcher handles or passes on.
 var forwarded = []os.Signal{
 	syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGTSTP,
 }
 
-// Listen subscribes to the forwarded signals, except for those that whoever
-// started the launcher has had ignored (nohup does that with SIGHUP, a shell
-// with SIGINT for a background job). Those that ask for the end go to stops: a
-// channel that is full loses signals, and a flood of the others must not lose these.
+// Listen subscribes to the forwarded signals, except those that were ignored when the launcher was
+// started (nohup does that with SIGHUP, a shell with SIGINT for a background job). Those that ask
+// for the end go to stops and the rest to others. Two channels are needed because a full channel
+// loses signals: many of the others must not make a request for the end get lost.
 func Listen(others, stops chan<- os.Signal) {
 	for _, sig := range forwarded {
 		switch {

@@ -10,36 +10,37 @@ import (
 )
 
 const (
-	// repeatPause is how long the same event of a GPU is only counted after it was told.
+	// repeatPause is how long the same event of a GPU is only counted after it has been printed.
 	repeatPause = 10 * time.Second
-	// repeatLimit bounds the different events that are told in such a time.
+	// repeatLimit is how many different events are printed within repeatPause.
 	repeatLimit = 256
 )
 
-// events are what happened to the job's GPUs. What comes often is told once and counted.
-type events struct {
+// eventPrinter prints the events of the job's GPUs for the user. An event that comes often is
+// printed once and then counted.
+type eventPrinter struct {
 	mu     sync.Mutex
 	closed bool
-	silent bool // why no events come has been told
-	fatal  bool // so has a fatal one
+	silent bool // the reason why no events come has been reported
+	fatal  bool // a fatal XID has been reported
 	recent map[eventKey]*repeat
 }
 
-// eventKey is what makes two events the same.
+// eventKey identifies an event: two events with the same key are the same event.
 type eventKey struct {
 	index int
 	kind  gpu.EventKind
 	xid   uint64
 }
 
-// repeat is an event that was told, and how often it came since.
+// repeat is an event that has been printed, and how often it has come since.
 type repeat struct {
 	line  string
-	more  uint64
+	count uint64
 	timer *time.Timer
 }
 
-// eventsSilent takes the reason why no events come. The first one is told.
+// eventsSilent handles the reason why no events come. It reports the first reason.
 func (m *Monitor) eventsSilent(reason string) {
 	m.events.mu.Lock()
 	defer m.events.mu.Unlock()
@@ -50,73 +51,73 @@ func (m *Monitor) eventsSilent(reason string) {
 	m.Observer.EventsSilent(reason)
 }
 
-// gpuEvent takes something that happened to a GPU.
+// gpuEvent handles an event of a GPU.
 func (m *Monitor) gpuEvent(e gpu.Event) {
-	x := &m.events
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.closed {
+	p := &m.events
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return
 	}
 	m.Observer.GPUEvent(e)
-	index, ranks := m.log.add(e)
-	if len(ranks) == 0 { // the GPU of somebody else
+	index, ranks := m.xids.add(e)
+	if len(ranks) == 0 { // the GPU is not the job's
 		return
 	}
 	line := describeEvent(e, index, ranks)
-	x.print(eventKey{index, e.Kind, e.XID}, line, e.Count, m.Observer.Say)
-	if fatal(e) && !x.fatal {
-		x.fatal = true
+	p.print(eventKey{index, e.Kind, e.XID}, line, e.Count, m.Observer.Log)
+	if isFatal(e) && !p.fatal {
+		p.fatal = true
 		m.Observer.Fatal(line)
 	}
 }
 
-// print says what happened or, if that was said just now, counts it.
-func (x *events) print(key eventKey, line string, count uint64, say func(string)) {
-	if r := x.recent[key]; r != nil {
-		r.line, r.more = line, r.more+count
+// print prints an event or, if the same one was printed just now, counts it.
+func (p *eventPrinter) print(key eventKey, line string, count uint64, log func(string)) {
+	if r := p.recent[key]; r != nil {
+		r.line, r.count = line, r.count+count
 		return
 	}
-	if len(x.recent) >= repeatLimit {
+	if len(p.recent) >= repeatLimit {
 		return
 	}
 	if count > 1 {
 		line = fmt.Sprintf("%s, %d times", line, count)
 	}
-	say(line)
+	log(line)
 	r := &repeat{line: line}
-	r.timer = time.AfterFunc(repeatPause, func() { x.again(key, r, say) })
-	x.recent[key] = r
+	r.timer = time.AfterFunc(repeatPause, func() { p.printRepeats(key, r, log) })
+	p.recent[key] = r
 }
 
-// again says how often something happened again.
-func (x *events) again(key eventKey, r *repeat, say func(string)) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.closed {
+// printRepeats prints how often an event has come again since it was printed.
+func (p *eventPrinter) printRepeats(key eventKey, r *repeat, log func(string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return
 	}
-	if r.more == 0 {
-		delete(x.recent, key)
+	if r.count == 0 {
+		delete(p.recent, key)
 		return
 	}
-	say(fmt.Sprintf("%s, again %d times in %s", r.line, r.more, repeatPause))
-	r.more = 0
+	log(fmt.Sprintf("%s, again %d times in %s", r.line, r.count, repeatPause))
+	r.count = 0
 	r.timer.Reset(repeatPause)
 }
 
-// close ends the telling. What was only counted is told.
-func (x *events) close(say func(string)) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.closed {
+// close prints how often events have come that were only counted. Nothing is printed after it.
+func (p *eventPrinter) close(log func(string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return
 	}
-	x.closed = true
-	for _, r := range x.recent {
+	p.closed = true
+	for _, r := range p.recent {
 		r.timer.Stop()
-		if r.more > 0 {
-			say(fmt.Sprintf("%s, again %d times", r.line, r.more))
+		if r.count > 0 {
+			log(fmt.Sprintf("%s, again %d times", r.line, r.count))
 		}
 	}
 }

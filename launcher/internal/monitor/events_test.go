@@ -18,11 +18,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hearing is a Monitor of a job of two workers. lines gives what it has said since the last
-// call, fatal what it has called fatal.
-func hearing() (m *Monitor, lines func() []string, fatal *[]string) {
+// newTestMonitor returns a Monitor of a job of two workers. lines returns what it has logged since
+// the last call, and fatal has the lines that it has called fatal.
+func newTestMonitor() (m *Monitor, lines func() []string, fatal *[]string) {
 	var mu sync.Mutex
-	var said []string
+	var logged []string
 	fatal = &[]string{}
 	m = New(Options{
 		Plan: plan.Plan{Mode: plan.ModeGPU, Workers: []plan.Worker{
@@ -31,10 +31,10 @@ func hearing() (m *Monitor, lines func() []string, fatal *[]string) {
 		}},
 		Observer: Observer{
 			GPUEvent: func(gpu.Event) {},
-			Say: func(line string) {
+			Log: func(line string) {
 				mu.Lock()
 				defer mu.Unlock()
-				said = append(said, line)
+				logged = append(logged, line)
 			},
 			Fatal: func(line string) { *fatal = append(*fatal, line) },
 		},
@@ -42,8 +42,8 @@ func hearing() (m *Monitor, lines func() []string, fatal *[]string) {
 	return m, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
-		list := said
-		said = nil
+		list := logged
+		logged = nil
 		return list
 	}, fatal
 }
@@ -53,12 +53,13 @@ func xidOf(index int, xid, count uint64) gpu.Event {
 		Kind: gpu.EventXID, XID: xid, Count: count}
 }
 
-// TestXIDsAreToldSparingly: the same of one GPU once in ten seconds, with how often.
-func TestXIDsAreToldSparingly(t *testing.T) {
+// TestRepeatedXIDsAreCounted checks that the same XID of one GPU is printed once in ten seconds,
+// with how often it has come.
+func TestRepeatedXIDsAreCounted(t *testing.T) {
 	const meaning = "XID 63, bad memory was marked for remapping or retirement (other)"
 	const line0, line1 = "GPU 0 (rank 0): " + meaning, "GPU 1 (rank 1): " + meaning
 	synctest.Test(t, func(t *testing.T) {
-		m, lines, _ := hearing()
+		m, lines, _ := newTestMonitor()
 		expect := func(want ...string) {
 			t.Helper()
 			synctest.Wait()
@@ -75,13 +76,13 @@ func TestXIDsAreToldSparingly(t *testing.T) {
 		expect()
 		<-time.After(2 * time.Second)
 		expect(line0 + ", again 9 times in 10s")
-		m.gpuEvent(xidOf(1, 63, 1)) // a pause without it is over
+		m.gpuEvent(xidOf(1, 63, 1)) // it had not come again for repeatPause
 		expect(line1)
 		<-time.After(repeatPause)
 		expect()
 		m.gpuEvent(xidOf(0, 63, 1))
 		m.gpuEvent(xidOf(0, 63, 3))
-		m.events.close(m.Observer.Say)
+		m.events.close(m.Observer.Log)
 		expect(line0, line0+", again 3 times")
 		m.gpuEvent(xidOf(0, 63, 1))
 		<-time.After(repeatPause * 2)
@@ -89,10 +90,11 @@ func TestXIDsAreToldSparingly(t *testing.T) {
 	})
 }
 
-// A flood of events takes no time and little memory, and a fatal one in it is told once.
+// TestFloodOfXIDs checks that a flood of events takes no time and little memory, and that a fatal
+// XID in it is reported once.
 func TestFloodOfXIDs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // no time goes by
-		m, lines, fatal := hearing()
+	synctest.Test(t, func(t *testing.T) { // its clock stands still
+		m, lines, fatal := newTestMonitor()
 		for i := range 20_000 {
 			m.gpuEvent(xidOf(i%2, uint64(i), 1))
 		}
@@ -100,15 +102,15 @@ func TestFloodOfXIDs(t *testing.T) {
 		if n := len(lines()); n != repeatLimit || len(m.events.recent) != repeatLimit {
 			t.Errorf("%d lines, %d kept", n, len(m.events.recent))
 		}
-		m.events.close(m.Observer.Say)
+		m.events.close(m.Observer.Log)
 		if len(*fatal) != 1 ||
 			(*fatal)[0] != "GPU 0 (rank 0): XID 46, the GPU stopped processing (fatal)" {
-			t.Errorf("%q are fatal", *fatal)
+			t.Errorf("reported as fatal: %q", *fatal)
 		}
 	})
 }
 
-// silentGPUs gives no figures, and may be told of events.
+// silentGPUs are GPUs that answer no query and send no events.
 type silentGPUs struct{}
 
 func (silentGPUs) Sample(ctx context.Context) (gpu.Sample, error) {
@@ -123,17 +125,17 @@ func (silentGPUs) Subscribe(_ func(gpu.Event), onSilence func(string)) {
 	onSilence("nobody knows")
 }
 
-// GPUs that do not answer are told as such, again and again, and hold up neither the
-// workers' figures nor the end.
+// TestGPUsThatDoNotAnswer checks that GPUs that do not answer are reported each time, and that they
+// delay neither the workers' samples nor the end.
 func TestGPUsThatDoNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, _, _ := hearing()
+		m, _, _ := newTestMonitor()
 		var silent, why []string
 		m.GPUs = silentGPUs{}
 		m.Observer.GPUsSilent = func(reason string) { silent = append(silent, reason) }
 		m.Observer.EventsSilent = func(reason string) { why = append(why, reason) }
 		m.Start()
-		<-time.After(firstLook + 2*(sampleLimit+interval) - time.Second)
+		<-time.After(firstSample + 2*(sampleLimit+interval) - time.Second)
 		synctest.Wait()
 		if len(silent) != 2 || !slices.Equal(why, []string{"nobody knows"}) {
 			t.Errorf("silent %q, no events because %q", silent, why)

@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// sampleLimit bounds one question to the GPUs.
+// sampleLimit is how long the GPUs may take for one sample.
 const sampleLimit = 3 * time.Second
 
-// asking has one question at a time, and knows whether questions are answered.
-type asking struct {
-	turn   chan struct{} // holds a token while a question is under way
-	failed bool          // the last one was not answered; owned by who holds the turn
+// gpuQueries allows one query at a time and remembers whether queries are answered.
+type gpuQueries struct {
+	turn   chan struct{} // holds a token while a query is under way
+	failed bool          // the last query was not answered; owned by the holder of the turn
 }
 
-// sampleGPUs asks for the GPUs' figures once.
+// sampleGPUs takes one sample of the GPUs.
 func (m *Monitor) sampleGPUs(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
 	defer cancel()
 	select {
-	case m.asking.turn <- struct{}{}:
-		defer func() { <-m.asking.turn }()
+	case m.queries.turn <- struct{}{}:
+		defer func() { <-m.queries.turn }()
 	case <-ctx.Done():
 		return
 	}
 	s, err := m.GPUs.Sample(ctx)
-	m.asking.failed = err != nil || s.Error != ""
+	m.queries.failed = err != nil || s.Error != ""
 	switch {
 	case err != nil:
 		m.Observer.GPUsSilent(err.Error())
@@ -36,11 +36,12 @@ func (m *Monitor) sampleGPUs(ctx context.Context) {
 	}
 }
 
-// answers takes the turn for good and reports whether a question now is worth it.
-func (a *asking) answers() bool {
+// stop waits up to lateLimit for the query under way and allows no further ones. It reports whether
+// the last one was answered, so that asking once more makes sense.
+func (q *gpuQueries) stop() bool {
 	select {
-	case a.turn <- struct{}{}:
-		return !a.failed
+	case q.turn <- struct{}{}:
+		return !q.failed
 	case <-time.After(lateLimit):
 		return false
 	}

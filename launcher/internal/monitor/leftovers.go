@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// leftoversLimit is how long an answer is waited for after the job, when the user
-	// waits for the exit.
+	// leftoversLimit is how long the GPUs may take to answer after the job, while the user waits
+	// for the exit.
 	leftoversLimit = time.Second
-	// lateLimit is how long the end of a question that is under way is waited for then: a
-	// driver that hangs must not hold up the exit.
+	// lateLimit is how long a query that is still under way then may take to end. A driver that
+	// hangs must not hold up the exit.
 	lateLimit = 250 * time.Millisecond
 )
 
-// Leftovers gives the processes that the job has left on its GPUs, as far as that is
-// answered within a second and before ctx ends.
+// Leftovers returns the processes that the job has left on its GPUs. It returns none if the GPUs do
+// not answer within about a second and before ctx ends. No samples are taken after it.
 func (m *Monitor) Leftovers(ctx context.Context) []report.GPUProcess {
-	if m.GPUs == nil || m.Plan.Mode != plan.ModeGPU || !m.asking.answers() {
+	if m.GPUs == nil || m.Plan.Mode != plan.ModeGPU || !m.queries.stop() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, leftoversLimit)
@@ -46,10 +46,10 @@ func (m *Monitor) Leftovers(ctx context.Context) []report.GPUProcess {
 	}
 }
 
-// leftovers gives the processes that compute on the GPUs of a plan after the job and did not
-// before it, without those of other users than the given one. Somebody else's of the same
-// user may be among them: once its parents are gone, nothing tells where a process came
-// from.
+// leftovers returns the processes that compute on the GPUs of a plan after the job and did not
+// before it. Processes that are known to be other users' are left out. A process of this user that
+// is not the job's may be among them, because nothing tells where a process came from once its
+// parents are gone.
 func leftovers(p plan.Plan, before, after gpu.Inventory, user string) (list []report.GPUProcess) {
 	for _, d := range after.Devices {
 		w := slices.IndexFunc(p.Workers,
@@ -58,8 +58,8 @@ func leftovers(p plan.Plan, before, after gpu.Inventory, user string) (list []re
 			continue
 		}
 		for _, process := range d.Processes {
-			stranger := process.User != "" && process.User != user
-			if stranger || present(before, d, process.PID) || !p.Owns(d, process) {
+			otherUser := process.User != "" && process.User != user
+			if otherUser || onGPU(before, d, process.PID) || !p.Owns(d, process) {
 				continue
 			}
 			list = append(list, report.GPUProcess{
@@ -71,15 +71,15 @@ func leftovers(p plan.Plan, before, after gpu.Inventory, user string) (list []re
 	return list
 }
 
-// present reports whether a process was on the GPU.
-func present(inv gpu.Inventory, d gpu.Device, pid int) bool {
+// onGPU reports whether the inventory has a process on the GPU d.
+func onGPU(inv gpu.Inventory, d gpu.Device, pid int) bool {
 	return slices.ContainsFunc(inv.Devices, func(e gpu.Device) bool {
 		return e.UUID == d.UUID && (e.UUID != "" || e.Index == d.Index) &&
 			slices.ContainsFunc(e.Processes, func(p gpu.Process) bool { return p.PID == pid })
 	})
 }
 
-// userName is this process's user as package gpu names those of others.
+// userName returns this process's user in the form in which package gpu names users.
 func userName() string {
 	number := strconv.Itoa(os.Geteuid())
 	if u, err := user.LookupId(number); err == nil && u.Username != "" {

@@ -37,9 +37,10 @@ func TestLeftoversOnGPUs(t *testing.T) {
 	}
 }
 
-// TestLeftoversOfInstances: another instance of the GPU is not the job's.
+// TestLeftoversOfInstances checks that processes on another MIG instance of the GPU do not count as
+// the job's.
 func TestLeftoversOfInstances(t *testing.T) {
-	m := plantest.SickMIG()
+	m := plantest.MIGWithFinding()
 	o := plantest.Options()
 	o.Workers = plan.Workers(1)
 	p := plantest.Plan(t, m, o)

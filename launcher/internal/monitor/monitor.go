@@ -1,15 +1,15 @@
-// Package monitor looks at a job's workers and GPUs while it runs, whether or not anybody
-// scrapes metrics.
+// Package monitor watches a job's workers and GPUs while it runs, whether or not anything scrapes
+// its metrics.
 //
-// A [Monitor] reads what the workers use and which CPUs they may run on, asks the GPUs for
-// their figures, and hears of errors that their driver reports (XIDs). It tells an
-// [Observer] of all that, says what a user should know in one line each, and remembers
-// XIDs so that a failure can be told with what came before it.
+// A [Monitor] samples what the workers use and which CPUs they may run on, samples the GPUs, and
+// receives the errors that their driver reports (XIDs). It passes all of that to an [Observer],
+// logs a line for each thing that a user should know, and remembers XIDs, so that the report of a
+// failure can have those that came before it.
 //
 // # Goroutines
 //
-// One looks at the workers and one asks the GPUs; both end with Close. Events of GPUs come
-// in goroutines of whoever sends them, and timers run while one is only counted.
+// One goroutine samples the workers and one samples the GPUs. Both end with Close. GPU events
+// arrive in goroutines of their source, and a timer runs for each event that is only being counted.
 package monitor
 
 import (
@@ -22,101 +22,102 @@ import (
 )
 
 const (
-	// interval is how often the figures of workers and GPUs are read.
+	// interval is how often workers and GPUs are sampled.
 	interval = 5 * time.Second
-	// firstLook is when they are read for the first time: early enough for someone who has
-	// just started a job and looks, and late enough not to compete with the start of the
-	// workers.
-	firstLook = 500 * time.Millisecond
+	// firstSample is when they are sampled for the first time: early enough for a user who looks
+	// right after the start, and late enough not to compete with the start of the workers.
+	firstSample = 500 * time.Millisecond
 )
 
-// GPUs is what a Monitor asks of the machine's GPUs. Its methods may be called from any
-// goroutine; questions return when their context ends.
+// GPUs is where a Monitor gets samples and events of the machine's GPUs from. Its methods may be
+// called from any goroutine. A query returns when its context ends.
 type GPUs interface {
-	// Sample gives the figures of this moment.
+	// Sample takes a sample of all GPUs.
 	Sample(context.Context) (gpu.Sample, error)
-	// Inventory lists the GPUs, with the processes on them.
+	// Inventory returns the GPUs with the processes on them.
 	Inventory(context.Context) (gpu.Inventory, error)
-	// Subscribe has onEvent called for what happens to GPUs, and for what has happened
-	// since they were first asked for. onSilence is called with the reason when no events
-	// come, or not from all GPUs. Neither may block.
+	// Subscribe calls onEvent for each event of a GPU, including those since the GPUs were first
+	// asked for. It calls onSilence with the reason if no events come, or not from all GPUs.
+	// Neither may block.
 	Subscribe(onEvent func(gpu.Event), onSilence func(reason string))
 }
 
-// Observer is told what a Monitor finds. Its functions are called from several goroutines
-// and must not block.
+// Observer receives what a Monitor finds. Its functions are called from several goroutines and must
+// not block.
 type Observer struct {
-	// GPUsSampled has the GPUs' figures of one moment, GPUsSilent says why there are none.
+	// GPUsSampled receives a sample of the GPUs. GPUsSilent receives the reason why there is none.
 	GPUsSampled func(gpu.Sample)
 	GPUsSilent  func(reason string)
-	// GPUEvent is something that happened to a GPU, of the job's or not.
+	// GPUEvent receives each event of a GPU, whether the GPU is the job's or not.
 	GPUEvent func(gpu.Event)
-	// EventsSilent says why no events come from the job's GPUs.
+	// EventsSilent receives the reason why no events come from the job's GPUs. It is called at most
+	// once.
 	EventsSilent func(reason string)
-	// WorkerSampled is what a worker uses.
+	// WorkerSampled receives a sample of a worker.
 	WorkerSampled func(WorkerSample)
-	// Say takes one line for the user.
-	Say func(line string)
-	// Fatal is called once, with a line about it, for an XID after which a GPU of the job
-	// is not to be relied on.
+	// Log receives one line for the user.
+	Log func(line string)
+	// Fatal is called at most once: for the first XID after which a GPU of the job cannot be relied
+	// on. line describes it.
 	Fatal func(line string)
 }
 
-// Options say what is monitored.
+// Options says what is monitored.
 type Options struct {
 	Plan plan.Plan
-	// GPUs is nil where there are none to ask.
+	// GPUs is nil if there are none.
 	GPUs GPUs
-	// Before is the machine's GPUs as they were before the job.
+	// Before has the machine's GPUs as they were before the job.
 	Before   gpu.Inventory
 	Observer Observer
 }
 
-// Monitor looks at one job. Its methods may be called from any goroutine.
+// Monitor watches one job. Its methods may be called from any goroutine.
 type Monitor struct {
 	Options
 	stop context.CancelFunc
 	done sync.WaitGroup
 
 	workers workers
-	asking  asking
-	events  events
-	log     *xidLog
+	queries gpuQueries
+	events  eventPrinter
+	xids    *xidLog
 }
 
-// New prepares a Monitor that does nothing before Start.
+// New returns a Monitor, which does nothing before Start.
 func New(o Options) *Monitor {
-	m := &Monitor{Options: o, log: newXIDLog(o.Plan)}
-	m.asking.turn = make(chan struct{}, 1)
-	m.workers.watched = map[int]*watched{}
+	m := &Monitor{Options: o, xids: newXIDLog(o.Plan)}
+	m.queries.turn = make(chan struct{}, 1)
+	m.workers.watched = map[int]*watchedWorker{}
 	m.events.recent = map[eventKey]*repeat{}
 	return m
 }
 
-// Start begins to look, when the job begins.
+// Start starts to sample. It is called when the job begins.
 func (m *Monitor) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
-	m.done.Go(func() { every(ctx, m.lookAtWorkers) })
+	m.done.Go(func() { runPeriodically(ctx, m.sampleWorkers) })
 	if m.GPUs != nil {
 		m.GPUs.Subscribe(m.gpuEvent, m.eventsSilent)
-		m.done.Go(func() { every(ctx, func() { m.sampleGPUs(ctx) }) })
+		m.done.Go(func() { runPeriodically(ctx, func() { m.sampleGPUs(ctx) }) })
 	}
 }
 
-// Close ends the looking, when the job has ended. Events that were only counted are told.
+// Close stops sampling. It is called when the job has ended. Events that were only counted are
+// printed.
 func (m *Monitor) Close() {
 	if m.stop == nil {
 		return // it was never started
 	}
 	m.stop()
-	m.events.close(m.Observer.Say)
+	m.events.close(m.Observer.Log)
 	m.done.Wait()
 }
 
-// every calls f now and then until ctx ends.
-func every(ctx context.Context, f func()) {
-	timer := time.NewTimer(firstLook)
+// runPeriodically calls f after firstSample and then with a pause of interval, until ctx ends.
+func runPeriodically(ctx context.Context, f func()) {
+	timer := time.NewTimer(firstSample)
 	defer timer.Stop()
 	for {
 		select {

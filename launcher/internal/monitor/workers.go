@@ -12,64 +12,64 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
-// WorkerSample is what a worker uses at one moment.
+// WorkerSample says what a worker uses at one moment.
 type WorkerSample struct {
 	Rank, PID int
 	process.Usage
-	// WithinCPUs reports whether all its threads keep to the planned CPUs, and those may
-	// still be used; nil if that is unknown.
+	// WithinCPUs says whether all of its threads keep to the planned CPUs and may still use those;
+	// nil if that is unknown.
 	WithinCPUs *bool
 }
 
-// workers are those that run.
+// workers holds the workers that are sampled.
 type workers struct {
 	mu      sync.Mutex
-	watched map[int]*watched // by rank
+	watched map[int]*watchedWorker // by rank
 }
 
-// watched is one rank, over all attempts.
-type watched struct {
+// watchedWorker is the worker of one rank, over all attempts.
+type watchedWorker struct {
 	plan   *plan.Worker
 	pid    int  // 0 while none is running
-	warned bool // that it does not keep to its CPUs
+	warned bool // the user has been warned that it does not keep to its CPUs
 }
 
-// WorkerStarted begins to look at a worker. What the kernel gave it is compared at once with
-// what it was to get: a control group that has changed since the plan was made narrows it in
-// silence (sched_setaffinity(2)).
+// WorkerStarted begins to sample a worker. It compares at once the CPUs that the kernel has given
+// it with those of its plan: if a control group has changed since the plan was made, the kernel
+// narrows them without an error (sched_setaffinity(2)).
 func (m *Monitor) WorkerStarted(w *plan.Worker, pid int) {
 	m.workers.mu.Lock()
 	defer m.workers.mu.Unlock()
-	x := m.workers.watched[w.Rank]
-	if x == nil {
-		x = &watched{}
-		m.workers.watched[w.Rank] = x
+	watched := m.workers.watched[w.Rank]
+	if watched == nil {
+		watched = &watchedWorker{}
+		m.workers.watched[w.Rank] = watched
 	}
-	x.plan, x.pid = w, pid
+	watched.plan, watched.pid = w, pid
 	got, err := affinity.Current(pid)
 	if err == nil && !w.CPUs.IsEmpty() && !got.Equal(w.CPUs) {
-		m.Observer.Say(fmt.Sprintf("warning: %s runs on CPUs %s instead of %s: the program binds "+
+		m.Observer.Log(fmt.Sprintf("warning: %s runs on CPUs %s instead of %s: the program binds "+
 			"itself, or the CPUs that gpulaunch may use have changed", w.Label(pid), got, w.CPUs))
 	}
 }
 
-// WorkerExited ends the looking at a worker.
+// WorkerExited stops sampling the worker of a rank.
 func (m *Monitor) WorkerExited(rank int) {
 	m.workers.mu.Lock()
 	defer m.workers.mu.Unlock()
-	if x := m.workers.watched[rank]; x != nil {
-		x.pid = 0
+	if watched := m.workers.watched[rank]; watched != nil {
+		watched.pid = 0
 	}
 }
 
-// XIDs gives the errors of a worker's GPU that have to do with its end, as far as the time
+// XIDs returns the XIDs of a worker's GPU that may have to do with its end, as far as their time
 // tells, the earliest first.
 func (m *Monitor) XIDs(w *plan.Worker, start, end time.Time) []report.XID {
-	return m.log.before(w, start, end)
+	return m.xids.before(w, start, end)
 }
 
-// lookAtWorkers looks at each running worker once.
-func (m *Monitor) lookAtWorkers() {
+// sampleWorkers takes a sample of each worker that runs.
+func (m *Monitor) sampleWorkers() {
 	for rank, pid := range m.workers.running() {
 		if u, ok := process.ReadUsage(pid); ok {
 			m.Observer.WorkerSampled(WorkerSample{
@@ -79,20 +79,20 @@ func (m *Monitor) lookAtWorkers() {
 	}
 }
 
-// running gives the pids of the workers that run, by rank.
+// running returns the pids of the workers that run, by rank.
 func (w *workers) running() map[int]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	pids := map[int]int{}
-	for rank, x := range w.watched {
-		pids[rank] = x.pid
+	for rank, watched := range w.watched {
+		pids[rank] = watched.pid
 	}
 	maps.DeleteFunc(pids, func(_, pid int) bool { return pid == 0 })
 	return pids
 }
 
-// checkCPUs compares the CPUs of all threads of a worker with its planned ones. A library
-// that binds threads by itself is told of once.
+// checkCPUs reports whether all threads of a worker keep to its planned CPUs, and warns once if
+// they do not, because a library may bind threads by itself. It returns nil if that is unknown.
 func (m *Monitor) checkCPUs(rank, pid int) *bool {
 	threads, err := affinity.CurrentAll(pid)
 	if err != nil {
@@ -104,30 +104,30 @@ func (m *Monitor) checkCPUs(rank, pid int) *bool {
 	}
 	m.workers.mu.Lock()
 	defer m.workers.mu.Unlock()
-	x := m.workers.watched[rank]
-	if x == nil || x.pid != pid || x.plan.CPUs.IsEmpty() {
+	watched := m.workers.watched[rank]
+	if watched == nil || watched.pid != pid || watched.plan.CPUs.IsEmpty() {
 		return nil
 	}
 	mine, err := affinity.Current(0)
-	lost := x.plan.CPUs.Subtract(mine)
-	within := cpus.SubsetOf(x.plan.CPUs) && (err != nil || lost.IsEmpty())
-	if !within && !x.warned {
-		x.warned = true
-		m.Observer.Say(outside(x, cpus, lost))
+	lost := watched.plan.CPUs.Subtract(mine)
+	within := cpus.SubsetOf(watched.plan.CPUs) && (err != nil || lost.IsEmpty())
+	if !within && !watched.warned {
+		watched.warned = true
+		m.Observer.Log(outsideWarning(watched, cpus, lost))
 	}
 	return &within
 }
 
-// outside says how a worker does not keep to its CPUs.
-func outside(x *watched, cpus, lost affinity.CPUSet) string {
-	planned := x.plan.CPUs
+// outsideWarning returns the warning for a worker that does not keep to its CPUs.
+func outsideWarning(w *watchedWorker, cpus, lost affinity.CPUSet) string {
+	planned := w.plan.CPUs
 	if cpus.SubsetOf(planned) {
 		return fmt.Sprintf("warning: rank %d (pid %d) was to have CPUs %s, of which %s may not "+
-			"be used any more: the container's cpuset has changed", x.plan.Rank, x.pid, planned,
+			"be used any more: the container's cpuset has changed", w.plan.Rank, w.pid, planned,
 			lost)
 	}
 	return fmt.Sprintf("warning: rank %d (pid %d) has threads that may run on CPUs %s, outside "+
 		"of its own %s: something in it binds threads itself, as OMP_PROC_BIND, KMP_AFFINITY or "+
 		"taskset do",
-		x.plan.Rank, x.pid, cpus.Subtract(planned), planned)
+		w.plan.Rank, w.pid, cpus.Subtract(planned), planned)
 }

@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// xidWindow is how long before a worker's end an XID of its GPU is taken for
-	// something that has to do with it; xidDelay how long after it one may be told: it
-	// comes from another process, which may not get to run at once.
+	// xidWindow is how long before a worker's end an XID of its GPU may have come to count as
+	// related to it. xidDelay is how long after the end it may have been reported: another process
+	// reports it, which may not get to run at once.
 	xidWindow = 5 * time.Minute
 	xidDelay  = time.Second
-	// xidLimit is how many entries are kept of one GPU.
+	// xidLimit is how many entries are kept for each GPU.
 	xidLimit = 512
-	// xidsTold is how many different ones are told of one worker.
-	xidsTold = 32
+	// maxXIDs is how many different XIDs are reported for one worker.
+	maxXIDs = 32
 )
 
-// xidLog keeps the XIDs of a job's GPUs, so that a failure can be told with what came before
-// it. Its methods may be called from any goroutine and never wait.
+// xidLog remembers the XIDs of a job's GPUs, so that the report of a failure can have those that
+// came before it. Its methods may be called from any goroutine and never wait.
 type xidLog struct {
 	devices []rankedDevice
 
@@ -39,7 +39,7 @@ type rankedDevice struct {
 	rank int
 }
 
-// xidEntry is an XID of a GPU or, if mig says so, of one instance.
+// xidEntry is an XID of a GPU or, if mig is not "", of one MIG instance.
 type xidEntry struct {
 	mig         string
 	number      uint64
@@ -47,7 +47,7 @@ type xidEntry struct {
 	count       uint64
 }
 
-// newXIDLog makes a log for the GPUs of a plan's workers.
+// newXIDLog returns a log for the GPUs of a plan's workers.
 func newXIDLog(p plan.Plan) *xidLog {
 	l := &xidLog{seen: map[int][]xidEntry{}}
 	for _, w := range p.Workers {
@@ -58,8 +58,8 @@ func newXIDLog(p plan.Plan) *xidLog {
 	return l
 }
 
-// add takes an event. It gives the GPU's index in the plan and the ranks that the
-// event concerns, none if the GPU is not the job's.
+// add adds an event to the log if it is an XID. It returns the GPU's index in the plan and the
+// ranks that the event concerns, which are none if the GPU is not the job's.
 func (l *xidLog) add(e gpu.Event) (index int, ranks []int) {
 	for _, d := range l.devices {
 		if d.Matches(e.UUID, e.Index) && (e.MIG == "" || e.MIG == d.UUID) {
@@ -67,12 +67,13 @@ func (l *xidLog) add(e gpu.Event) (index int, ranks []int) {
 		}
 	}
 	if len(ranks) > 0 && e.Kind == gpu.EventXID {
-		l.keep(index, e)
+		l.record(index, e)
 	}
 	return index, ranks
 }
 
-func (l *xidLog) keep(index int, e gpu.Event) {
+// record adds an XID. If the same one came less than a second ago, its count grows instead.
+func (l *xidLog) record(index int, e gpu.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := l.seen[index]
@@ -92,9 +93,9 @@ func (l *xidLog) keep(index int, e gpu.Event) {
 		count: e.Count})
 }
 
-// before gives the XIDs of a worker's device that have to do with its end, as far as the
-// time tells, the earliest first. What came before its start was another attempt's, unless
-// the GPU is not to be relied on since.
+// before returns the XIDs of a worker's device that may have to do with its end, as far as their
+// time tells, the earliest first. Those from before the worker's start belong to another attempt
+// and are left out, except fatal ones, after which the GPU cannot be relied on.
 func (l *xidLog) before(w *plan.Worker, start, end time.Time) (list []report.XID) {
 	if w.Device == nil {
 		return nil
@@ -121,11 +122,11 @@ func (l *xidLog) before(w *plan.Worker, start, end time.Time) (list []report.XID
 	slices.SortStableFunc(list, func(a, b report.XID) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.XID, b.XID))
 	})
-	return list[:min(len(list), xidsTold)]
+	return list[:min(len(list), maxXIDs)]
 }
 
-// describeEvent gives one line about something that happened to a GPU, without how
-// often: "GPU 3 (rank 3): XID 79, the GPU fell off the bus (fatal)".
+// describeEvent describes an event of a GPU in one line, without how often it came: "GPU 3 (rank
+// 3): XID 79, the GPU fell off the bus (fatal)".
 func describeEvent(e gpu.Event, index int, ranks []int) string {
 	words := make([]string, len(ranks))
 	for i, r := range ranks {
@@ -142,8 +143,8 @@ func describeEvent(e gpu.Event, index int, ranks []int) string {
 	return fmt.Sprintf("GPU %d (rank %s): %s", index, strings.Join(words, ", "), what)
 }
 
-// fatal reports whether an event is an XID after which its GPU is not to be relied on.
-func fatal(e gpu.Event) bool {
+// isFatal reports whether an event is an XID after which its GPU cannot be relied on.
+func isFatal(e gpu.Event) bool {
 	class, _ := gpu.DescribeXID(e.XID)
 	return e.Kind == gpu.EventXID && class == gpu.XIDFatal
 }

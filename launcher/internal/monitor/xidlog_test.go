@@ -13,7 +13,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
-// madePlan is the plan for a machine.
+// madePlan returns the plan for a machine.
 func madePlan(t *testing.T, m plan.Machine, change func(*plan.Options)) plan.Plan {
 	t.Helper()
 	o := plantest.Options()
@@ -43,10 +43,10 @@ func TestXIDLogOwners(t *testing.T) {
 		}), gpu.Event{UUID: "GPU-0", XID: 31},
 			"GPU 0 (rank 0, 1): XID 31, page fault in GPU memory: an illegal address was " +
 				"accessed (application)"},
-		"an instance": {madePlan(t, plantest.SickMIG(), nil),
+		"an instance": {madePlan(t, plantest.MIGWithFinding(), nil),
 			gpu.Event{UUID: "GPU-0", MIG: "MIG-2", XID: 1234},
 			"GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
-		"all instances": {madePlan(t, plantest.SickMIG(), nil), gpu.Event{UUID: "GPU-0",
+		"all instances": {madePlan(t, plantest.MIGWithFinding(), nil), gpu.Event{UUID: "GPU-0",
 			XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
 		"on the second node": {madePlan(t, three, func(o *plan.Options) {
 			o.Nodes, o.NodeRank, o.MasterPort = 2, 1, 1
@@ -98,15 +98,15 @@ func TestXIDLogBefore(t *testing.T) {
 	if got := l.before(&plan.Worker{}, begin, end); got != nil {
 		t.Errorf("without a GPU: %v", got)
 	}
-	// Of another attempt's, only what the GPU keeps from it counts.
+	// Of the XIDs of another attempt, only the fatal one counts.
 	l.seen[0] = l.seen[0][:3]
 	if diff := cmp.Diff(want[1:], l.before(&p.Workers[0], end.Add(-time.Second), end)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestXIDLogIsBounded: a driver that reports for ever takes no memory for it, and
-// neither does it drive out what another GPU said.
+// TestXIDLogIsBounded checks that a driver that reports errors forever does not fill memory, and
+// that its reports for one GPU do not push out those for another.
 func TestXIDLogIsBounded(t *testing.T) {
 	p := madePlan(t, plantest.TwoNodes("unset", 0, 1), nil)
 	l := newXIDLog(p)
@@ -119,15 +119,15 @@ func TestXIDLogIsBounded(t *testing.T) {
 	if n := len(l.seen[0]); n != xidLimit {
 		t.Errorf("%d entries, want %d", n, xidLimit)
 	}
-	if got := l.before(&p.Workers[0], now, now.Add(100*time.Second)); len(got) != xidsTold ||
+	if got := l.before(&p.Workers[0], now, now.Add(100*time.Second)); len(got) != maxXIDs ||
 		got[0].XID != 10_000-xidLimit {
-		t.Errorf("%d are told, the first %v", len(got), got[0])
+		t.Errorf("%d are reported, the first %v", len(got), got[0])
 	}
 	if got := l.before(&p.Workers[1], now, now.Add(100*time.Second)); len(got) != 1 ||
 		got[0].XID != 79 {
 		t.Errorf("the other GPU's: %v", got)
 	}
-	// The same again and again is one entry.
+	// The same XID, repeated, is one entry.
 	for range 100_000 {
 		l.add(gpu.Event{Time: now, UUID: "GPU-1", Index: 1, Kind: gpu.EventXID, XID: 79, Count: 1})
 	}
@@ -143,7 +143,7 @@ func TestFatal(t *testing.T) {
 			{Kind: gpu.EventDoubleBitECC}, {Kind: gpu.EventDropped}},
 	} {
 		for _, e := range events {
-			if fatal(e) != want {
+			if isFatal(e) != want {
 				t.Errorf("%+v: %v", e, !want)
 			}
 		}

@@ -18,20 +18,20 @@ import (
 // Descendant is a process below this one.
 type Descendant struct {
 	PID  int    `json:"pid"`
-	Name string `json:"name"` // the kernel's name of it, at most 15 bytes
-	// State is the letter of proc(5): R, S, D, Z, T …
+	Name string `json:"name"` // from the kernel, at most 15 bytes
+	// State is the letter of proc(5): R, S, D, Z and others.
 	State byte `json:"-"`
-	// Parent is the pid of its parent, Group its process group.
+	// Parent is the pid of the parent, and Group the process group.
 	Parent int `json:"-"`
 	Group  int `json:"-"`
-	// start is the start time in clock ticks since boot: with the pid it names a
-	// process for good.
+	// start is the start time in clock ticks since boot. Together with the pid, it identifies a
+	// process even after the pid has been reused.
 	start uint64
 }
 
-// Usage is what a process has used so far.
+// Usage says what a process has used so far.
 type Usage struct {
-	// CPU is user and system time of the process and of those of its children that it
+	// CPU is the user and system time of the process and of those of its children that it has
 	// waited for.
 	CPU time.Duration
 	// ResidentBytes is its resident memory.
@@ -40,10 +40,10 @@ type Usage struct {
 
 func (d Descendant) String() string { return fmt.Sprintf("%d (%s)", d.PID, d.Name) }
 
-// Where says what a process is doing that will not end: its state and the kernel
-// function that it waits in, as "4711 (python3, state D in nfs_wait_bit_killable)".
-// The kernel tells the function only to those who may trace the process.
-func (d Descendant) Where() string {
+// WithState describes a process that does not end, with its state and the kernel function in which
+// it waits: "4711 (python3, state D in nfs_wait_bit_killable)". The kernel names the function only
+// to those who may trace the process.
+func (d Descendant) WithState() string {
 	now, ok := Read(d.PID)
 	if !ok {
 		return d.String()
@@ -56,15 +56,17 @@ func (d Descendant) Where() string {
 	return text + ")"
 }
 
-// Listed names processes: "2 processes that they left behind: 12 (sh), 13 (sleep)".
-func Listed(list []Descendant, what string) string { return listed(list, what, Descendant.String) }
-
-// Stuck names processes that cannot be killed, and where they are.
-func Stuck(list []Descendant) string {
-	return listed(list, "cannot be killed", Descendant.Where)
+// Describe names up to 8 processes: "2 processes that they left behind: 12 (sh), 13 (sleep)".
+func Describe(list []Descendant, what string) string {
+	return describe(list, what, Descendant.String)
 }
 
-func listed(list []Descendant, what string, name func(Descendant) string) string {
+// DescribeUnkillable names processes that cannot be killed, with what they are doing.
+func DescribeUnkillable(list []Descendant) string {
+	return describe(list, "cannot be killed", Descendant.WithState)
+}
+
+func describe(list []Descendant, what string, name func(Descendant) string) string {
 	const most = 8
 	names := make([]string, 0, most)
 	for _, d := range list[:min(len(list), most)] {
@@ -77,13 +79,13 @@ func listed(list []Descendant, what string, name func(Descendant) string) string
 	return head + " " + what + ": " + strings.Join(names, ", ")
 }
 
-// Descendants lists the living processes below root by what /proc says of
-// parenthood.
-func Descendants(root int) ([]Descendant, error) { return DescendantsBut(root, nil) }
+// Descendants returns the descendants of the process root, according to /proc. Zombies are among
+// them.
+func Descendants(root int) ([]Descendant, error) { return DescendantsExcept(root, nil) }
 
-// DescendantsBut leaves out the processes that are spared, and all below them.
-// A nil spare spares nobody.
-func DescendantsBut(root int, spare func(pid int) bool) ([]Descendant, error) {
+// DescendantsExcept is Descendants without the processes for which spare returns true, and without
+// their descendants. If spare is nil, none is left out.
+func DescendantsExcept(root int, spare func(pid int) bool) ([]Descendant, error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func DescendantsBut(root int, spare func(pid int) bool) ([]Descendant, error) {
 	return list, nil
 }
 
-// Read looks at one process; false when it is gone.
+// Read returns one process. ok is false if it is gone.
 func Read(pid int) (d Descendant, ok bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -120,7 +122,7 @@ func Read(pid int) (d Descendant, ok bool) {
 	return d, ok
 }
 
-// ReadUsage gives what a process has used so far; false when it is gone.
+// ReadUsage returns what a process has used so far. It reports false if the process is gone.
 func ReadUsage(pid int) (Usage, bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -130,14 +132,13 @@ func ReadUsage(pid int) (Usage, bool) {
 	return u, ok
 }
 
-// tick is the unit of the times in /proc/PID/stat, USER_HZ, which is 100 on every
-// architecture that Go runs on under Linux (see time(7)).
+// tick is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every architecture that
+// Go supports under Linux (see time(7)).
 const tick = time.Second / 100
 
-// parseStat takes the pid, name, state, parent, group, times, start time and resident
-// memory (fields 1 to 5, 14 to 17, 22 and 24 of proc_pid_stat(5)). The name stands in
-// parentheses and may itself hold parentheses, spaces and newlines, so its end is the last
-// parenthesis.
+// parseStat reads the pid, name, state, parent, group, times, start time and resident memory
+// (fields 1 to 5, 14 to 17, 22 and 24 of proc_pid_stat(5)). The name is in parentheses and may
+// itself contain parentheses, spaces and newlines, so it ends at the last parenthesis.
 func parseStat(data []byte) (d Descendant, u Usage, ok bool) {
 	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
 	if open < 2 || end < open {
@@ -150,7 +151,7 @@ func parseStat(data []byte) (d Descendant, u Usage, ok bool) {
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data[:open])))
 	var numbers [22]int64
 	for i := 1; i < len(numbers) && err == nil; i++ {
-		// Limits may be above an int64, and none of those is needed.
+		// Some fields are limits and may exceed an int64. None of those is needed.
 		if numbers[i], err = strconv.ParseInt(fields[i], 10, 64); errors.Is(err, strconv.ErrRange) {
 			err = nil
 		}
@@ -167,8 +168,9 @@ func parseStat(data []byte) (d Descendant, u Usage, ok bool) {
 	return d, u, true
 }
 
-// Signal reaches this very process or none: the pidfd holds on to it, and the
-// start time read afterwards shows that the pid had not gone to another before.
+// Signal sends a signal to exactly this process. The pidfd refers to one process for good, and the
+// start time that is read afterwards shows that the pid had not been reused before. Signal returns
+// nil if the process is gone.
 func (d Descendant) Signal(sig syscall.Signal) error {
 	fd, err := unix.PidfdOpen(d.PID, 0)
 	if err == unix.ESRCH {

@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ExitStatus is how a process ended, as a shell shows it.
+// ExitStatus says how a process ended, as a shell reports it.
 type ExitStatus struct {
-	// Code is the exit code, 0 to 255; for a process that a signal ended, 128 plus the
-	// signal's number.
+	// Code is the exit code, 0 to 255. If a signal ended the process, it is 128 plus the signal's
+	// number.
 	Code int `json:"exit_code"`
-	// Signal is that signal's name, as SignalName gives it; "" for a process that exited.
+	// Signal is the name of that signal, as SignalName returns it, and "" if the process exited.
 	Signal string `json:"signal,omitempty"`
-	// Core says that a core file was dumped.
+	// Core is true if a core file was dumped.
 	Core bool `json:"core_dumped"`
 }
 
-// ExitStatusOf reads a wait status (wait(2)).
+// ExitStatusOf decodes a wait status (wait(2)).
 func ExitStatusOf(ws unix.WaitStatus) ExitStatus {
 	if ws.Signaled() {
 		return ExitStatus{Code: 128 + int(ws.Signal()), Signal: SignalName(ws.Signal()),
@@ -31,18 +31,17 @@ func ExitStatusOf(ws unix.WaitStatus) ExitStatus {
 // OK reports whether the process exited with code 0.
 func (s ExitStatus) OK() bool { return s.Code == 0 }
 
-// EndedBy reports whether that signal ended the process.
+// EndedBy reports whether sig ended the process.
 func (s ExitStatus) EndedBy(sig syscall.Signal) bool {
 	return s.Signal != "" && s.Code == 128+int(sig)
 }
 
-// String says it in words: "exited with code 3", "terminated with signal SIGABRT (core
-// dumped)".
+// String returns "exited with code 3" or "terminated with signal SIGABRT (core dumped)".
 func (s ExitStatus) String() string {
 	if s.Signal == "" {
 		return fmt.Sprintf("exited with code %d", s.Code)
 	}
-	// A signal without a name is "signal 40" already.
+	// The name of a signal without a name is "signal 40".
 	text := "terminated with signal " + strings.TrimPrefix(s.Signal, "signal ")
 	if s.Core {
 		text += " (core dumped)"
@@ -50,7 +49,7 @@ func (s ExitStatus) String() string {
 	return text
 }
 
-// SignalName is a signal's name, as "SIGTERM", or its number where it has none.
+// SignalName returns the name of a signal, as "SIGTERM", or "signal 40" if it has none.
 func SignalName(sig syscall.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// OOMKills is how many processes of this machine the kernel has killed since it
-// started because memory, or that of a control group, had run out (oom_kill in
-// proc_vmstat(5), since Linux 4.13). 0 when the kernel does not say.
+// OOMKills returns how many processes of this machine the kernel has killed since boot because
+// memory, or that of a control group, had run out (oom_kill in proc_vmstat(5), since Linux 4.13).
+// It returns 0 if the kernel does not say.
 func OOMKills() int {
 	data, err := os.ReadFile("/proc/vmstat")
 	if err != nil {
@@ -20,7 +20,7 @@ func OOMKills() int {
 func parseVMStat(text, name string) int {
 	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
-			n, _ := strconv.Atoi(value) // 0 for what is no number
+			n, _ := strconv.Atoi(value) // 0 if it is not a number
 			return n
 		}
 	}

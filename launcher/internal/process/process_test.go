@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// helper is a process of a tree: it starts the next of args, announces itself
-// and waits, or leaves.
+// helper runs a process of a tree. It ignores SIGTERM, starts a process for the rest of args,
+// prints its pid, and then waits if args[0] is "stay" or exits otherwise.
 func helper(args []string) {
 	signal.Ignore(unix.SIGTERM, unix.SIGHUP)
 	if len(args) > 1 {
@@ -44,11 +44,11 @@ func helper(args []string) {
 	}
 }
 
-// stat builds a line of /proc/PID/stat.
-func stat(pid, name, rest string) string { return pid + " (" + name + ") " + rest }
+// statLine returns a line of /proc/PID/stat.
+func statLine(pid, name, rest string) string { return pid + " (" + name + ") " + rest }
 
-// tree starts helpers and gives their pids.
-func tree(t *testing.T, args ...string) (pids []int) {
+// startTree starts helpers, each the child of the one before, and returns their pids.
+func startTree(t *testing.T, args ...string) (pids []int) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", append([]string{"helper"}, args...)...)
 	r, w, err := os.Pipe()
@@ -79,16 +79,16 @@ func reapAll() {
 	}
 }
 
-// TestSweep has a tree whose middle leaves, each process in a session of its own,
-// without an environment and deaf to SIGTERM.
+// TestSweep kills a tree of which some middle processes have exited. Each process has a session of
+// its own and no environment, and ignores SIGTERM.
 func TestSweep(t *testing.T) {
 	launchertest.BecomeSubreaper(t)
 	wake := make(chan os.Signal, 1)
 	signal.Notify(wake, unix.SIGCHLD)
 	defer signal.Stop(wake)
-	pids := tree(t, "stay", "leave", "stay", "leave", "stay")
+	pids := startTree(t, "stay", "leave", "stay", "leave", "stay")
 	ended, left := Sweep{Reap: reapAll, Wake: wake, Limit: SweepLimit}.Run()
-	// Those that leave may still be on their way out, and are then ended, too.
+	// Those that exit may not be gone yet, and are then killed, too.
 	if len(ended) < 3 || len(left) != 0 || HasChildren() {
 		t.Errorf("ended %v, left %v, children %v", ended, left, HasChildren())
 	}
@@ -99,11 +99,11 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestSweepNeedsASubreaper is the negative control: without one, the kernel gives
-// the orphan to somebody else, and the sweep cannot see it.
+// TestSweepNeedsASubreaper is the negative control: without a subreaper, the kernel gives the
+// orphan to another process, and the sweep cannot see it.
 func TestSweepNeedsASubreaper(t *testing.T) {
 	wake := make(chan os.Signal, 1)
-	pids := tree(t, "leave", "stay")
+	pids := startTree(t, "leave", "stay")
 	orphan := max(pids[0], pids[1])
 	left := launchertest.Poll(func() bool { // until the one that leaves has left
 		reapAll()
@@ -140,8 +140,8 @@ func TestSweepSpares(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// TestSignalReachesNoOther: a process that has gone is not signalled under its
-// number, nor is another one with that number but another start time.
+// TestSignalReachesNoOther checks that Signal signals neither a process that has taken the pid of
+// one that is gone, nor one with that pid and another start time.
 func TestSignalReachesNoOther(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe", "helper", "stay")
 	if err := cmd.Start(); err != nil {
@@ -149,7 +149,7 @@ func TestSignalReachesNoOther(t *testing.T) {
 	}
 	d, ok := Read(cmd.Process.Pid)
 	if !ok {
-		t.Fatal("it cannot be read")
+		t.Fatal("the helper cannot be read")
 	}
 	other := d
 	other.start++
@@ -191,7 +191,7 @@ func TestParseStat(t *testing.T) {
 	rest := "S 7 9" + strings.Repeat(" 0", 8) + " 1 2 3 4" + strings.Repeat(" 0", 4) +
 		" 123456 18446744073709551615 5"
 	for _, name := range []string{"sh", "a b", "a) R 1 1", "((", "\n", ""} {
-		d, u, ok := parseStat([]byte(stat("42", name, rest)))
+		d, u, ok := parseStat([]byte(statLine("42", name, rest)))
 		if !ok || d.PID != 42 || d.Name != name || d.State != 'S' || d.Parent != 7 ||
 			d.Group != 9 || d.start != 123456 {
 			t.Errorf("%q: %+v %v", name, d, ok)
@@ -201,7 +201,7 @@ func TestParseStat(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "42", "42 (sh", "42 sh) S 7", "x (sh) " + rest,
-		stat("42", "sh", "S 7 9"), ") 1 ("} {
+		statLine("42", "sh", "S 7 9"), ") 1 ("} {
 		if d, _, ok := parseStat([]byte(bad)); ok {
 			t.Errorf("%q gives %+v", bad, d)
 		}
@@ -209,7 +209,7 @@ func TestParseStat(t *testing.T) {
 }
 
 func FuzzParseStat(f *testing.F) {
-	f.Add([]byte(stat("42", "a) (b", "S 7 9"+strings.Repeat(" 0", 16)+" 1 0 0")))
+	f.Add([]byte(statLine("42", "a) (b", "S 7 9"+strings.Repeat(" 0", 16)+" 1 0 0")))
 	f.Add([]byte("00()0 0 0" + strings.Repeat(" 0", 20)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, _, ok := parseStat(data)
@@ -242,7 +242,7 @@ func TestExitStatus(t *testing.T) {
 		}
 	}
 	if s := ExitStatusOf(137 << 8); s.EndedBy(unix.SIGKILL) || !ExitStatusOf(0).OK() {
-		t.Error("an exit code passes for a signal, or success for failure")
+		t.Error("an exit code counts as a signal, or success as failure")
 	}
 }
 
@@ -264,6 +264,6 @@ func TestUsageOfThisProcess(t *testing.T) {
 		t.Errorf("%+v, %v", u, ok)
 	}
 	if _, ok := ReadUsage(1 << 30); ok {
-		t.Error("a process that cannot exist has figures")
+		t.Error("a process that cannot exist has a usage")
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ResourceHint says which limit is likely meant by an error of fork or pipe, and where to
-// look; "" for other errors.
+// ResourceHint returns which limit is probably the cause of an error from fork or pipe, and where
+// to look, or "" for other errors.
 func ResourceHint(err error) string {
 	switch {
 	case errors.Is(err, unix.EAGAIN):
@@ -21,7 +21,7 @@ func ResourceHint(err error) string {
 	return ""
 }
 
-// WithResourceHint adds that hint to an error's text, if there is one.
+// WithResourceHint adds the hint for err to its text, if there is one.
 func WithResourceHint(err error) error {
 	if hint := ResourceHint(err); hint != "" {
 		return fmt.Errorf("%w; %s", err, hint)

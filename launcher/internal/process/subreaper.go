@@ -7,10 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BecomeSubreaper makes this process the one that descendants come to when they
-// lose their parent (prctl(2), PR_SET_CHILD_SUBREAPER). The keeper and the
-// supervisor are subreapers; a program that uses this package as a library is
-// not, unless it asks.
+// BecomeSubreaper makes this process the parent of descendants that lose their own (prctl(2),
+// PR_SET_CHILD_SUBREAPER). The keeper and the supervisor are subreapers. A program that uses
+// package launcher as a library is one only with Config.Subreaper.
 func BecomeSubreaper() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot become the subreaper of the workers' descendants: %w", err)
@@ -18,8 +17,8 @@ func BecomeSubreaper() error {
 	return nil
 }
 
-// PeekEnded gives the pid of a child that has ended without collecting it
-// (waitid(2), WNOWAIT), 0 when there is none.
+// PeekEnded returns the pid of a child that has ended, without reaping it (waitid(2), WNOWAIT), or
+// 0 if there is none.
 func PeekEnded() int {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
@@ -36,9 +35,9 @@ func HasChildren() bool {
 	return err != unix.ECHILD
 }
 
-// siginfoPID reads si_pid, which follows the three numbers and the padding of
-// every siginfo_t on 64-bit Linux (include/uapi/asm-generic/siginfo.h). x/sys
-// leaves that part without a name; reflection reads it without unsafe.
+// siginfoPID returns si_pid, which follows the three numbers and the padding of every siginfo_t on
+// 64-bit Linux (include/uapi/asm-generic/siginfo.h). In x/sys that part has no name, and reflection
+// reads it without unsafe.
 func siginfoPID(info unix.Siginfo) int {
 	union := reflect.ValueOf(info).Field(4)
 	var pid uint32

@@ -7,28 +7,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SweepLimit bounds the waiting for processes that have been sent SIGKILL. One
-// that is stuck in the kernel (state D) cannot be ended by anybody.
+// SweepLimit is how long to wait for processes that have been sent SIGKILL. A process that is stuck
+// in the kernel (state D) cannot be killed at all.
 const SweepLimit = 5 * time.Second
 
-// Sweep ends every descendant of this process, which is their subreaper.
+// Sweep kills every descendant of this process, which must be a subreaper.
 type Sweep struct {
-	// Spare tells the processes that are left alone, with all below them; nil for
-	// none.
+	// Spare returns true for processes that are left alone, together with their descendants. nil
+	// means that there are none.
 	Spare func(pid int) bool
-	// Reap collects the ended children that are not spared.
+	// Reap waits for the children that have ended and are not spared.
 	Reap func()
-	// AtOnce ends all there are in one stroke, if there is a way; nil if not.
+	// AtOnce, if not nil, kills all processes at once, as a control group can.
 	AtOnce func()
-	// Wake has a value when a child has ended.
+	// Wake receives a value when a child has ended.
 	Wake <-chan os.Signal
-	// Limit is how long it may take, usually SweepLimit.
+	// Limit is how long the sweep may take, usually SweepLimit.
 	Limit time.Duration
 }
 
-// Run goes round until nobody is left, because a process may fork before it is
-// hit: what it leaves comes here. ended are the processes that were killed, left
-// those that would not die within the limit.
+// Run kills until nothing is left. It has to look again and again, because a process may fork
+// before SIGKILL reaches it, and its child then becomes a child of this process. ended are the
+// processes that were killed, and left are those that did not die within the limit.
 func (s Sweep) Run() (ended, left []Descendant) {
 	deadline := time.NewTimer(s.Limit)
 	defer deadline.Stop()
@@ -49,8 +49,8 @@ func (s Sweep) Run() (ended, left []Descendant) {
 			}
 		}
 		s.kill(left)
-		// A grandchild's end sends no signal here unless it was handed to us, hence
-		// the second look.
+		// The end of a grandchild sends no SIGCHLD to this process unless this process has become
+		// its parent, so the wait has a limit.
 		select {
 		case <-s.Wake:
 		case <-time.After(10 * time.Millisecond):
@@ -60,12 +60,12 @@ func (s Sweep) Run() (ended, left []Descendant) {
 	}
 }
 
-// remaining lists the descendants. One that has ended counts until it has been
-// waited for, here or by a parent that is about to end.
+// remaining returns the descendants. One that has ended counts until it has been waited for, by
+// this process or by a parent that is about to end.
 func (s Sweep) remaining() []Descendant {
-	list, err := DescendantsBut(unix.Getpid(), s.Spare)
+	list, err := DescendantsExcept(unix.Getpid(), s.Spare)
 	if err != nil {
-		return nil // no /proc: nothing can be told apart
+		return nil // without /proc, descendants cannot be told from other processes
 	}
 	return list
 }
@@ -75,6 +75,6 @@ func (s Sweep) kill(list []Descendant) {
 		s.AtOnce()
 	}
 	for _, d := range list {
-		_ = d.Signal(unix.SIGKILL) // one that cannot be reached remains
+		_ = d.Signal(unix.SIGKILL) // a process that cannot be signalled stays in the list
 	}
 }

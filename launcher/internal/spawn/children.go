@@ -9,27 +9,27 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// Job stands for one job in the record of children: its address is its identity.
+// Job identifies one job in the record of children, by its address.
 type Job struct{ _ byte }
 
-// children are the processes that this process has started and not yet waited for, each
-// with its job; nil for a helper of the launcher itself.
+// children records the processes that this process has started and not yet waited for, each with
+// its job, which is nil for a helper of the launcher itself.
 //
-// The lock is held from before a fork until the child has been recorded, so that a child
-// that exits at once is never mistaken for an orphan.
+// The lock is held from before a fork until the child has been recorded, so that a child that exits
+// at once is never taken for an orphan.
 var children = struct {
 	sync.Mutex
 	job map[int]*Job
-	// sweeper is the job that ends all descendants of this process that are nobody's.
-	// There can be only one, because nobody knows whose orphan an orphan was.
+	// sweeper is the job that ends all descendants of this process that are not recorded. There can
+	// be only one, because nothing tells which job an orphan came from.
 	sweeper *Job
 }{job: map[int]*Job{}}
 
-// ErrSweeping is the error for a second job that wants to sweep.
+// ErrSweeping is the error for a second job that sweeps.
 var ErrSweeping = errors.New("another job of this process has Config.Subreaper, and would end " +
 	"what this one starts: run one after the other")
 
-// BeginSweep makes j the job that sweeps, or fails with ErrSweeping.
+// BeginSweep makes j the job that sweeps. It returns ErrSweeping if another job sweeps.
 func (j *Job) BeginSweep() error {
 	children.Lock()
 	defer children.Unlock()
@@ -57,8 +57,8 @@ func (j *Job) Owns(pid int) bool {
 	return recorded && job == j
 }
 
-// Spares reports whether a process, and all below it, is none of this job's business: a
-// helper of the launcher, or another job's worker.
+// Spares reports whether this job must leave a process and its descendants alone, because it is a
+// helper of the launcher or another job's worker.
 func (j *Job) Spares(pid int) bool {
 	children.Lock()
 	defer children.Unlock()
@@ -73,8 +73,8 @@ func forget(pid int) {
 	delete(children.job, pid)
 }
 
-// ReapOrphans collects the exited children that nobody has started: adopted descendants
-// of workers. Others are left to whoever waits for them.
+// ReapOrphans waits for the exited children that are not recorded, which are descendants of workers
+// that have lost their parents. It leaves other children to whoever waits for them.
 func ReapOrphans() {
 	for reapOrphan() {
 	}

@@ -8,24 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Spawner starts processes from one operating system thread of its own.
+// Spawner starts processes from an operating system thread of its own.
 //
-// The kernel rules behind it: affinity and signal mask belong to a thread and are
-// inherited through fork and exec (sched_setaffinity(2), pthread_sigmask(3)), so they are
-// set here, before the child exists, and there is no moment in which it runs unbound. A
-// child's parent death signal is sent when the *thread* that forked it ends (prctl(2),
-// PR_SET_PDEATHSIG; golang/go issue 27505), so this thread lives until Close, which must
-// come after the last child is gone.
+// It needs one because of two rules of the kernel. CPU affinity and the signal mask belong to a
+// thread and are inherited through fork and exec (sched_setaffinity(2), pthread_sigmask(3)). The
+// thread sets them before the child exists, so the child never runs unbound. And a child's parent
+// death signal is sent when the thread that forked it ends, not the process (prctl(2),
+// PR_SET_PDEATHSIG; golang/go issue 27505). The thread therefore lives until Close, which must come
+// after the last child is gone.
 type Spawner struct {
 	work chan func()
 	done chan struct{}
 
-	// released has a value when a child has left the record: orphans may have queued
-	// behind it.
+	// released receives a value when a child has been removed from the record. ReapOrphans stops at
+	// a recorded child, so there may be orphans behind it.
 	released chan struct{}
 }
 
-// New starts the thread, and does not wait for it.
+// New starts the thread and does not wait for it.
 func New() *Spawner {
 	s := &Spawner{
 		work: make(chan func(), 16), done: make(chan struct{}), released: make(chan struct{}, 1),
@@ -34,26 +34,28 @@ func New() *Spawner {
 	return s
 }
 
-// Close ends the thread. Children that are still alive get their parent death signal.
+// Close ends the thread. The kernel then sends the parent death signal to children that are still
+// alive.
 func (s *Spawner) Close() {
 	close(s.work)
 	<-s.done
 }
 
-// Released has a value after a child that this Spawner started has been waited for.
+// Released returns a channel that receives a value after a child of this Spawner has been waited
+// for.
 func (s *Spawner) Released() <-chan struct{} { return s.released }
 
-// run is the thread. Its goroutine ends locked, which makes the Go runtime end the thread
-// rather than give one with a changed signal mask to other goroutines. locked, unless nil,
-// is closed when the goroutine has its thread.
+// run is the thread. Its goroutine ends while it is locked to the thread, which makes the Go
+// runtime end the thread, so that no other goroutine gets one with a changed signal mask. locked,
+// if not nil, is closed when the goroutine has its thread.
 func (s *Spawner) run(locked chan struct{}) {
 	runtime.LockOSThread()
 	if locked != nil {
 		close(locked)
 	}
 	if unix.Gettid() == unix.Getpid() {
-		// The main thread cannot be ended without hanging the process's exit status.
-		// While this goroutine holds it, a new one gets another thread.
+		// The main thread must not end, because the process would then not report its exit status.
+		// While this goroutine holds it, a new goroutine gets another thread.
 		moved := make(chan struct{})
 		go s.run(moved)
 		<-moved
@@ -61,7 +63,7 @@ func (s *Spawner) run(locked chan struct{}) {
 		return
 	}
 	defer close(s.done)
-	// A launcher started with blocked signals must not hand them down.
+	// If the launcher was started with blocked signals, its children must not inherit that.
 	var none unix.Sigset_t
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil) // fails only on a wrong "how"
 	for f := range s.work {
@@ -69,16 +71,16 @@ func (s *Spawner) run(locked chan struct{}) {
 	}
 }
 
-// Go has f run on the thread and does not wait for it.
+// Go runs f on the thread and does not wait for it.
 func (s *Spawner) Go(f func()) { s.work <- f }
 
-// Start starts a helper process of the launcher itself; it dies with the launcher. The
+// Start starts a helper process of the launcher. The kernel kills it when the launcher ends. The
 // caller waits for it with cmd.Wait and then calls Release.
 func (s *Spawner) Start(cmd *exec.Cmd) (err error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	// In a group of its own, because Ctrl-C is for the launcher to act on.
+	// The helper gets its own process group, because only the launcher should react to Ctrl-C.
 	cmd.SysProcAttr.Setpgid = true
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	finished := make(chan struct{})
@@ -94,7 +96,7 @@ func (s *Spawner) Start(cmd *exec.Cmd) (err error) {
 	return err
 }
 
-// Release records that a child has been waited for.
+// Release removes a child from the record. It is called after the child has been waited for.
 func (s *Spawner) Release(pid int) {
 	forget(pid)
 	select {

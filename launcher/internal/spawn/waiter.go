@@ -10,34 +10,35 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// Waiter waits for processes through one epoll of its own. A pidfd is readable when its
-// process has exited (pidfd_open(2)), and epoll lists what became readable in that order,
-// which goroutines of the runtime's poller would lose: of two workers that exit in one
-// moment, the first is the cause.
+// Waiter waits for processes through one epoll instance. A pidfd is readable when its process has
+// exited (pidfd_open(2)), and epoll lists descriptors in the order in which they became readable.
+// That order says which of two workers that exit at almost the same time was the first to fail.
+// Goroutines of the runtime's poller would lose it.
 type Waiter struct {
 	ended func(*Process)
 
-	epoll *os.File
-	mu    sync.Mutex
-	by    map[int32]*Process // pidfd
+	epoll   *os.File
+	mu      sync.Mutex
+	byPidfd map[int32]*Process
 }
 
-// NewWaiter makes a Waiter that calls ended for each process that has exited, in the order
-// in which the processes did, from the goroutine that calls Run.
+// NewWaiter returns a Waiter. The goroutine that calls Run calls ended for each process that has
+// exited, in the order in which they exited.
 func NewWaiter(ended func(*Process)) (*Waiter, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot wait for workers: %w", err)
 	}
-	_ = unix.SetNonblock(fd, true) // so that the runtime polls it; fails only on a bad descriptor
-	return &Waiter{ended: ended, epoll: os.NewFile(uintptr(fd), "epoll"), by: map[int32]*Process{}},
+	_ = unix.SetNonblock(fd, true) // so that the runtime polls it; fails only for a bad descriptor
+	return &Waiter{ended: ended, epoll: os.NewFile(uintptr(fd), "epoll"),
+			byPidfd: map[int32]*Process{}},
 		nil
 }
 
-// Add begins to wait for a process.
+// Add adds a process to wait for.
 func (w *Waiter) Add(p *Process) {
 	if w.add(p) != nil {
-		// The kernel has no room to watch it, so a thread waits.
+		// The epoll instance has no room for it, so a thread waits instead.
 		go func() { p.Wait(); w.ended(p) }()
 	}
 }
@@ -52,7 +53,7 @@ func (w *Waiter) add(p *Process) error {
 	fd := int32(p.pidfd)
 	var added error
 	err = conn.Control(func(epoll uintptr) {
-		// Edge-triggered, so that one that has been listed is not listed again.
+		// Edge-triggered, so that a process that has been listed is not listed again.
 		added = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, p.pidfd,
 			&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: fd})
 	})
@@ -60,7 +61,7 @@ func (w *Waiter) add(p *Process) error {
 		err = added
 	}
 	if err == nil {
-		w.by[fd] = p
+		w.byPidfd[fd] = p
 	}
 	return err
 }
@@ -69,10 +70,10 @@ func (w *Waiter) add(p *Process) error {
 func (w *Waiter) Run() {
 	conn, err := w.epoll.SyscallConn()
 	if err != nil {
-		return // closed before it began
+		return // it was closed before Run was called
 	}
 	events := make([]unix.EpollEvent, 64)
-	_ = conn.Read(func(epoll uintptr) bool { // ends with the error that it is closed
+	_ = conn.Read(func(epoll uintptr) bool { // returns an error when the Waiter is closed
 		for {
 			n, err := process.RetryEINTR(func() (int, error) {
 				return unix.EpollWait(int(epoll), events, 0)
@@ -89,26 +90,27 @@ func (w *Waiter) Run() {
 	})
 }
 
-// reap takes an exited process out, nil if it is not known any more.
+// reap reaps the process of a pidfd and returns it, or nil if the Waiter has no such process any
+// more.
 func (w *Waiter) reap(fd int32) *Process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.by[fd]
+	p := w.byPidfd[fd]
 	if p == nil || !p.reap() {
 		return nil
 	}
-	delete(w.by, fd)
-	unix.Close(int(fd)) // which also takes it out of the epoll
+	delete(w.byPidfd, fd)
+	unix.Close(int(fd)) // this also removes it from the epoll instance
 	return p
 }
 
-// Close ends the waiting, also for processes that have not exited.
+// Close stops waiting, even for processes that have not exited.
 func (w *Waiter) Close() {
 	w.epoll.Close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for fd := range w.by {
+	for fd := range w.byPidfd {
 		unix.Close(int(fd))
 	}
-	w.by = nil
+	w.byPidfd = nil
 }

@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Input hands the launcher's standard input to one worker.
+// Input passes the launcher's standard input to one worker.
 //
-// A file or a pipe is simply inherited. A terminal cannot be, because a worker leads a
-// process group of its own, which is not the terminal's foreground group, and reading
-// would stop it (SIGTTIN, see termios(3)). So the launcher, which is in the foreground,
-// reads and passes on through a pipe.
+// A file or a pipe is simply inherited. A terminal cannot be inherited: a worker leads a process
+// group of its own, which is not the terminal's foreground group, so reading would stop it
+// (SIGTTIN, see termios(3)). The launcher is in the foreground group, so it reads the terminal and
+// passes the data on through a pipe.
 type Input struct {
 	src      *os.File
 	terminal bool
 
 	mu   sync.Mutex
-	sink *os.File // the pipe of the current attempt
+	pipe *os.File // the pipe of the current attempt
 	once sync.Once
 	eof  bool
 }
@@ -30,8 +30,8 @@ func NewInput(src *os.File) *Input {
 	return &Input{src: src, terminal: err == nil}
 }
 
-// Open gives what the worker gets as its standard input. The caller closes it once the
-// worker has started.
+// Open returns the file that the worker gets as its standard input. The caller closes it once the
+// worker has been started.
 func (in *Input) Open() (*os.File, error) {
 	if !in.terminal {
 		fd, err := unix.FcntlInt(in.src.Fd(), unix.F_DUPFD_CLOEXEC, 3)
@@ -46,34 +46,34 @@ func (in *Input) Open() (*os.File, error) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.sink != nil {
-		in.sink.Close()
+	if in.pipe != nil {
+		in.pipe.Close()
 	}
-	in.sink = w
+	in.pipe = w
 	if in.eof {
 		w.Close()
 	}
-	in.once.Do(func() { go in.pump() })
+	in.once.Do(func() { go in.copyTerminal() })
 	return r, nil
 }
 
-// pump passes on what is typed until the terminal's end of file. It outlives a job that
-// ends while nothing is typed, because a read from a terminal cannot be undone.
-func (in *Input) pump() {
-	_, _ = io.Copy(current{in}, in.src)
+// copyTerminal passes on what is typed until the terminal's end of file. It goes on after the end
+// of a job during which nothing is typed, because a read from a terminal cannot be cancelled.
+func (in *Input) copyTerminal() {
+	_, _ = io.Copy(currentPipe{in}, in.src)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.eof = true
-	in.sink.Close()
+	in.pipe.Close()
 }
 
-// current writes to the pipe of the current attempt. What no worker reads any more is
+// currentPipe writes to the pipe of the current attempt. Data that no worker reads any more is
 // dropped.
-type current struct{ in *Input }
+type currentPipe struct{ in *Input }
 
-func (c current) Write(p []byte) (int, error) {
+func (c currentPipe) Write(p []byte) (int, error) {
 	c.in.mu.Lock()
-	sink := c.in.sink
+	sink := c.in.pipe
 	c.in.mu.Unlock()
 	_, _ = sink.Write(p)
 	return len(p), nil

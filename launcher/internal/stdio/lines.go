@@ -12,26 +12,26 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
-// maxLine is where a line without an end is cut: a worker that prints none
-// must not fill the launcher's memory.
+// maxLine is the length at which a line is cut, so that a worker that prints no line ends does not
+// fill the launcher's memory.
 const maxLine = 64 << 10
 
-// lines copies a worker's output to a sink, a prefix before each line.
-type lines struct {
+// lineCopier copies a pipe to a sink, with a prefix before each line.
+type lineCopier struct {
 	src    *os.File
 	dst    *Sink
 	prefix []byte
-	last   *Tail // nil to remember nothing
+	tail   *Tail // nil if the last lines need not be remembered
 
-	pending []byte // bytes of a line that has not ended
+	pending []byte // the beginning of a line that has not ended
 	out     []byte // what is written next
 	skipLF  bool   // the last byte was a carriage return
 
-	silence atomic.Int64 // a time.Duration, 0 before cut
+	silence atomic.Int64 // a time.Duration; 0 before cut
 }
 
-// buffers are shared by all pipes: one is taken when there is something to
-// read, so that a worker that says nothing holds none.
+// buffers are shared by all pipes. A buffer is only taken when there is something to read, so that
+// a worker that writes nothing holds none.
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 type buffer struct {
@@ -39,8 +39,8 @@ type buffer struct {
 	out []byte // lines with their prefix
 }
 
-// copy runs until the pipe's last writer is gone or the reading is cut.
-func (l *lines) copy() {
+// copy copies until no process has the pipe open for writing any more or the reading is cut.
+func (l *lineCopier) copy() {
 	conn, err := l.src.SyscallConn()
 	for more := err == nil; more; {
 		err = conn.Read(func(fd uintptr) bool {
@@ -53,7 +53,7 @@ func (l *lines) copy() {
 				return false
 			}
 			l.out = buf.out[:0]
-			l.take(buf.in[:max(n, 0)])
+			l.split(buf.in[:max(n, 0)])
 			buf.out, l.out = l.out, nil
 			more = n > 0
 			return true
@@ -64,27 +64,27 @@ func (l *lines) copy() {
 		}
 	}
 	if len(l.pending) > 0 {
-		l.take([]byte{'\n'})
+		l.split([]byte{'\n'})
 	}
 }
 
-// cut ends the reading when nothing comes for so long.
-func (l *lines) cut(silence time.Duration) {
+// cut ends the reading once nothing has come for so long.
+func (l *lineCopier) cut(silence time.Duration) {
 	l.silence.Store(int64(silence))
-	// Fails on a file that is closed, whose reading has ended.
+	// This fails for a file that has been closed, which is not read any more.
 	_ = l.src.SetReadDeadline(time.Now().Add(silence))
 }
 
-// take splits what was read into lines. A carriage return ends a line too, or a
-// progress bar that draws itself with them would be silent until its end.
-func (l *lines) take(data []byte) {
+// split splits what was read into lines. A carriage return ends a line, too, because a progress bar
+// that redraws itself with carriage returns would otherwise not be shown until its end.
+func (l *lineCopier) split(data []byte) {
 	for len(data) > 0 {
 		end := bytes.IndexAny(data, "\r\n")
 		if end < 0 {
-			l.hold(data)
+			l.keep(data)
 			break
 		}
-		l.hold(data[:end])
+		l.keep(data[:end])
 		if data[end] == '\r' {
 			l.flush(false)
 		} else {
@@ -98,12 +98,12 @@ func (l *lines) take(data []byte) {
 		l.out = l.out[:0]
 	}
 	if len(l.pending) == 0 && cap(l.pending) > 4096 {
-		l.pending = nil // one long line is no reason to keep its room
+		l.pending = nil // one long line is no reason to keep so much memory
 	}
 }
 
-// hold keeps the beginning of a line, and cuts one that is too long.
-func (l *lines) hold(part []byte) {
+// keep keeps the beginning of a line, and cuts a line that is too long.
+func (l *lineCopier) keep(part []byte) {
 	for len(part) > 0 {
 		l.skipLF = false
 		room := min(maxLine-len(l.pending), len(part))
@@ -111,21 +111,21 @@ func (l *lines) hold(part []byte) {
 		part = part[room:]
 		if len(l.pending) == maxLine {
 			l.flush(false)
-			l.skipLF = true // a line feed right behind the cut adds no empty line
+			l.skipLF = true // a line feed right after the cut adds no empty line
 		}
 	}
 }
 
-// flush ends the line. An empty one counts only if a line feed made it.
-func (l *lines) flush(empty bool) {
+// flush ends the line. If it is empty, it is written only if empty is true.
+func (l *lineCopier) flush(empty bool) {
 	if len(l.pending) == 0 && !empty {
 		return
 	}
 	l.out = append(l.out, l.prefix...)
 	l.out = append(l.out, l.pending...)
 	l.out = append(l.out, '\n')
-	if l.last != nil {
-		l.last.add(l.pending)
+	if l.tail != nil {
+		l.tail.add(l.pending)
 	}
 	l.pending = l.pending[:0]
 }

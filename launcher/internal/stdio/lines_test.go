@@ -7,14 +7,15 @@ import (
 	"testing"
 )
 
-func prefixed(chunks ...string) string {
+// prefixLines returns what is written for output that arrives in chunks.
+func prefixLines(chunks ...string) string {
 	var out bytes.Buffer
-	l := &lines{dst: NewSink(&out, nil), prefix: []byte("> ")}
+	l := &lineCopier{dst: NewSink(&out, nil), prefix: []byte("> ")}
 	for _, c := range chunks {
-		l.take([]byte(c))
+		l.split([]byte(c))
 	}
 	if len(l.pending) > 0 {
-		l.take([]byte{'\n'})
+		l.split([]byte{'\n'})
 	}
 	return out.String()
 }
@@ -39,22 +40,22 @@ func TestLines(t *testing.T) {
 		{[]string{long + long + "\n\n"}, "> " + long + "\n> " + long + "\n> \n"},
 		{[]string{"\x00\xff\n"}, "> \x00\xff\n"},
 	} {
-		if got := prefixed(c.in...); got != c.want {
+		if got := prefixLines(c.in...); got != c.want {
 			t.Errorf("%.40q: got %.60q, want %.60q", c.in, got, c.want)
 		}
 	}
 }
 
-// FuzzLines: however the output is cut into chunks, the lines are the same, each
-// has its prefix, and none is longer than allowed.
+// FuzzLines checks that the lines are the same however the output is cut into chunks, that each has
+// its prefix, and that none is too long.
 func FuzzLines(f *testing.F) {
 	f.Add("a\r\n\nb", 1)
 	f.Add(strings.Repeat("z", maxLine+3)+"\n\r", 7)
 	f.Fuzz(func(t *testing.T, text string, at int) {
-		whole := prefixed(text)
+		whole := prefixLines(text)
 		if len(text) > 0 {
 			at = (at%len(text) + len(text)) % len(text)
-			if parts := prefixed(text[:at], text[at:]); parts != whole {
+			if parts := prefixLines(text[:at], text[at:]); parts != whole {
 				t.Errorf("cut at %d: %q instead of %q", at, parts, whole)
 			}
 		}
@@ -71,15 +72,15 @@ type brokenWriter struct{ calls int }
 
 func (b *brokenWriter) Write([]byte) (int, error) { b.calls++; return 0, errors.New("broken") }
 
-func TestSinkTellsOnce(t *testing.T) {
-	w, told := &brokenWriter{}, 0
-	s := NewSink(w, func(error) { told++ })
+func TestSinkReportsFailureOnce(t *testing.T) {
+	w, reported := &brokenWriter{}, 0
+	s := NewSink(w, func(error) { reported++ })
 	for range 3 {
 		if n, err := s.Write([]byte("abc")); n != 3 || err != nil {
 			t.Errorf("%d %v", n, err)
 		}
 	}
-	if w.calls != 1 || told != 1 {
-		t.Errorf("written %d times, told %d times", w.calls, told)
+	if w.calls != 1 || reported != 1 {
+		t.Errorf("written %d times, reported %d times", w.calls, reported)
 	}
 }

@@ -11,13 +11,13 @@ import (
 
 // Pipes are the two pipes of a worker, before they are read.
 type Pipes struct {
-	// Stdout and Stderr are the worker's ends, to be closed once it has started.
+	// Stdout and Stderr are the worker's ends. They are to be closed once it has been started.
 	Stdout, Stderr *os.File
 
-	stdout, stderr int // our ends
+	stdout, stderr int // the launcher's ends
 }
 
-// NewPipes makes the pipes for one worker. Read takes them over, or Close closes them.
+// NewPipes makes the pipes for one worker. Output.Read takes them over, or Close closes them.
 func NewPipes() (p Pipes, err error) {
 	if p.stdout, p.Stdout, err = newPipe(); err != nil {
 		return Pipes{}, err
@@ -35,9 +35,9 @@ func newPipe() (ours int, theirs *os.File, err error) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return -1, nil, err
 	}
-	// Only our end, because the flag belongs to one end of a pipe, and a worker's own
-	// standard output must block.
-	_ = unix.SetNonblock(fds[0], true) // fails only on a bad descriptor
+	// Only the launcher's end must not block. The flag belongs to one end of a pipe, and a worker's
+	// own standard output has to block.
+	_ = unix.SetNonblock(fds[0], true) // fails only for a bad descriptor
 	return fds[0], os.NewFile(uintptr(fds[1]), "pipe of worker"), nil
 }
 
@@ -53,17 +53,18 @@ func (p Pipes) Close() {
 	p.Discard()
 }
 
-// Discard closes our ends, for a worker that nobody listens to.
+// Discard closes the launcher's ends, for a worker whose output is not read.
 func (p Pipes) Discard() {
 	unix.Close(p.stdout)
 	unix.Close(p.stderr)
 }
 
-// Output copies what the workers of one attempt write. Its methods are for one goroutine.
+// Output copies what the workers of one attempt write. Its methods must be called from one
+// goroutine.
 type Output struct {
 	stdout, stderr *Sink
 	width          int
-	open           []*lines
+	copiers        []*lineCopier
 	copying        sync.WaitGroup
 }
 
@@ -72,16 +73,16 @@ func NewOutput(stdout, stderr *Sink, highestRank int) *Output {
 	return &Output{stdout: stdout, stderr: stderr, width: len(fmt.Sprint(highestRank))}
 }
 
-// Read begins to copy a worker's output, and gives the Tail that will remember the end of
-// its standard error.
+// Read begins to copy a worker's output. It returns the Tail, which remembers the end of the
+// worker's standard error.
 func (o *Output) Read(rank int, p Pipes) *Tail {
 	last := &Tail{}
 	o.ReadNamed(fmt.Sprintf("%*d", o.width, rank), p, last)
 	return last
 }
 
-// ReadNamed begins to copy the output of a process that goes by another name than a rank;
-// last may be nil.
+// ReadNamed begins to copy the output of a process that has another name than a rank. last may be
+// nil.
 func (o *Output) ReadNamed(name string, p Pipes, last *Tail) {
 	prefix := fmt.Appendf(nil, "[%s] ", name)
 	o.read(p.stdout, o.stdout, prefix, nil)
@@ -90,25 +91,24 @@ func (o *Output) ReadNamed(name string, p Pipes, last *Tail) {
 
 func (o *Output) read(fd int, dst *Sink, prefix []byte, last *Tail) {
 	src := os.NewFile(uintptr(fd), "pipe from worker")
-	l := &lines{src: src, dst: dst, prefix: prefix, last: last}
-	o.open = append(o.open, l)
+	l := &lineCopier{src: src, dst: dst, prefix: prefix, tail: last}
+	o.copiers = append(o.copiers, l)
 	o.copying.Go(func() {
 		l.copy()
 		src.Close()
 	})
 }
 
-// Drained gives a channel that is closed when everything has been copied.
+// Drained returns a channel that is closed when everything has been copied.
 func (o *Output) Drained() <-chan struct{} {
 	done := make(chan struct{})
 	go func() { o.copying.Wait(); close(done) }()
 	return done
 }
 
-// Cut ends the reading of each pipe that is silent for so long, even if some process
-// still holds it.
+// Cut stops reading each pipe that is silent for so long, even if a process still has it open.
 func (o *Output) Cut(silence time.Duration) {
-	for _, l := range o.open {
+	for _, l := range o.copiers {
 		l.cut(silence)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Sink is a destination that several workers share. Each Write reaches it whole.
+// Sink is a destination that several workers share. Each Write arrives in one piece.
 type Sink struct {
 	mu   sync.Mutex
 	w    io.Writer
@@ -13,12 +13,12 @@ type Sink struct {
 	err  error
 }
 
-// NewSink returns a Sink that writes to w. When writing fails, lost is called once, unless
-// it is nil, and what comes later is discarded.
+// NewSink returns a Sink that writes to w. When a write fails, lost is called once, unless it is
+// nil, and later output is discarded.
 func NewSink(w io.Writer, lost func(error)) *Sink { return &Sink{w: w, lost: lost} }
 
-// Write writes p at once. After a failure it pretends success, so that workers are not
-// held up by a reader who has left.
+// Write writes p in one call. It always reports success, so that workers are not held up if the
+// reader of w is gone.
 func (s *Sink) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,21 +6,20 @@ import (
 	"sync"
 )
 
-// What is remembered of a worker's standard error for the failure report.
+// How much of a worker's standard error is remembered for the report of a failure.
 const (
 	tailBytes = 8 << 10
 	tailLines = 30
 )
 
-// Tail remembers the last lines that were added. Its methods may be called from any
-// goroutine.
+// Tail remembers the last lines that were added. Its methods may be called from any goroutine.
 type Tail struct {
 	mu  sync.Mutex
 	buf []byte
-	cut bool // something before buf was forgotten
+	cut bool // something before buf has been dropped
 }
 
-// add takes one line without its end.
+// add adds a line, without its line end.
 func (t *Tail) add(line []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -34,7 +33,7 @@ func (t *Tail) add(line []byte) {
 	t.buf = append(append(t.buf, line...), '\n')
 }
 
-// Lines gives the last lines, the first of them whole; nil for a nil Tail.
+// Lines returns the last lines, the first of them whole, or nil for a nil Tail.
 func (t *Tail) Lines() []string {
 	if t == nil {
 		return nil

@@ -9,7 +9,7 @@ import (
 func TestLastLines(t *testing.T) {
 	last := &Tail{}
 	if last.Lines() != nil || (*Tail)(nil).Lines() != nil {
-		t.Error("nothing was said")
+		t.Error("an empty or nil Tail has lines")
 	}
 	for i := range 100_000 {
 		last.add(fmt.Appendf(nil, "line %d", i))

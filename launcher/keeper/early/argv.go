@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// supervise is the subcommand of a supervisor. It is not for people.
+// supervise is the internal subcommand that starts a supervisor. Users do not call it.
 const supervise = "supervise"
 
-// supervisorArgv gives the command line of a supervisor: the descriptor of its link, when
-// the keeper was started, and the arguments of run.
+// supervisorArgv returns the command line of a supervisor. It has the descriptor of the link, the
+// time at which the keeper was started, and the arguments of run.
 func supervisorArgv(link int, started time.Time, args []string) []string {
 	argv := []string{os.Args[0], supervise, strconv.Itoa(link),
 		strconv.FormatInt(started.UnixNano(), 10)}
 	return append(argv, args...)
 }
 
-// SupervisorArgs takes such a command line apart; ok is false if it is another one.
+// SupervisorArgs parses a command line that supervisorArgv has made. ok is false for any other
+// command line.
 func SupervisorArgs(argv []string) (link, started string, args []string, ok bool) {
 	if len(argv) < 4 || argv[1] != supervise {
 		return "", "", nil, false

@@ -1,9 +1,9 @@
-// Package early is what keeper and supervisor do first: [Begin] starts the supervisor, and
+// Package early is what the keeper and the supervisor do first: [Begin] starts the supervisor, and
 // [Subscribe] subscribes to the supervisor's signals.
 //
-// It depends on packages os, os/signal and syscall and on nothing else that has to be
-// initialised, so that cmd/gpulaunch/startearly can call it before the rest of the program
-// is. The keeper is initialised while its supervisor already starts.
+// Of the packages that have to be initialised, it depends only on os, os/signal and syscall, so
+// cmd/gpulaunch/startearly can call it before the rest of the program is initialised. The keeper is
+// initialised while its supervisor starts.
 //
 // Only the command gpulaunch uses this package.
 //
@@ -18,16 +18,17 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 )
 
-// Supervisor is a supervisor that has been started, or is to be.
+// Supervisor is a supervisor that has been started or is to be started.
 type Supervisor struct {
-	// Started says whether that has been tried. It has not if this process had children
-	// before it was gpulaunch, which have to be listed first.
+	// Started says whether starting it has been tried. It has not if this process had children
+	// before it ran gpulaunch, because they have to be listed first.
 	Started bool
-	// Err says why it failed, and Failed at what. Package fmt is not initialised yet.
+	// Err says why it could not be started, and Failed what could not be done. They are separate
+	// because package fmt is not initialised yet.
 	Err    error
 	Failed string
 
-	// PID is the supervisor's process.
+	// PID is the process id of the supervisor.
 	PID int
 	// Link is the descriptor of the keeper's end of the link.
 	Link int
@@ -36,9 +37,9 @@ type Supervisor struct {
 	begun time.Time
 }
 
-// Begin starts a supervisor with args, which are those behind gpulaunch run, unless this
-// process has children. Call it on the main thread, whose end is the process's end, because
-// the supervisor's death signal is tied to the thread that starts it.
+// Begin starts a supervisor unless this process has children. args are the arguments after
+// gpulaunch run. Call it on the main thread, because the supervisor's parent death signal is tied
+// to the thread that starts it, and only the main thread lives as long as the process.
 func Begin(args []string) *Supervisor {
 	s := &Supervisor{args: args, begun: time.Now()}
 	if !hasChildren() {
@@ -47,11 +48,12 @@ func Begin(args []string) *Supervisor {
 	return s
 }
 
-// Start starts the supervisor from the very file that this process runs, and makes this
-// process the one that its descendants come to. It is for the main thread, too.
+// Start makes this process a child subreaper and starts the supervisor from the same file that this
+// process runs. It must be called on the main thread, too.
 func (s *Supervisor) Start() {
 	s.Started = true
-	// prctl(2); what the supervisor leaves behind comes to this process
+	// PR_SET_CHILD_SUBREAPER in prctl(2): what the supervisor leaves behind becomes a child of this
+	// process.
 	const prSetChildSubreaper = 36
 	_, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0)
 	if errno != 0 {
@@ -63,14 +65,14 @@ func (s *Supervisor) Start() {
 	}
 }
 
-// fork starts the process at the other end of a link.
+// fork starts the supervisor with the other end of a new link.
 func (s *Supervisor) fork() error {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		return err
 	}
-	// Their end keeps its number through exec, so that descriptors that the user
-	// hands down from 3 up keep theirs.
+	// The supervisor's end keeps its number through exec, so that descriptors that the user passes
+	// on, from 3 up, keep theirs.
 	syscall.CloseOnExec(fds[0])
 	defer syscall.Close(fds[1])
 	s.PID, err = syscall.ForkExec("/proc/self/exe", supervisorArgv(fds[1], s.begun, s.args),
@@ -86,8 +88,8 @@ func (s *Supervisor) fork() error {
 	return nil
 }
 
-// hasChildren reports whether this process has any child, ended or not. Without room for
-// details, waitid(2) only reports whether there is one.
+// hasChildren reports whether this process has any child, ended or not. Without room for details,
+// waitid(2) only reports whether there is one.
 func hasChildren() bool {
 	const all = 0 // P_ALL
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_WAITID, all, 0, 0,

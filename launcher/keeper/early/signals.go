@@ -8,18 +8,18 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 )
 
-// Signals are what a supervisor is sent.
+// Signals are the channels that receive a supervisor's signals.
 type Signals struct {
-	// Direct gets those that come directly, and not over the link.
+	// Direct receives signals that are sent to the supervisor itself and do not come over the link.
 	Direct chan os.Signal
-	// ChildEnded gets SIGCHLD; one is as good as many.
+	// ChildEnded receives SIGCHLD. It has room for one, because more would add nothing.
 	ChildEnded chan os.Signal
 
 	subscribed chan struct{}
 }
 
-// Subscribe begins to subscribe, in a goroutine of its own. A signal that comes before that
-// ends this process, which has started nothing yet.
+// Subscribe subscribes to the signals in a goroutine of its own. A signal that comes earlier ends
+// this process, which has started nothing yet.
 func Subscribe() *Signals {
 	s := &Signals{Direct: make(chan os.Signal, 64), ChildEnded: make(chan os.Signal, 1),
 		subscribed: make(chan struct{})}
@@ -27,19 +27,18 @@ func Subscribe() *Signals {
 	return s
 }
 
-// Await waits until all are subscribed to. Nothing may be written before, and nothing
-// started.
+// Await waits until all signals are subscribed to. Before that, nothing may be written or started.
 func (s *Signals) Await() { <-s.subscribed }
 
 func (s *Signals) subscribe() {
 	defer close(s.subscribed)
-	// Go answers the first with a trace, and the second stops this process alone.
+	// SIGQUIT would make Go print a stack trace, and SIGTSTP would stop this process alone.
 	signal.Notify(s.Direct, syscall.SIGQUIT, syscall.SIGTSTP)
 	// Writing to a standard output that nobody reads must give an error rather than end
 	// this process with its workers still running (see package os/signal). Ignoring the
 	// signal would do that as well, but workers would inherit it (execve(2)).
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(s.ChildEnded, syscall.SIGCHLD)
-	link.Listen(s.Direct, s.Direct) // one that is lost here comes over the link, too
+	link.Listen(s.Direct, s.Direct) // a signal that is lost here also comes over the link
 	signal.Notify(s.Direct, link.KeeperLost)
 }

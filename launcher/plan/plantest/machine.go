@@ -1,4 +1,4 @@
-// Package plantest makes up machines to plan for, for tests.
+// Package plantest has made-up machines for tests of plans.
 package plantest
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// TwoNodes is a machine with two NUMA nodes of four cores with two threads each,
-// GPUs at the given nodes, and CUDA_VISIBLE_DEVICES as given ("unset": not set).
+// TwoNodes returns a machine with two NUMA nodes of four cores with two threads each, with GPUs at
+// the given nodes. visible is CUDA_VISIBLE_DEVICES, or "unset" if it is not set.
 func TwoNodes(visible string, gpuNodes ...int) plan.Machine {
 	t := &affinity.Topology{
 		Nodes: []affinity.Node{{ID: 0, CPUs: affinity.CPUs(0, 1, 2, 3, 8, 9, 10, 11)},
@@ -39,14 +39,15 @@ func TwoNodes(visible string, gpuNodes ...int) plan.Machine {
 	return m
 }
 
-// Options asks for a worker per GPU on one machine, with nothing left to be made up.
+// Options returns options for a worker per GPU on one machine, which leave nothing to a default
+// that varies.
 func Options() plan.Options {
 	return plan.Options{Workers: plan.WorkersAuto, Nodes: 1, MasterAddr: "127.0.0.1",
 		MasterPort: 29500, Affinity: affinity.Policy{Mode: affinity.ModeNode},
 		Visible: plan.VisibleOwn, RunID: "r"}
 }
 
-// Plan is the plan for a machine. The test fails if there is none.
+// Plan returns the plan for a machine. The test fails if there is none.
 func Plan(t testing.TB, m plan.Machine, o plan.Options) plan.Plan {
 	t.Helper()
 	p, err := plan.New(m, o)
@@ -56,8 +57,9 @@ func Plan(t testing.TB, m plan.Machine, o plan.Options) plan.Plan {
 	return p
 }
 
-// SickMIG is a machine with one GPU, in MIG mode with two instances, that has a finding.
-func SickMIG() plan.Machine {
+// MIGWithFinding returns a machine with one GPU that is in MIG mode with two instances and has a
+// finding.
+func MIGWithFinding() plan.Machine {
 	m := TwoNodes("unset", 0)
 	d := &m.Inventory.Devices[0]
 	d.MIG, d.MIGInstances = true, []gpu.MIGInstance{{UUID: "MIG-1"}, {UUID: "MIG-2"}}
