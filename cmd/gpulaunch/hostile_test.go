@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +26,25 @@ func TestReaderLeaves(t *testing.T) {
 	if !strings.Contains(stderr, "the workers' output cannot be written (broken pipe)") ||
 		!strings.HasSuffix(stderr, "code 141\n") {
 		t.Errorf("stderr:\n%s", stderr)
+	}
+}
+
+// A job that is refused in its first milliseconds has its own exit code, also if nobody reads
+// why: the supervisor has subscribed to SIGPIPE before it writes.
+func TestReaderHasLeft(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	for range 50 {
+		argv := job("--nproc-per-node=1", "/no/such/program")
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Stdout, cmd.Stderr = w, w
+		if err := cmd.Run(); cmd.ProcessState.ExitCode() != 127 {
+			t.Fatalf("it ended with %v, want exit code 127", err)
+		}
 	}
 }
 

@@ -69,16 +69,30 @@ func (j *Job) awaitLaunch() {
 
 // main is the whole life of the job.
 func (j *Job) main(fd string, args []string, signals *early.Signals) {
-	var err error
-	if j.sup, err = supervisor.Connect(fd, signals); err != nil {
-		os.Exit(cli.Complain(err))
+	sup, err := supervisor.Connect(fd, signals)
+	if err == nil {
+		j.sup = sup
+		root := cli.NewRoot()
+		root.AddCommand(NewCommand(j))
+		root.SetArgs(append([]string{"run"}, args...))
+		root.SetOut(lateOutput{signals}) // for --help
+		err = root.Execute()
 	}
-	root := cli.NewRoot()
-	root.AddCommand(NewCommand(j))
-	root.SetArgs(append([]string{"run"}, args...))
-	code := cli.Complain(root.Execute())
-	j.sup.Exit(code)
+	signals.Await() // a job that is refused has not begun a phase
+	code := cli.Complain(err)
+	if sup != nil {
+		sup.Exit(code)
+	}
 	os.Exit(code)
+}
+
+// lateOutput is the standard output, which is written to only once signals are subscribed to:
+// SIGPIPE would end this process before.
+type lateOutput struct{ signals *early.Signals }
+
+func (o lateOutput) Write(p []byte) (int, error) {
+	o.signals.Await()
+	return os.Stdout.Write(p)
 }
 
 // run is the job from the flags to the exit code.
