@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -37,6 +40,8 @@ func RunIfWorker() {
 // binary is built with the race detector.
 func Main(m *testing.M) int {
 	RunIfWorker()
+	// If the tests run under nohup(1), the jobs that they start must not inherit that.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 	dir, err := os.MkdirTemp("", "gpulaunch-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
