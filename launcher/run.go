@@ -94,8 +94,8 @@ func (j *job) runAttempts() Result {
 // runAttempt makes one attempt. ended is false if the job no longer waits for anything, and so did
 // not wait for the attempt's end.
 func (j *job) runAttempt() (r Result, ended bool) {
-	cg, remove := j.makeCgroup(&j.plan)
-	defer remove()
+	cg := j.makeCgroup(&j.plan)
+	defer func() { j.endCgroup(cg, r.ExitCode) }()
 	a := newAttempt(&j.plan, j.shared, j.attempt, cg, nil)
 	if !j.sup.Begin("attempt", &attemptPhase{job: j, Attempt: a}) {
 		return j.recordStop(j.newResult(&j.plan, j.attempt)), true

@@ -119,24 +119,34 @@ func (s *shared) makeFolder() {
 	s.closers = append(s.closers, folder.Remove)
 }
 
-// makeCgroup makes an attempt's control group, if the plan names a parent for it, and returns a
-// function that removes it. If g is nil, the job finds its processes by what the kernel knows of
-// parents and children alone.
+// makeCgroup makes an attempt's control group, if the plan names a parent for it. If it returns nil,
+// the job finds its processes by what the kernel knows of parents and children alone.
 //
 // Each attempt gets a new group: after cgroup.kill, Linux 6.18 also kills whatever is started into
 // the group later (clone3(2), CLONE_INTO_CGROUP).
-func (s *shared) makeCgroup(p *plan.Plan) (g *cgroup.Group, remove func()) {
+func (s *shared) makeCgroup(p *plan.Plan) *cgroup.Group {
 	if p.Cgroup.Parent == "" {
-		return nil, func() {}
+		return nil
 	}
 	g, err := cgroup.Make(p.Cgroup.Parent, s.sup.CgroupMade)
 	if err != nil {
-		return nil, func() {}
+		return nil
 	}
-	return g, func() {
+	return g
+}
+
+// endCgroup removes the control group of an attempt that has ended with an exit code. What a job
+// that ended well leaves behind on purpose is released from the group first, and lives on.
+func (s *shared) endCgroup(g *cgroup.Group, exitCode int) {
+	if g == nil {
+		return
+	}
+	if s.cfg.LeaveBehind && exitCode == 0 {
+		g.Release()
+	} else {
 		_ = cgroup.Remove(g.Path, drainLimit) // members that cannot be killed keep it
-		g.Close()
 	}
+	g.Close()
 }
 
 // freePort finds a TCP port that is free on all addresses. Nothing reserves it, but another program

@@ -37,9 +37,10 @@ func start(ctx context.Context, p plan.Plan, cfg Config, ended func()) (*Attempt
 	}
 	s.emit(Event{Kind: JobStarted, Plan: &p})
 	s.monitor.Start()
-	cg, remove := s.makeCgroup(&p)
-	a := newAttempt(&p, s, 0, cg, func() {
-		remove()
+	cg := s.makeCgroup(&p)
+	var a *Attempt
+	a = newAttempt(&p, s, 0, cg, func() {
+		s.endCgroup(cg, a.result.ExitCode)
 		s.monitor.Close()
 		s.emit(Event{Kind: JobEnded})
 		s.close()

@@ -38,7 +38,7 @@ var arrows = map[string]string{
 	"launcher/keeper": "launcher/internal/cgroup launcher/internal/link " +
 		"launcher/internal/process launcher/keeper/early",
 	"launcher/keeper/early": "launcher/internal/link",
-	"launcher/machine":      "affinity gpu launcher/internal/cgroup launcher/plan",
+	"launcher/machine":      "affinity gpu launcher/internal/cgroup launcher/plan launcher/plural",
 	"launcher/plan":         "affinity gpu launcher/plural",
 	"launcher/plural":       "",
 	// facts are defined there
@@ -49,7 +49,7 @@ var arrows = map[string]string{
 	"launcher/terminal": "",
 	"launcher/worker":   "launcher/internal/errorfile",
 
-	"launcher/internal/cgroup":     "",
+	"launcher/internal/cgroup":     "launcher/internal/process",
 	"launcher/internal/errorfile":  "",
 	"launcher/internal/forkserver": "launcher/internal/process",
 	"launcher/internal/link":       "",

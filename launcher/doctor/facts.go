@@ -75,6 +75,9 @@ type Facts struct {
 	KernelErr error
 	PidfdErr  error
 	Cgroup    plan.CgroupPlace
+	// Abandoned are control groups of jobs whose launcher was killed, each with its number of
+	// processes.
+	Abandoned []string
 
 	Temporary Temporary
 

@@ -43,6 +43,7 @@ func Gather(g Given) Facts {
 	f.Quota, _, f.QuotaErr = affinity.ReadQuota(g.Root)
 	f.NICs, f.NICsErr = affinity.ReadNICs(g.Root)
 	f.Cgroup = machine.FindCgroup()
+	f.Abandoned = machine.FindAbandoned(f.Cgroup)
 	var name unix.Utsname
 	f.KernelErr = unix.Uname(&name)
 	f.Kernel = unix.ByteSliceToString(name.Release[:])

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/gpulaunch/gpulaunch/launcher/plural"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
@@ -52,6 +53,11 @@ func pidfd(f Facts) []Result {
 
 func controlGroup(f Facts) []Result {
 	switch {
+	case len(f.Abandoned) > 0:
+		return problem(Warn, "run another job, which ends them first: gpulaunch run true",
+			"%s of a job whose launcher was killed: %s",
+			plural.Of(len(f.Abandoned), "%d control group", "%d control groups"),
+			strings.Join(f.Abandoned, ", "))
 	case f.Cgroup.Parent != "":
 		return ok("below %s", f.Cgroup.Parent)
 	case f.Cgroup.Reason == "":

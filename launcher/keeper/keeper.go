@@ -68,8 +68,8 @@ func (k *Keeper) Run() int {
 	}
 	signal.Notify(k.stops, unix.SIGQUIT) // without this, Go prints a stack trace
 	// These signals are subscribed to only now, because the supervisor takes long to start. A
-	// signal before this point ends this process, and with it the supervisor, which has started
-	// nothing yet.
+	// signal before this point ends this process. The supervisor then ends when it finds the link
+	// closed, and has started nothing yet.
 	link.Listen(k.signals, k.stops)
 	signal.Notify(k.childEnded, unix.SIGCHLD)
 	select {
@@ -187,6 +187,7 @@ func (k *Keeper) serve() {
 func (k *Keeper) forward(sig syscall.Signal) {
 	switch {
 	case link.Stops(sig):
+		k.wake()
 		if b, counts := k.requests.add(sig, time.Now()); counts && k.send(b) == unix.EAGAIN {
 			// There are at most three of these goroutines.
 			go func() { _, _ = k.supervisor.Write([]byte{b}) }()
@@ -204,10 +205,14 @@ func (k *Keeper) forward(sig syscall.Signal) {
 		k.suspensions++
 	case sig == unix.SIGCONT:
 		k.suspending, k.continued = false, time.Now()
-		_ = unix.Kill(k.pid, unix.SIGCONT)
+		k.wake()
 	}
 	_ = k.send(byte(sig)) // several of one kind may become one, as in the kernel (signal(7))
 }
+
+// wake continues the supervisor if it has been stopped, because a stopped process reads no request.
+// It has not been reaped, so the pid is still its own.
+func (k *Keeper) wake() { _ = unix.Kill(k.pid, unix.SIGCONT) }
 
 // send sends a byte to the supervisor. It does not wait for a supervisor that does not read.
 func (k *Keeper) send(b byte) error {

@@ -8,3 +8,6 @@ import "github.com/gpulaunch/gpulaunch/launcher/plan"
 func FindCgroup() plan.CgroupPlace {
 	return plan.CgroupPlace{Reason: "control groups need Linux"}
 }
+
+// FindAbandoned returns nothing, because this system has no control groups.
+func FindAbandoned(plan.CgroupPlace) []string { return nil }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,12 @@ func Connect(fd string, signals *early.Signals) (*Supervisor, error) {
 			errors.New("supervise is started by gpulaunch run, not by hand: use gpulaunch run")
 	}
 	unix.CloseOnExec(n)
+	if linkClosed(n) {
+		os.Exit(125) // the keeper was killed before this process came to anything
+	}
+	if err := shareForWriting(); err != nil {
+		return nil, err
+	}
 	s := New()
 	s.keeper = os.NewFile(uintptr(n), "link to the keeper")
 	s.childEnded = signals.ChildEnded
@@ -37,6 +44,12 @@ func Connect(fd string, signals *early.Signals) (*Supervisor, error) {
 	return s, nil
 }
 
+// linkClosed reports whether the other end of a socket is closed and everything has been read.
+func linkClosed(fd int) bool {
+	n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return n == 0 && err == nil
+}
+
 // loop handles what the keeper sends and the signals that this process receives, as long as the
 // process lives.
 func (s *Supervisor) loop(direct chan os.Signal) {
@@ -45,13 +58,20 @@ func (s *Supervisor) loop(direct chan os.Signal) {
 	_ = os.WriteFile("/proc/self/comm", []byte("gpulaunch"), 0)
 	fromKeeper := make(chan byte, 64)
 	go s.readLink(fromKeeper)
+	hangup := make(<-chan time.Time)
 	for {
 		select {
 		case sig := <-direct:
+			if sig == unix.SIGHUP && fromKeeper != nil {
+				hangup = time.After(hangupDelay)
+				continue
+			}
 			s.Request(directRequest(sig.(syscall.Signal)))
+		case <-hangup:
+			s.Request(directRequest(unix.SIGHUP))
 		case b, ok := <-fromKeeper:
 			if !ok {
-				fromKeeper = nil
+				fromKeeper, hangup = nil, nil
 				s.Request(keeperLost)
 				continue
 			}
@@ -59,6 +79,12 @@ func (s *Supervisor) loop(direct chan os.Signal) {
 		}
 	}
 }
+
+// hangupDelay is how long a SIGHUP that was sent to this process waits for the end of the link. If
+// the keeper dies while this process is stopped, the kernel sends SIGHUP and SIGCONT to its process
+// group (setpgid(2), orphaned process groups). Nobody asks for anything then, and the link may
+// report its end a moment later.
+const hangupDelay = 50 * time.Millisecond
 
 // readLink passes on the bytes that the keeper writes. It closes fromKeeper when the keeper is gone
 // or cannot be read.
@@ -82,12 +108,7 @@ var keeperLost = Request{Signal: unix.SIGTERM, Direct: true, Hurry: true,
 
 // directRequest returns the request for a signal that was sent to this process and not to the
 // keeper.
-func directRequest(sig syscall.Signal) Request {
-	if sig == link.KeeperLost {
-		return keeperLost
-	}
-	return Request{Signal: sig, Direct: true}
-}
+func directRequest(sig syscall.Signal) Request { return Request{Signal: sig, Direct: true} }
 
 // keeperRequest returns the request for a byte from the link. A request to kill or to quit has no
 // signal of its own, because the first request has already decided the signal.

@@ -31,6 +31,7 @@ type Job struct {
 	launched     chan struct{} // closed when all workers have been started, or none will be
 	markLaunched func()        // closes it, once
 	starting     int           // workers that have not been started yet
+	searched     bool          // the hierarchy has been searched for abandoned control groups
 }
 
 const (
@@ -101,6 +102,11 @@ func (j *Job) run(f *flags, args []string) error {
 	if err := f.check(args); err != nil {
 		return err
 	}
+	if f.stdin == "rank0" {
+		if err := j.sup.ShareTerminal(0); err != nil {
+			return err
+		}
+	}
 	file, err := f.createReport()
 	if err != nil {
 		return err
@@ -153,6 +159,7 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 	defer j.metrics.close()
 	config := j.config(argv, m)
 	j.announce(p)
+	j.searchAbandoned()
 	j.watchGPUs(&config, gpus, m, p)
 	r := launcher.Run(context.Background(), p, config)
 	j.markLaunched()

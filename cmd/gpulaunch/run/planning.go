@@ -11,6 +11,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
+	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/supervisor"
@@ -84,6 +85,7 @@ func (j *Job) planNow(ctx context.Context, client *probe.Client) (r planned) {
 	defer ticker.Stop()
 	var said time.Time
 	reading := j.reading
+	j.endAbandoned(launcher.EndAbandoned) // they may use GPUs
 	for waiting := false; ; waiting = true {
 		if waiting {
 			reading = machine.Begin("")
@@ -95,6 +97,12 @@ func (j *Job) planNow(ctx context.Context, client *probe.Client) (r planned) {
 		known := r.machine.Inventory.Source == gpu.SourceNVML
 		// What does not get better by waiting is an error of this plan, too.
 		r.plan, r.err = plan.New(r.machine, j.Options)
+		if r.err != nil && !j.searched {
+			j.searched = true
+			if j.endAbandoned(launcher.EndAllAbandoned) {
+				continue
+			}
+		}
 		if j.Options.Busy != plan.BusyWait || !waiting && !known || known && r.err != nil {
 			return r
 		}

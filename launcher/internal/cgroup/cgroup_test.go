@@ -112,26 +112,6 @@ func TestMembersAreKilledAtOnce(t *testing.T) {
 	}
 }
 
-func TestStaleGroupsAreRemoved(t *testing.T) {
-	g := makeGroup(t)
-	parent := filepath.Dir(g.Path)
-	stale := filepath.Join(parent, prefix+"999999999-1")
-	alive := filepath.Join(parent, prefix+"1-1")
-	for _, path := range []string{stale, alive} {
-		if err := os.Mkdir(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		defer os.Remove(path)
-	}
-	makeGroup(t)
-	if _, err := os.Stat(stale); err == nil {
-		t.Errorf("Make left %s, the group of a launcher that does not run", stale)
-	}
-	if _, err := os.Stat(alive); err != nil {
-		t.Errorf("Make removed %s, the group of a running process: %v", alive, err)
-	}
-}
-
 func TestParseOOMKills(t *testing.T) {
 	for events, want := range map[string]int{
 		"low 0\nhigh 0\nmax 3\noom 2\noom_kill 2\noom_group_kill 0\n": 2,

@@ -11,53 +11,63 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
 // prefix starts the name of every job's control group. The pid of the process that created the
-// group and a number follow.
-const prefix = "gpulaunch-"
+// group and a number follow, so that two launchers choose different names.
+const prefix = "gpulaunch-job-"
 
-// Group is the control group of a job.
+// Group is the control group of a job. As long as it is open, its folder is locked (flock(2)),
+// which tells other launchers that the job has a launcher.
 type Group struct {
 	// Path is the group's folder.
 	Path string
 	dir  *os.File
 }
 
-// Make creates a control group below parent. It first removes empty groups of launchers that
-// were killed before they could remove them.
+// Make creates a control group below parent. It first ends the abandoned groups there.
 //
 // announce is called with the group's path before the group exists. Another process that learns
 // the path this way can remove the group if this one is killed.
 func Make(parent string, announce func(path string)) (*Group, error) {
-	removeStale(parent)
-	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), time.Now().UnixNano())
-	path := filepath.Join(parent, name)
-	announce(path)
-	if err := os.Mkdir(path, 0o755); err != nil {
-		return nil, err
+	EndAbandoned(parent)
+	for {
+		name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), time.Now().UnixNano())
+		path := filepath.Join(parent, name)
+		announce(path)
+		if err := os.Mkdir(path, 0o755); err != nil {
+			return nil, err
+		}
+		g, err := openLocked(path)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return g, err
+		}
+		// Another launcher has taken the new group for abandoned, before it was locked.
 	}
+}
+
+// openLocked opens and locks a new group. The error is fs.ErrNotExist if the group has been
+// removed meanwhile.
+func openLocked(path string) (*Group, error) {
 	dir, err := os.Open(path)
 	if err != nil {
 		_ = os.Remove(path)
 		return nil, err
 	}
-	return &Group{Path: path, dir: dir}, nil
-}
-
-// removeStale removes the groups of launchers that no longer run. If a pid has been reused, the
-// group of a live job is still safe: rmdir(2) fails for a control group that has members.
-func removeStale(parent string) {
-	entries, err := filepath.Glob(filepath.Join(parent, prefix+"*"))
+	_, err = process.RetryEINTR(func() (int, error) {
+		return 0, unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+	})
+	if err == nil {
+		_, err = os.Stat(path)
+	}
 	if err != nil {
-		return
+		dir.Close()
+		_ = os.Remove(path)
+		return nil, err
 	}
-	for _, path := range entries {
-		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), prefix), "-")
-		if pid, err := strconv.Atoi(text); err == nil && unix.Kill(pid, 0) == unix.ESRCH {
-			_ = os.Remove(path)
-		}
-	}
+	return &Group{Path: path, dir: dir}, nil
 }
 
 // FD returns a descriptor of the group's folder for SysProcAttr.CgroupFD (clone3(2),
@@ -113,7 +123,7 @@ func removeTree(path string) error {
 	return unix.Rmdir(path)
 }
 
-// Close closes the descriptor of the group's folder. The group itself stays.
+// Close closes the descriptor of the group's folder, and with it unlocks the group, which stays.
 func (g *Group) Close() { g.dir.Close() }
 
 // OOMKills returns how many members the kernel has killed because this group, or a group above

@@ -2,8 +2,9 @@
 //
 // The link is a socket pair. The keeper writes one byte for each request: the number of a signal,
 // Kill or Quit. The supervisor writes lines of a word and what it is about. Signals alone would not
-// do, because both processes are in the terminal's foreground process group: one Ctrl-C reaches
-// both, and only the keeper must count it.
+// do: both processes may be in the terminal's foreground process group, where one Ctrl-C reaches
+// both, and only the keeper must count it. The end of the link tells each of them that the other is
+// gone.
 package link
 
 import (
@@ -34,12 +35,6 @@ const (
 	// LeaveBehind: the job has ended well, and the processes that it left behind may go on.
 	LeaveBehind = "leave"
 )
-
-// KeeperLost is the signal that the kernel sends to the supervisor when the keeper has died
-// (prctl(2), PR_SET_PDEATHSIG). Nobody else sends it (SIGRTMAX, signal(7)). SIGTERM would not do:
-// the kernel sends it when the keeper's first thread ends, and closes the link only after the last
-// thread has ended, so the supervisor would take it for a request with the whole grace period.
-const KeeperLost = syscall.Signal(64)
 
 // forwarded are the signals that a launcher handles or passes on.
 var forwarded = []os.Signal{

@@ -14,8 +14,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 )
 
 // Supervisor is a supervisor that has been started or is to be started.
@@ -78,7 +76,14 @@ func (s *Supervisor) fork() error {
 	s.PID, err = syscall.ForkExec("/proc/self/exe", supervisorArgv(fds[1], s.begun, s.args),
 		&syscall.ProcAttr{
 			Env: os.Environ(), Files: []uintptr{0, 1, 2},
-			Sys: &syscall.SysProcAttr{Pdeathsig: link.KeeperLost},
+			Sys: &syscall.SysProcAttr{
+				// One signal to the keeper's process group, as from timeout(1), must not end both
+				// processes.
+				Setpgid: true,
+				// The closed link tells the supervisor that the keeper is gone. It must not sleep
+				// through that: SIGCONT wakes it if it has been stopped (signal(7)).
+				Pdeathsig: syscall.SIGCONT,
+			},
 		})
 	if err != nil {
 		syscall.Close(fds[0])

@@ -40,5 +40,4 @@ func (s *Signals) subscribe() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(s.ChildEnded, syscall.SIGCHLD)
 	link.Listen(s.Direct, s.Direct) // a signal that is lost here also comes over the link
-	signal.Notify(s.Direct, link.KeeperLost)
 }

@@ -1,0 +1,36 @@
+//go:build linux
+
+package run
+
+import (
+	"github.com/gpulaunch/gpulaunch/launcher"
+	"github.com/gpulaunch/gpulaunch/launcher/machine"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
+)
+
+// endAbandoned has end look for what is left of jobs whose launcher was killed, and says what it
+// has ended. It reports whether there was anything.
+func (j *Job) endAbandoned(end func(plan.CgroupPlace) []string) bool {
+	if j.Options.NoCgroup {
+		return false
+	}
+	lines := end(machine.FindCgroup())
+	for _, line := range lines {
+		j.out.say(line)
+	}
+	return len(lines) > 0
+}
+
+// searchAbandoned looks through the whole hierarchy of control groups, unless planning has. That
+// takes milliseconds on a machine with many services, so it happens when the workers have been
+// started.
+func (j *Job) searchAbandoned() {
+	if j.searched {
+		return
+	}
+	j.searched = true
+	go func() {
+		j.awaitLaunch()
+		j.endAbandoned(launcher.EndAllAbandoned)
+	}()
+}
