@@ -5,12 +5,8 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
@@ -60,24 +56,9 @@ func TestDiskIsFull(t *testing.T) {
 
 // TestProcessLimit has fewer processes allowed than workers are wanted.
 func TestProcessLimit(t *testing.T) {
-	limited := filepath.Join("/sys/fs/cgroup/pids",
-		"gpulaunch-test-"+time.Now().Format("150405.000000"))
-	if err := os.Mkdir(limited, 0o755); err != nil {
-		t.Skipf("there is no pids controller of cgroup version 1 here: %v", err) // also in CI
-	}
-	t.Cleanup(func() {
-		if err := unix.Rmdir(limited); err != nil {
-			t.Error(err)
-		}
-	})
-	// Threads count as well.
-	if err := os.WriteFile(filepath.Join(limited, "pids.max"), []byte("100"), 0); err != nil {
-		t.Fatal(err)
-	}
-	argv := []string{"sh", "-c", `echo $$ > "$0" && exec "$@"`,
-		filepath.Join(limited, "cgroup.procs")}
-	j := launchertest.StartCommand(t, nil, nil, append(argv,
-		job("--nproc-per-node=200", "--output=inherit", "--", "sh", "-c", "exec sleep 1000")...)...)
+	argv := append(limitPIDs(t, 100), // threads count as well
+		job("--nproc-per-node=200", "--output=inherit", "--", "sh", "-c", "exec sleep 1000")...)
+	j := launchertest.StartCommand(t, nil, nil, argv...)
 	code, stderr := j.Exit()
 	if code != 125 || !strings.Contains(stderr, "pids.max") {
 		t.Errorf("exit code %d\n%s", code, stderr)

@@ -66,6 +66,7 @@ func (k *Keeper) Run() int {
 	if k.startErr != nil {
 		return k.fail(k.startErr)
 	}
+	early.ReserveThreads()
 	signal.Notify(k.stops, unix.SIGQUIT) // without this, Go prints a stack trace
 	// These signals are subscribed to only now, because the supervisor takes long to start. A
 	// signal before this point ends this process. The supervisor then ends when it finds the link

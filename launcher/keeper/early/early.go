@@ -11,7 +11,9 @@
 package early
 
 import (
+	"errors"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -39,6 +41,7 @@ type Supervisor struct {
 // gpulaunch run. Call it on the main thread, because the supervisor's parent death signal is tied
 // to the thread that starts it, and only the main thread lives as long as the process.
 func Begin(args []string) *Supervisor {
+	limitProcs()
 	s := &Supervisor{args: args, begun: time.Now()}
 	if !hasChildren() {
 		s.Start()
@@ -50,6 +53,12 @@ func Begin(args []string) *Supervisor {
 // process runs. It must be called on the main thread, too.
 func (s *Supervisor) Start() {
 	s.Started = true
+	const needed = keeperThreads + supervisorThreads + 1
+	if limit := threadsLimit(needed); limit != "" {
+		s.Err = errors.New(limit + ": raise it")
+		s.Failed = "make the " + strconv.Itoa(needed) + " threads and processes that it needs"
+		return
+	}
 	// PR_SET_CHILD_SUBREAPER in prctl(2): what the supervisor leaves behind becomes a child of this
 	// process.
 	const prSetChildSubreaper = 36

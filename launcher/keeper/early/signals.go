@@ -18,16 +18,18 @@ type Signals struct {
 	subscribed chan struct{}
 }
 
-// Subscribe subscribes to the signals in a goroutine of its own. A signal that comes earlier ends
-// this process, which has started nothing yet.
+// Subscribe subscribes to the signals and makes the threads that this process needs, in a goroutine
+// of its own. A signal that comes earlier ends this process, which has started nothing yet.
 func Subscribe() *Signals {
+	limitProcs()
 	s := &Signals{Direct: make(chan os.Signal, 64), ChildEnded: make(chan os.Signal, 1),
 		subscribed: make(chan struct{})}
 	go s.subscribe()
 	return s
 }
 
-// Await waits until all signals are subscribed to. Before that, nothing may be written or started.
+// Await waits until all signals are subscribed to and all threads made. Before that, nothing may be
+// written or started.
 func (s *Signals) Await() { <-s.subscribed }
 
 func (s *Signals) subscribe() {
@@ -40,4 +42,5 @@ func (s *Signals) subscribe() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(s.ChildEnded, syscall.SIGCHLD)
 	link.Listen(s.Direct, s.Direct) // a signal that is lost here also comes over the link
+	reserveThreads(supervisorThreads)
 }
