@@ -4,9 +4,10 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 )
+
+// This file does without package strings, whose initialisation the start of a job would wait for.
 
 // Each process makes its threads at the start. The Go runtime makes a new one when all that it has
 // run or block in the kernel, and aborts the process if the kernel has no room for it; by then, the
@@ -101,14 +102,31 @@ func userThreads() (total uint64) {
 
 // field returns the first word after a name at the beginning of a line.
 func field(text, name string) string {
-	for line := range strings.Lines(text) {
-		if rest, ok := strings.CutPrefix(line, name); ok {
-			if words := strings.Fields(rest); len(words) > 0 {
-				return words[0]
-			}
+	for line := ""; text != ""; {
+		line, text = cut(text, '\n')
+		if len(line) < len(name) || line[:len(name)] != name {
+			continue
 		}
+		for line = line[len(name):]; line != "" && line[0] <= ' '; {
+			line = line[1:]
+		}
+		end := 0
+		for end < len(line) && line[end] > ' ' {
+			end++
+		}
+		return line[:end]
 	}
 	return ""
+}
+
+// cut returns what is before and after the first separator. Without one, all is before it.
+func cut(text string, separator byte) (before, after string) {
+	for i := range len(text) {
+		if text[i] == separator {
+			return text[:i], text[i+1:]
+		}
+	}
+	return text, ""
 }
 
 // memoryFull returns the limit on this process's address space if that has no room for the stacks of
@@ -144,30 +162,37 @@ func pidsFull(n uint64) string {
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(own)) {
-		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
-		controllers, path, _ := strings.Cut(rest, ":")
-		root := ""
+	for line, rest := "", string(own); rest != ""; {
+		line, rest = cut(rest, '\n')
+		_, line = cut(line, ':')
+		controllers, path := cut(line, ':')
+		root := "/sys/fs/cgroup"
 		switch controllers {
 		case "":
-			root = "/sys/fs/cgroup"
 		case "pids":
-			root = "/sys/fs/cgroup/pids"
+			root += "/pids"
 		default:
 			continue
 		}
-		for path != "" {
-			path = strings.TrimSuffix(path, "/")
-			if limit, known := readNumber(root + path + "/pids.max"); known {
-				current, _ := readNumber(root + path + "/pids.current")
-				if current+n > limit {
-					return root + path + "/pids.max is " + strconv.FormatUint(limit, 10)
-				}
+		for ; path != ""; path = parent(path) {
+			file := root + path + "/pids.max"
+			limit, known := readNumber(file)
+			current, _ := readNumber(root + path + "/pids.current")
+			if known && current+n > limit {
+				return file + " is " + strconv.FormatUint(limit, 10)
 			}
-			path = path[:max(strings.LastIndexByte(path, '/'), 0)]
 		}
 	}
 	return ""
+}
+
+// parent returns the path of the folder that contains path, or "" if that is the root.
+func parent(path string) string {
+	end := len(path) - 1
+	for end > 0 && path[end] != '/' {
+		end--
+	}
+	return path[:end]
 }
 
 // readNumber reads a file that has a number. It reports false for "max" and if there is none.
@@ -176,6 +201,6 @@ func readNumber(file string) (uint64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
+	n, err := strconv.ParseUint(field(string(data), ""), 10, 64)
 	return n, err == nil
 }
