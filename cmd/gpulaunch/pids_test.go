@@ -137,16 +137,7 @@ func TestNoRoomForThreadsOfUser(t *testing.T) {
 	if _, err := exec.LookPath("setpriv"); err != nil {
 		t.Skip("setpriv (util-linux) is not here")
 	}
-	dir := t.TempDir()
-	binary := filepath.Join(dir, "gpulaunch") // the other user may read it
-	if err := exec.Command("cp", launchertest.Binary, binary).Run(); err != nil {
-		t.Fatal(err)
-	}
-	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
-		if err := os.Chmod(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	binary := readableBinary(t)
 	for n, code := range map[int]int{8: 125, 20: 125, 500: 0} {
 		// A user id without a name, which has no other processes.
 		cmd := exec.Command("setpriv", "--reuid=54321", "--clear-groups", "prlimit",
@@ -157,4 +148,20 @@ func TestNoRoomForThreadsOfUser(t *testing.T) {
 			t.Errorf("ulimit -u %d: %s, want exit code %d\n%s", n, cmd.ProcessState, code, out)
 		}
 	}
+}
+
+// readableBinary returns a copy of the binary that other users may execute.
+func readableBinary(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "gpulaunch")
+	if err := exec.Command("cp", launchertest.Binary, binary).Run(); err != nil {
+		t.Fatal(err)
+	}
+	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return binary
 }

@@ -18,6 +18,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -42,20 +43,33 @@ const listenTime = 20 * time.Millisecond
 // New makes this process the keeper of supervisor s, and starts s unless it has been started. It
 // must be called on the main thread, see [early.Begin].
 func New(s *early.Supervisor) *Keeper {
-	k := &Keeper{signals: make(chan os.Signal, 256),
-		stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1),
-		messages: make(chan message, 16)}
+	k := &Keeper{early: s, onMain: make(chan func()), signals: make(chan os.Signal, 256),
+		stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1)}
 	if !s.Started {
 		k.inherited = descendants()
 		s.Start()
 	}
-	k.pid = s.PID
 	if s.Err != nil {
 		k.startErr = fmt.Errorf("cannot %s: %w", s.Failed, withHint(s.Err))
 	} else {
-		k.supervisor = os.NewFile(uintptr(s.Link), "link to the supervisor")
+		k.begin()
 	}
 	return k
+}
+
+// begin takes over a supervisor that has been started.
+func (k *Keeper) begin() {
+	k.pid, k.reaped, k.announcedExit = k.early.PID, false, false
+	k.supervisor = os.NewFile(uintptr(k.early.Link), "link to the supervisor")
+	k.messages = make(chan message, 16)
+}
+
+// ServeMain runs on the main thread what the keeper needs it for. It does not return, and must be
+// called on the main thread.
+func (k *Keeper) ServeMain() {
+	for f := range k.onMain {
+		f()
+	}
 }
 
 // Run forwards signals to the supervisor until that has ended, kills every descendant that is left,
@@ -77,13 +91,22 @@ func (k *Keeper) Run() int {
 	case k.childEnded <- unix.SIGCHLD: // it may have ended before SIGCHLD was subscribed to
 	default:
 	}
-	go k.readMessages()
+	go k.readMessages(k.supervisor, k.messages)
 	k.serve()
+	for k.namespaceWanted() {
+		if err := k.startInNamespace(); err != nil {
+			return k.fail(err)
+		}
+		k.serve()
+	}
 	return k.finish()
 }
 
 // Keeper is the state of the keeper. One goroutine owns it, see the package comment.
 type Keeper struct {
+	early  *early.Supervisor
+	onMain chan func() // what is to be run on the main thread
+
 	signals    chan os.Signal // to be forwarded
 	stops      chan os.Signal // requests for the end
 	childEnded chan os.Signal
@@ -111,6 +134,7 @@ type Keeper struct {
 	cgroup, folder string
 	leaveBehind    bool
 	announcedExit  bool // the supervisor's end is not a crash
+	namespace      namespaceRequest
 }
 
 // message is a line from the supervisor: a word of package link and what it is about.
@@ -142,11 +166,11 @@ func withHint(err error) error {
 }
 
 // readMessages passes on what the supervisor writes, line by line.
-func (k *Keeper) readMessages() {
-	defer close(k.messages)
-	for lines := bufio.NewScanner(k.supervisor); lines.Scan(); {
+func (k *Keeper) readMessages(from io.Reader, to chan<- message) {
+	defer close(to)
+	for lines := bufio.NewScanner(from); lines.Scan(); {
 		word, about, _ := strings.Cut(lines.Text(), " ")
-		k.messages <- message{word, about}
+		to <- message{word, about}
 	}
 }
 
@@ -233,6 +257,12 @@ func (k *Keeper) handle(m message) {
 		k.folder = m.about
 	case link.LeaveBehind:
 		k.leaveBehind = true
+	case link.Namespace:
+		k.namespace = namespaceRequest{mode: m.about}
+	case link.SharedNamespace:
+		k.namespace = namespaceRequest{mode: m.about, Namespace: early.Namespace{Shared: true}}
+	case link.NoNamespace:
+		k.namespace.refused = m.about
 	case link.Exit:
 		k.announcedExit = true
 	}
@@ -314,7 +344,7 @@ func (k *Keeper) finish() int {
 		limit = quitLimit // the supervisor has waited already, or the user does not want to
 	}
 	ended, left := k.sweep(limit)
-	if orderly {
+	if orderly && !k.namespace.pending() {
 		return exit.Code
 	}
 	if k.requests.first != 0 {

@@ -30,10 +30,10 @@ func Connect(fd string, signals *early.Signals) (*Supervisor, error) {
 	if linkClosed(n) {
 		os.Exit(125) // the keeper was killed before this process came to anything
 	}
-	if err := shareForWriting(); err != nil {
+	s := New()
+	if err := s.shareForWriting(); err != nil {
 		return nil, err
 	}
-	s := New()
 	s.keeper = os.NewFile(uintptr(n), "link to the keeper")
 	s.childEnded = signals.ChildEnded
 	if err := s.BecomeSubreaper(); err != nil {
@@ -130,6 +130,17 @@ func (s *Supervisor) keeperRequest(b byte) Request {
 func (s *Supervisor) send(word, about string) {
 	if s.keeper != nil && !strings.Contains(about, "\n") {
 		_, _ = s.keeper.WriteString(strings.TrimSpace(word+" "+about) + "\n")
+	}
+}
+
+// EnterNamespace asks the keeper to start the supervisor again in a PID namespace of its own. With
+// the mode auto, the keeper starts it again outside of one if it must. This process has to end
+// then, and may not have started anything.
+func (s *Supervisor) EnterNamespace(mode string) {
+	if s.shares {
+		s.send(link.SharedNamespace, mode)
+	} else {
+		s.send(link.Namespace, mode)
 	}
 }
 

@@ -16,6 +16,7 @@ type Supervisor struct {
 	control
 	spawner *spawn.Spawner
 	keeper  *os.File // the link to the keeper; nil without one
+	shares  bool     // this process is in the keeper's process group
 
 	childEnded chan os.Signal // nil unless this process is a subreaper
 }

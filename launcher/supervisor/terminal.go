@@ -17,24 +17,30 @@ func (s *Supervisor) ShareTerminal(fd int) error {
 	if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil {
 		return nil // it is not a terminal
 	}
-	return joinKeeper()
+	return s.joinKeeper()
 }
 
 // shareForWriting does what ShareTerminal does if a process outside of the foreground process group
 // must not write to the terminal: after stty tostop, SIGTTOU stops it (termios(3), TOSTOP).
-func shareForWriting() error {
+func (s *Supervisor) shareForWriting() error {
 	for _, fd := range []int{1, 2} {
 		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 		if err == nil && t.Lflag&unix.TOSTOP != 0 {
-			return joinKeeper()
+			return s.joinKeeper()
 		}
 	}
 	return nil
 }
 
-// joinKeeper moves this process into the process group of its parent.
-func joinKeeper() error {
-	group, err := unix.Getpgid(os.Getppid())
+// joinKeeper moves this process into the process group of its parent. In a PID namespace, where the
+// parent cannot be seen (getppid(2)), the keeper has seen to it.
+func (s *Supervisor) joinKeeper() error {
+	s.shares = true
+	keeper := os.Getppid()
+	if keeper == 0 {
+		return nil
+	}
+	group, err := unix.Getpgid(keeper)
 	if err == nil {
 		err = unix.Setpgid(0, group)
 	}

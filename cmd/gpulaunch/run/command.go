@@ -21,6 +21,9 @@ const (
 	NoMetrics             = "off"
 )
 
+// namespaceOff is the value of --pid-namespace for a job that shares the namespace of its user.
+const namespaceOff = "off"
+
 // flags are those of run.
 type flags struct {
 	cli.PlanFlags
@@ -32,10 +35,12 @@ type flags struct {
 	output  launcher.OutputMode
 	stdin   string
 	sweep   string
-	onXID   string
-	address string
-	quiet   bool
-	debug   bool
+	// namespace is when the job gets a PID namespace: off, auto or on.
+	namespace string
+	onXID     string
+	address   string
+	quiet     bool
+	debug     bool
 	// named says that the user chose the metrics' address.
 	named bool
 }
@@ -43,7 +48,8 @@ type flags struct {
 // NewCommand makes the command run. job is nil but in the process that runs the job.
 func NewCommand(job *Job) *cobra.Command {
 	f := &flags{grace: cli.Seconds(launcher.DefaultGrace), stdin: "none", sweep: "on",
-		onXID: "report", method: launcher.StartExec}
+		namespace: namespaceOff,
+		onXID:     "report", method: launcher.StartExec}
 	c := &cobra.Command{
 		Use:   "run [flags] [--] PROGRAM [ARGUMENT...]",
 		Short: "Run a program once per GPU, or on CPUs if there is none",
@@ -94,6 +100,10 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 	cli.Parsed(fs, "sweep", "WHEN",
 		"end the processes that workers leave behind: on,\nor off for a job that ends well",
 		&f.sweep, cli.OneOf("on", "off"))
+	cli.Parsed(fs, "pid-namespace", "WHEN",
+		"PID namespace for the job, of which nothing\nsurvives gpulaunch: off, on, or auto "+
+			"(where it is\npermitted)",
+		&f.namespace, cli.OneOf(namespaceOff, "auto", "on"))
 	cli.Parsed(fs, "on-xid", "WHAT",
 		"what to do about XID events of the job's GPUs:\nreport, or stop the job at one that is "+
 			"fatal to\na GPU", &f.onXID, cli.OneOf("report", "stop"))

@@ -21,6 +21,7 @@ import (
 // Job is the job of this process.
 type Job struct {
 	*flags
+	place   early.Place
 	begun   time.Time // when the user's command was started
 	process time.Time // when this process got here
 	reading *machine.Reading
@@ -42,15 +43,13 @@ const (
 	headStart = 10 * time.Millisecond
 )
 
-// Begin runs a job in a goroutine that ends the process. fd is the link to the keeper and
-// started is when that began, in nanoseconds since the epoch; args is the command line
-// behind gpulaunch run.
-func Begin(fd, started string, args []string, signals *early.Signals) *Job {
-	j := &Job{begun: parseTime(started), process: time.Now(), reading: machine.Begin(""),
-		launched: make(chan struct{})}
+// Begin runs a job in a goroutine that ends the process.
+func Begin(command early.Command, signals *early.Signals) *Job {
+	j := &Job{place: command.Place, begun: parseTime(command.Started), process: time.Now(),
+		reading: machine.Begin(""), launched: make(chan struct{})}
 	j.markLaunched = sync.OnceFunc(func() { close(j.launched) })
 	j.metrics.attached = make(chan Metrics, 1)
-	go j.main(fd, args, signals)
+	go j.main(command, signals)
 	return j
 }
 
@@ -69,13 +68,13 @@ func (j *Job) awaitLaunch() {
 }
 
 // main is the whole life of the job.
-func (j *Job) main(fd string, args []string, signals *early.Signals) {
-	sup, err := supervisor.Connect(fd, signals)
+func (j *Job) main(command early.Command, signals *early.Signals) {
+	sup, err := supervisor.Connect(command.Link, signals)
 	if err == nil {
 		j.sup = sup
 		root := cli.NewRoot()
 		root.AddCommand(NewCommand(j))
-		root.SetArgs(append([]string{"run"}, args...))
+		root.SetArgs(append([]string{"run"}, command.Args...))
 		root.SetOut(lateOutput{signals}) // for --help
 		err = root.Execute()
 	}
@@ -106,6 +105,10 @@ func (j *Job) run(f *flags, args []string) error {
 		if err := j.sup.ShareTerminal(0); err != nil {
 			return err
 		}
+	}
+	if f.namespace != namespaceOff && j.place == early.First {
+		j.sup.EnterNamespace(f.namespace)
+		return nil
 	}
 	file, err := f.createReport()
 	if err != nil {

@@ -24,6 +24,9 @@ func (j *Job) announce(p plan.Plan) {
 	if j.quiet {
 		return
 	}
+	if reason, ok := j.place.Reason(); ok {
+		j.out.say("going on without a PID namespace (--pid-namespace=auto): " + reason)
+	}
 	workers := plural.Of(len(p.Workers), "%d worker", "%d workers")
 	if p.Mode == plan.ModeCPU {
 		j.out.say(fmt.Sprintf("%s on CPUs, no GPU: %s", workers, p.Reason))

@@ -27,7 +27,10 @@ func init() {
 		// During initialisation the main goroutine is locked to the main thread.
 		Supervisor = early.Begin(os.Args[2:])
 	}
-	if _, _, _, ok := early.SupervisorArgs(os.Args); ok {
+	if c, ok := early.ParseCommand(os.Args); ok {
+		if c.Place == early.Entering {
+			early.Enter(c)
+		}
 		Signals = early.Subscribe()
 	}
 }

@@ -22,8 +22,8 @@ import (
 var Job *run.Job
 
 func init() {
-	if link, started, args, ok := early.SupervisorArgs(os.Args); ok {
-		Job = run.Begin(link, started, args, startearly.Signals)
+	if command, ok := early.ParseCommand(os.Args); ok {
+		Job = run.Begin(command, startearly.Signals)
 		Job.AwaitLaunch()
 	}
 }

@@ -22,5 +22,5 @@ func init() {
 	// During initialisation the main goroutine is locked to the main thread. Another one
 	// does not make the kernel switch threads whenever it waits.
 	go func() { os.Exit(k.Run()) }()
-	select {}
+	k.ServeMain()
 }

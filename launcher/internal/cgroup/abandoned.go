@@ -74,7 +74,9 @@ func eachAbandoned(parents []string, lock int, act func(Abandoned) error) (list 
 			a := Abandoned{Path: path}
 			for _, pid := range members(path) {
 				d, _ := process.Read(pid)
-				d.PID = pid // also if it has just ended
+				if d.PID = pid; pid == 0 {
+					d.Name = "in another PID namespace"
+				}
 				a.Members = append(a.Members, d)
 			}
 			if err := act(a); err == nil && len(a.Members) > 0 {

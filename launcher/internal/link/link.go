@@ -30,6 +30,11 @@ const (
 	Cgroup = "cgroup"
 	// Folder PATH: the job's private folder, to be removed if the supervisor cannot.
 	Folder = "folder"
+	// Namespace MODE: the supervisor is about to end, and is to be started again in a PID namespace
+	// of its own. SharedNamespace is the same for one that shares the terminal with the keeper.
+	Namespace, SharedNamespace = "namespace", "namespace-shared"
+	// NoNamespace REASON: a supervisor that was started in a namespace cannot run there.
+	NoNamespace = "no-namespace"
 	// Exit CODE: the supervisor is about to end normally. One that crashes does not send it.
 	Exit = "exit"
 	// LeaveBehind: the job has ended well, and the processes that it left behind may go on.

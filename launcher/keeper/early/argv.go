@@ -9,19 +9,52 @@ import (
 // supervise is the internal subcommand that starts a supervisor. Users do not call it.
 const supervise = "supervise"
 
-// supervisorArgv returns the command line of a supervisor. It has the descriptor of the link, the
-// time at which the keeper was started, and the arguments of run.
-func supervisorArgv(link int, started time.Time, args []string) []string {
-	argv := []string{os.Args[0], supervise, strconv.Itoa(link),
-		strconv.FormatInt(started.UnixNano(), 10)}
-	return append(argv, args...)
+// Command is the command line of a supervisor.
+type Command struct {
+	// Link is the descriptor of the link, and Started the time at which the keeper was started, in
+	// nanoseconds since the epoch.
+	Link, Started string
+	// Place says where the supervisor runs.
+	Place Place
+	// Args are the arguments of run.
+	Args []string
 }
 
-// SupervisorArgs parses a command line that supervisorArgv has made. ok is false for any other
-// command line.
-func SupervisorArgs(argv []string) (link, started string, args []string, ok bool) {
-	if len(argv) < 4 || argv[1] != supervise {
-		return "", "", nil, false
+// Place says whether a supervisor runs in a PID namespace of its own.
+type Place string
+
+const (
+	// First is the place of the supervisor that is started first. It reads the flags, and asks for
+	// another one in a namespace if they say so.
+	First Place = "first"
+	// Entering is the place of a supervisor that is in a namespace and has to mount /proc.
+	Entering Place = "entering"
+	// Inside is the place of a supervisor that is in a namespace and has mounted /proc.
+	Inside Place = "inside"
+	// Outside, followed by the reason, is the place of a supervisor that could not get a namespace.
+	Outside Place = "outside: "
+)
+
+// Reason returns why a supervisor could not get a namespace. ok is false in another place.
+func (p Place) Reason() (reason string, ok bool) {
+	if len(p) < len(Outside) || p[:len(Outside)] != Outside {
+		return "", false
 	}
-	return argv[2], argv[3], argv[4:], true
+	return string(p[len(Outside):]), true
 }
+
+// argv returns the argument vector of the command.
+func (c Command) argv() []string {
+	return append([]string{os.Args[0], supervise, c.Link, c.Started, string(c.Place)}, c.Args...)
+}
+
+// ParseCommand parses an argument vector that argv has made. ok is false for any other one.
+func ParseCommand(argv []string) (c Command, ok bool) {
+	if len(argv) < 5 || argv[1] != supervise {
+		return c, false
+	}
+	return Command{Link: argv[2], Started: argv[3], Place: Place(argv[4]), Args: argv[5:]}, true
+}
+
+// nanoseconds formats a time for Command.Started.
+func nanoseconds(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }

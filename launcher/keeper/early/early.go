@@ -67,13 +67,16 @@ func (s *Supervisor) Start() {
 		s.Err, s.Failed = errno, "become the subreaper of the workers' descendants"
 		return
 	}
-	if s.Err = s.fork(); s.Err != nil {
+	if s.Err = s.fork(First, &syscall.SysProcAttr{Setpgid: true}); s.Err != nil {
 		s.Failed = "start the supervisor from /proc/self/exe"
 	}
 }
 
 // fork starts the supervisor with the other end of a new link.
-func (s *Supervisor) fork() error {
+//
+// Unless it shares the terminal, it has a process group of its own, so that one signal to the
+// keeper's group, as from timeout(1), does not end both processes.
+func (s *Supervisor) fork(place Place, attr *syscall.SysProcAttr) error {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		return err
@@ -82,18 +85,13 @@ func (s *Supervisor) fork() error {
 	// on, from 3 up, keep theirs.
 	syscall.CloseOnExec(fds[0])
 	defer syscall.Close(fds[1])
-	s.PID, err = syscall.ForkExec("/proc/self/exe", supervisorArgv(fds[1], s.begun, s.args),
-		&syscall.ProcAttr{
-			Env: os.Environ(), Files: []uintptr{0, 1, 2},
-			Sys: &syscall.SysProcAttr{
-				// One signal to the keeper's process group, as from timeout(1), must not end both
-				// processes.
-				Setpgid: true,
-				// The closed link tells the supervisor that the keeper is gone. It must not sleep
-				// through that: SIGCONT wakes it if it has been stopped (signal(7)).
-				Pdeathsig: syscall.SIGCONT,
-			},
-		})
+	// The closed link tells the supervisor that the keeper is gone. It must not sleep through that:
+	// SIGCONT wakes it if it has been stopped (signal(7)).
+	attr.Pdeathsig = syscall.SIGCONT
+	command := Command{Link: strconv.Itoa(fds[1]), Started: nanoseconds(s.begun), Place: place,
+		Args: s.args}
+	s.PID, err = syscall.ForkExec("/proc/self/exe", command.argv(),
+		&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
 	if err != nil {
 		syscall.Close(fds[0])
 		return err
