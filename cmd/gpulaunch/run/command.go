@@ -101,8 +101,8 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 		"end the processes that workers leave behind: on,\nor off for a job that ends well",
 		&f.sweep, cli.OneOf("on", "off"))
 	cli.Parsed(fs, "pid-namespace", "WHEN",
-		"PID namespace for the job, of which nothing\nsurvives gpulaunch: off, on, or auto "+
-			"(where it is\npermitted)",
+		"PID namespace for the job, of which nothing\nsurvives gpulaunch: off, on, or auto (where "+
+			"it\nis permitted)",
 		&f.namespace, cli.OneOf(namespaceOff, "auto", "on"))
 	cli.Parsed(fs, "on-xid", "WHAT",
 		"what to do about XID events of the job's GPUs:\nreport, or stop the job at one that is "+
