@@ -41,6 +41,7 @@ type Attempt struct {
 	// sent.
 	signalled map[int]bool
 	stopSent  time.Time
+	asked     map[process.ID]bool // descendants that received it by themselves
 	// leftoversAsked is true once the workers' descendants have been asked to end.
 	leftoversAsked     bool
 	oomKills           int   // the kernel's count when it was last read
@@ -75,6 +76,7 @@ func newAttempt(p *plan.Plan, s *shared, number int, cg *cgroup.Group, ended fun
 		startDone: make(chan struct{}), done: make(chan struct{}),
 		output: stdio.NewOutput(s.stdout, s.stderr, p.WorldSize-1),
 		timer:  stoppedTimer(), killTimer: stoppedTimer(), signalled: map[int]bool{},
+		asked: map[process.ID]bool{},
 	}
 	s.emitting.Lock()
 	s.attemptNumber = number

@@ -57,13 +57,33 @@ func (a *Attempt) askLeftovers(sig syscall.Signal) {
 		a.log("the workers have ended; waiting up to " + a.policy.grace.String() + " for " +
 			process.Describe(alive, "that they left behind"))
 	}
-	for _, d := range left {
-		if !a.signalled[d.Group] {
+	a.askEach(left, sig)
+	a.leftoversAsked = true
+}
+
+func (a *Attempt) askOrphans(sig syscall.Signal) {
+	spawn.ReapOrphans()
+	adopted, err := process.Adopted()
+	if err == nil && !slices.ContainsFunc(adopted, a.isOrphan) {
+		return // without looking through all of /proc
+	}
+	orphans, err := process.DescendantsExcept(unix.Getpid(), a.spares)
+	if err != nil {
+		return // as in descendants
+	}
+	a.askEach(orphans, sig)
+}
+
+// askEach sends a signal to each process that has not received it yet, by itself or with a worker's
+// process group, and continues it.
+func (a *Attempt) askEach(list []process.Descendant, sig syscall.Signal) {
+	for _, d := range list {
+		if !a.signalled[d.Group] && !a.asked[d.ID()] {
+			a.asked[d.ID()] = true
 			_ = d.Signal(sig) // a process that cannot be signalled is killed later
 			_ = d.Signal(unix.SIGCONT)
 		}
 	}
-	a.leftoversAsked = true
 }
 
 // killInterval is the shortest time between two rounds of SIGKILL.
@@ -89,13 +109,22 @@ func (a *Attempt) killAll() int {
 		_ = d.Signal(unix.SIGKILL) // a process that cannot be signalled stays in the list
 	}
 	// Reading all of /proc takes long on a machine with many processes.
-	a.killTimer.Reset(max(killInterval, 4*time.Since(begin)))
+	pause := max(killInterval, 4*time.Since(begin))
+	if len(left) > 0 {
+		if chased := process.Chase(spawn.ReapOrphans, a.spares); len(chased) > 0 {
+			pause = killInterval // there may be more of the kind
+			for _, d := range chased {
+				a.recordKilled(d)
+			}
+		}
+	}
+	a.killTimer.Reset(pause)
 	return len(left)
 }
 
 // recordKilled records a process that is killed, once.
 func (a *Attempt) recordKilled(d process.Descendant) {
-	known := func(s process.Descendant) bool { return s.PID == d.PID }
+	known := func(s process.Descendant) bool { return s.ID() == d.ID() }
 	if !slices.ContainsFunc(a.killed, known) {
 		a.killed = append(a.killed, d)
 	}
@@ -111,6 +140,7 @@ func (a *Attempt) giveUp() {
 	if a.policy.sweeps {
 		a.unkillable = append(a.unkillable, a.descendants()...)
 	}
+	a.killed = process.Without(a.killed, a.unkillable)
 }
 
 func (a *Attempt) killMembers() {
@@ -147,7 +177,8 @@ func (a *Attempt) descendants() []process.Descendant {
 		return nil
 	}
 	self := unix.Getpid()
-	list, err := process.DescendantsExcept(self, a.job.Spares)
+	list, err := process.DescendantsExcept(self,
+		func(d process.Descendant) bool { return a.job.Spares(d.PID) })
 	if err != nil {
 		return nil // without /proc, descendants cannot be told from other processes
 	}
@@ -155,6 +186,14 @@ func (a *Attempt) descendants() []process.Descendant {
 		return d.State == 'Z' && d.Parent != self || a.job.Owns(d.PID)
 	})
 }
+
+// spares reports whether a child of this process is no leftover: it is a worker, a helper of the
+// launcher or another job's.
+func (a *Attempt) spares(d process.Descendant) bool {
+	return a.job.Spares(d.PID) || a.job.Owns(d.PID)
+}
+
+func (a *Attempt) isOrphan(child process.Descendant) bool { return !a.spares(child) }
 
 // withoutZombies returns the processes of list that have not exited.
 func withoutZombies(list []process.Descendant) []process.Descendant {

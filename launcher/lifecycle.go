@@ -69,8 +69,11 @@ type effects interface {
 	// leftovers returns how many descendants the workers have left, including those that have ended
 	// and not been reaped.
 	leftovers() int
-	// askLeftovers sends the ending signal to the descendants that have not received it yet.
+	// askLeftovers sends the ending signal to the descendants that have not received it yet, once
+	// all workers have ended. askOrphans does so earlier, for those that workers that have ended
+	// have left behind.
 	askLeftovers(syscall.Signal)
+	askOrphans(syscall.Signal)
 	// killAll sends SIGKILL to everything that is left, including workers. It returns how many
 	// descendants are left, as leftovers does.
 	killAll() int
@@ -157,7 +160,11 @@ func (l *lifecycle) workerExited(w endedWorker) {
 			l.workerFailed(w)
 		}
 		l.checkGone()
-	case leaving, stopping, killing:
+	case stopping:
+		if l.checkGone(); l.state == stopping {
+			l.askOrphans()
+		}
+	case leaving, killing:
 		l.checkGone()
 	case draining: // a worker that was given up as unkillable has died
 	default:
@@ -303,8 +310,17 @@ func (l *lifecycle) beginStop(sig syscall.Signal) {
 	l.suspended, l.signal = false, sig
 	l.effects.haltStarting()
 	l.effects.askWorkers(sig)
+	l.askOrphans()
 	l.effects.setTimer(l.policy.grace)
 	l.effects.stopAnnounced(sig)
+}
+
+// askOrphans asks what ended workers have left behind to end. The other workers may use up the grace
+// period, and there would be none left for it.
+func (l *lifecycle) askOrphans() {
+	if l.policy.sweeps {
+		l.effects.askOrphans(l.signal)
+	}
 }
 
 // beginKill ends the grace period and begins to kill what is left.

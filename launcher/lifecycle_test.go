@@ -35,6 +35,9 @@ func (f *fakeEffects) leftovers() int                    { return f.descendants 
 func (f *fakeEffects) askLeftovers(s syscall.Signal) {
 	f.do("ask leftovers %s", unix.SignalName(s))
 }
+func (f *fakeEffects) askOrphans(s syscall.Signal) {
+	f.do("ask orphans %s", unix.SignalName(s))
+}
 func (f *fakeEffects) killAll() int                 { f.do("kill"); return f.descendants }
 func (f *fakeEffects) giveUp()                      { f.do("give up") }
 func (f *fakeEffects) killMembers()                 { f.do("kill members") }
@@ -307,14 +310,21 @@ func TestLifecycleEffects(t *testing.T) {
 			func(l *lifecycle) { l.spawned(&worker{}) }, "kill one"},
 		{"workers get the user's signal", situation{live: 1}, running, func(l *lifecycle) {
 			l.stopRequested(unix.SIGINT)
-		}, "halt | ask SIGINT | timer 30s | announce"},
+		}, "halt | ask SIGINT | ask orphans SIGINT | timer 30s | announce"},
 		{"leftovers get the user's signal", situation{live: 1, leftovers: 1}, running,
 			func(l *lifecycle) { l.stopRequested(unix.SIGQUIT); l.workerExited(fakeWorker{}) },
-			"halt | ask SIGQUIT | timer 30s | announce | ask leftovers SIGQUIT"},
+			"halt | ask SIGQUIT | ask orphans SIGQUIT | timer 30s | announce | " +
+				"ask leftovers SIGQUIT"},
 		{"leftovers of a job that ended well have the grace period",
 			situation{live: 1, leftovers: 1}, running,
 			func(l *lifecycle) { l.workerExited(fakeWorker{}) },
 			"timer 30s | ask leftovers SIGTERM"},
+		{"leftovers of a worker are asked while another is alive", situation{live: 2}, stopping,
+			func(l *lifecycle) { l.workerExited(fakeWorker{}) }, "ask orphans SIGTERM"},
+		{"leftovers are not asked without a sweep", situation{live: 2, noSweep: true}, stopping,
+			func(l *lifecycle) { l.workerExited(fakeWorker{}) }, ""},
+		{"leftovers of a running job are left alone", situation{live: 2}, running,
+			func(l *lifecycle) { l.workerExited(fakeWorker{}) }, ""},
 		{"members of the control group are killed at the end", situation{live: 1}, running,
 			func(l *lifecycle) { l.workerExited(fakeWorker{}) }, "kill members | drain"},
 		{"members of the control group may live on", situation{live: 1, leaveBehind: true}, running,
@@ -325,7 +335,8 @@ func TestLifecycleEffects(t *testing.T) {
 			"give up | kill members | drain"},
 		{"output is passed on for 2 s after a request", situation{live: 1}, running,
 			func(l *lifecycle) { l.stopRequested(unix.SIGTERM); l.workerExited(fakeWorker{}) },
-			"halt | ask SIGTERM | timer 30s | announce | kill members | drain | timer 2s"},
+			"halt | ask SIGTERM | ask orphans SIGTERM | timer 30s | announce | kill members | " +
+				"drain | timer 2s"},
 		{"a request while draining leaves 1 s for output", situation{}, draining,
 			func(l *lifecycle) { l.stopRequested(unix.SIGTERM) }, "timer 1s"},
 		{"a hurry leaves a moment of the grace period", situation{live: 1}, stopping,

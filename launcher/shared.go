@@ -14,6 +14,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/errorfile"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/forkserver"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/monitor"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/spawn"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/stdio"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
@@ -90,6 +91,9 @@ func (s *shared) supervise() error {
 	}
 	if !s.cfg.Subreaper {
 		return nil
+	}
+	if err := process.CheckProc(); errors.Is(err, process.ErrOtherNamespace) {
+		s.cfg.Log("warning: " + err.Error() + "; what workers leave behind cannot be ended")
 	}
 	if err := s.job.BeginSweep(); err != nil {
 		return err

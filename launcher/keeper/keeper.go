@@ -320,7 +320,7 @@ func (k *Keeper) reap() {
 // after limit.
 func (k *Keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 	ended, left = process.Sweep{
-		Spare: func(pid int) bool { return k.inherited[pid] },
+		Spare: func(d process.Descendant) bool { return k.inherited[d.PID] },
 		Reap:  k.reap, AtOnce: func() { cgroup.Kill(k.cgroup) }, Wake: k.childEnded, Limit: limit,
 	}.Run()
 	cgroup.Kill(k.cgroup)              // a member need not be a descendant, see nsenter(1)

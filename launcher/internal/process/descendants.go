@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,6 +31,15 @@ type Descendant struct {
 	start uint64
 }
 
+// ID identifies a process, even after its pid has been reused.
+type ID struct {
+	pid   int
+	start uint64
+}
+
+// ID returns what identifies the process.
+func (d Descendant) ID() ID { return ID{d.PID, d.start} }
+
 // Usage says what a process has used so far.
 type Usage struct {
 	// CPU is the user and system time of the process and of those of its children that it has
@@ -49,11 +60,47 @@ func (d Descendant) WithState() string {
 		return d.String()
 	}
 	text := fmt.Sprintf("%d (%s, state %c", d.PID, d.Name, now.State)
+	if unix.Kill(d.PID, 0) == unix.EPERM {
+		text += ", of " + owner(d.PID) + ", whom this user may not signal"
+	}
+	if tracer := tracer(d.PID); tracer != 0 {
+		text += fmt.Sprintf(", traced by process %d", tracer)
+	}
 	if channel, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", d.PID)); err == nil &&
 		len(channel) > 1 {
 		text += " in " + string(channel)
 	}
 	return text + ")"
+}
+
+// owner returns "user NAME" for a process, or "another user".
+func owner(pid int) string {
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if err != nil {
+		return "another user"
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "another user"
+	}
+	id := strconv.FormatUint(uint64(st.Uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return "user " + u.Username
+	}
+	return "user " + id
+}
+
+// tracer returns the process that traces a process, or 0. A process that has been killed does not
+// go away before its tracer has noticed (ptrace(2)).
+func tracer(pid int) int {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "TracerPid:"); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(value))
+			return n
+		}
+	}
+	return 0
 }
 
 // Describe names up to 8 processes: "2 processes that they left behind: 12 (sh), 13 (sleep)".
@@ -83,9 +130,32 @@ func describe(list []Descendant, what string, name func(Descendant) string) stri
 // them.
 func Descendants(root int) ([]Descendant, error) { return DescendantsExcept(root, nil) }
 
+// ErrOtherNamespace is the error if /proc shows the processes of another PID namespace, where the
+// same numbers belong to other processes (pid_namespaces(7)).
+var ErrOtherNamespace = errors.New("/proc shows another PID namespace: mount proc on /proc")
+
+// CheckProc returns nil if /proc shows the PID namespace of this process, and otherwise
+// ErrOtherNamespace or why that cannot be told.
+func CheckProc() error {
+	self, err := os.Readlink("/proc/self")
+	if err != nil {
+		return err
+	}
+	if self != strconv.Itoa(os.Getpid()) {
+		return ErrOtherNamespace
+	}
+	return nil
+}
+
+// procShowsUs reports whether /proc can be trusted, as CheckProc found it first.
+var procShowsUs = sync.OnceValue(func() bool { return CheckProc() == nil })
+
 // DescendantsExcept is Descendants without the processes for which spare returns true, and without
 // their descendants. If spare is nil, none is left out.
-func DescendantsExcept(root int, spare func(pid int) bool) ([]Descendant, error) {
+func DescendantsExcept(root int, spare func(Descendant) bool) ([]Descendant, error) {
+	if err := CheckProc(); err != nil {
+		return nil, err
+	}
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
@@ -101,7 +171,7 @@ func DescendantsExcept(root int, spare func(pid int) bool) ([]Descendant, error)
 		if err != nil {
 			continue
 		}
-		if d, ok := Read(pid); ok && (spare == nil || !spare(pid)) {
+		if d, ok := Read(pid); ok && (spare == nil || !spare(d)) {
 			children[d.Parent] = append(children[d.Parent], d)
 		}
 	}
@@ -112,8 +182,33 @@ func DescendantsExcept(root int, spare func(pid int) bool) ([]Descendant, error)
 	return list, nil
 }
 
-// Read returns one process. ok is false if it is gone.
+// Adopted returns the children of this process that have lost their parents, and those that its
+// first thread has started. It is much faster than Descendants: the kernel gives orphans to the
+// first thread of a subreaper (find_new_reaper in the kernel's kernel/exit.c), whose children are
+// in one file (proc_tid_children(5)).
+func Adopted() ([]Descendant, error) {
+	if err := CheckProc(); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
+	if err != nil {
+		return nil, err // a kernel without CONFIG_PROC_CHILDREN
+	}
+	var list []Descendant
+	for _, field := range strings.Fields(string(data)) {
+		pid, _ := strconv.Atoi(field)
+		if d, ok := Read(pid); ok {
+			list = append(list, d)
+		}
+	}
+	return list, nil
+}
+
+// Read returns one process. ok is false if it is gone, and also if /proc shows another namespace.
 func Read(pid int) (d Descendant, ok bool) {
+	if !procShowsUs() {
+		return d, false
+	}
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return d, false
@@ -124,6 +219,9 @@ func Read(pid int) (d Descendant, ok bool) {
 
 // ReadUsage returns what a process has used so far. It reports false if the process is gone.
 func ReadUsage(pid int) (Usage, bool) {
+	if !procShowsUs() {
+		return Usage{}, false
+	}
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return Usage{}, false
@@ -169,22 +267,50 @@ func parseStat(data []byte) (d Descendant, u Usage, ok bool) {
 }
 
 // Signal sends a signal to exactly this process. The pidfd refers to one process for good, and the
-// start time that is read afterwards shows that the pid had not been reused before. Signal returns
-// nil if the process is gone.
+// start time that is read afterwards shows that the pid had not been reused before. Where a filter
+// of system calls denies pidfds (seccomp(2)), the start time alone has to do. Signal returns nil if
+// the process is gone, and EPERM if it may not be signalled (kill(2)).
 func (d Descendant) Signal(sig syscall.Signal) error {
 	fd, err := unix.PidfdOpen(d.PID, 0)
-	if err == unix.ESRCH {
+	switch {
+	case err == unix.ESRCH:
 		return nil
-	}
-	if err != nil {
+	case Denied(err):
+		return d.signalPID(sig)
+	case err != nil:
 		return err
 	}
 	defer unix.Close(fd)
-	if now, ok := Read(d.PID); !ok || now.start != d.start {
+	if !d.same() {
 		return nil
 	}
-	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && err != unix.ESRCH {
+	err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	switch {
+	case err == unix.ESRCH:
+		return nil
+	case Denied(err):
+		return d.signalPID(sig)
+	}
+	return err
+}
+
+// Denied reports whether an error from pidfd_open(2) or pidfd_send_signal(2) can mean that a filter
+// denies the system call. EPERM from the latter can also mean that the process may not be signalled.
+func Denied(err error) bool { return err == unix.EPERM || err == unix.ENOSYS || err == unix.EACCES }
+
+// signalPID does what Signal does, without a pidfd. The pid could be reused between its two steps.
+func (d Descendant) signalPID(sig syscall.Signal) error {
+	if !d.same() {
+		return nil
+	}
+	if err := unix.Kill(d.PID, sig); err != unix.ESRCH {
 		return err
 	}
 	return nil
+}
+
+// same reports whether the pid still belongs to the process.
+func (d Descendant) same() bool {
+	now, ok := Read(d.PID)
+	return ok && now.start == d.start
 }

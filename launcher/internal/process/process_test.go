@@ -129,7 +129,7 @@ func TestSweepSpares(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	spare := func(pid int) bool { return pid == cmd.Process.Pid }
+	spare := func(d Descendant) bool { return d.PID == cmd.Process.Pid }
 	if ended, left := (Sweep{Spare: spare, Reap: func() {},
 		Limit: SweepLimit}).Run(); len(ended) != 0 || len(left) != 0 {
 		t.Errorf("ended %v, left %v", ended, left)

@@ -2,6 +2,8 @@ package process
 
 import (
 	"os"
+	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +17,7 @@ const SweepLimit = 5 * time.Second
 type Sweep struct {
 	// Spare returns true for processes that are left alone, together with their descendants. nil
 	// means that there are none.
-	Spare func(pid int) bool
+	Spare func(Descendant) bool
 	// Reap waits for the children that have ended and are not spared.
 	Reap func()
 	// AtOnce, if not nil, kills all processes at once, as a control group can.
@@ -32,7 +34,7 @@ type Sweep struct {
 func (s Sweep) Run() (ended, left []Descendant) {
 	deadline := time.NewTimer(s.Limit)
 	defer deadline.Stop()
-	seen := map[Descendant]bool{}
+	seen := map[ID]bool{}
 	for {
 		s.Reap()
 		if !HasChildren() {
@@ -42,22 +44,82 @@ func (s Sweep) Run() (ended, left []Descendant) {
 		if len(left) == 0 {
 			return ended, nil
 		}
-		for _, d := range left {
-			if key := (Descendant{PID: d.PID, start: d.start}); d.State != 'Z' && !seen[key] {
-				seen[key] = true
+		s.kill(left)
+		for _, d := range append(left, Chase(s.Reap, s.Spare)...) {
+			if d.State != 'Z' && !seen[d.ID()] {
+				seen[d.ID()] = true
 				ended = append(ended, d)
 			}
 		}
-		s.kill(left)
 		// The end of a grandchild sends no SIGCHLD to this process unless this process has become
 		// its parent, so the wait has a limit.
 		select {
 		case <-s.Wake:
 		case <-time.After(10 * time.Millisecond):
 		case <-deadline.C:
-			return ended, left
+			return Without(ended, left), left
 		}
 	}
+}
+
+// chaseTime is how long Chase goes on without a pause.
+const chaseTime = 100 * time.Millisecond
+
+// Chase kills the orphans among the children of this process again and again, without a pause and
+// without looking through all of /proc, except those that spare returns true for. A process that forks a successor
+// and exits, and so on, is gone before anything slower comes to it, but is among the children of
+// this process, a subreaper, for its whole life. Chase returns what it has killed. reap waits for
+// children that have ended.
+func Chase(reap func(), spare func(Descendant) bool) (killed []Descendant) {
+	defer hurry()()
+	seen := map[ID]bool{}
+	for end := time.Now().Add(chaseTime); time.Now().Before(end); {
+		reap()
+		children, err := Adopted()
+		if err != nil {
+			return killed // the slower way has to do
+		}
+		before := len(killed)
+		for _, d := range children {
+			if d.State == 'Z' || seen[d.ID()] || spare != nil && spare(d) {
+				continue
+			}
+			seen[d.ID()] = true
+			if d.Signal(unix.SIGKILL) == nil {
+				killed = append(killed, d)
+			}
+		}
+		if len(killed) == before {
+			return killed
+		}
+	}
+	return killed
+}
+
+// hurry gives the calling goroutine a thread of its own with the highest priority, as far as that is
+// permitted, because those that it chases also want the CPUs. The function that it returns undoes
+// it. In Linux, each thread has a nice value (setpriority(2)).
+func hurry() (done func()) {
+	runtime.LockOSThread()
+	usual, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err == nil {
+		err = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)
+	}
+	if err != nil {
+		return runtime.UnlockOSThread
+	}
+	return func() {
+		// The system call returns 20 minus the nice value (getpriority(2)).
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-usual)
+		runtime.UnlockOSThread()
+	}
+}
+
+// Without returns the processes of list that are not among others.
+func Without(list, others []Descendant) []Descendant {
+	return slices.DeleteFunc(slices.Clone(list), func(d Descendant) bool {
+		return slices.ContainsFunc(others, func(o Descendant) bool { return o.ID() == d.ID() })
+	})
 }
 
 // remaining returns the descendants. One that has ended counts until it has been waited for, by
