@@ -226,6 +226,10 @@ func (a *Attempt) await() {
 	case <-a.killTimer.C:
 		a.killAgain()
 	case <-a.drainDone:
+		for _, rank := range a.output.Interrupted() {
+			a.log("a process that is none of the job's keeps writing to the output of rank " + rank +
+				": it is not read any more")
+		}
 		a.drained()
 	}
 }

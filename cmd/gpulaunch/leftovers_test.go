@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +41,34 @@ func TestLeftoversOfEndedWorkersAreAsked(t *testing.T) {
 				t.Errorf("what was left behind was not asked: %v; exit code %d\n%s", err, code, stderr)
 			}
 		})
+	}
+}
+
+// TestOutsiderWrites has a process that is none of the job's write to the output of a worker without
+// an end. The job ends all the same.
+func TestOutsiderWrites(t *testing.T) {
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2"},
+		launchertest.Worker("block")...)...)
+	worker := j.Await(2, `ready (\d+)`)[0]
+	pipe, err := os.OpenFile("/proc/"+worker+"/fd/1", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	go func() {
+		for err := error(nil); err == nil; { // until nobody reads any more
+			_, err = pipe.WriteString("of an outsider\n")
+			<-time.After(time.Millisecond)
+		}
+	}()
+	for _, pid := range launchertest.Children(j.Supervisor()) {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, stderr := j.Exit()
+	if code != 137 || !strings.Contains(stderr, "keeps writing to the output of rank ") {
+		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
 

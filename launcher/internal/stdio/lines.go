@@ -28,7 +28,16 @@ type lineCopier struct {
 	skipLF  bool   // the last byte was a carriage return
 
 	silence atomic.Int64 // a time.Duration; 0 before cut
+	// owed is how many bytes were in the pipe at the time of cut. More than that comes from a
+	// process that is none of the job's, and is passed on until outsiderEnd.
+	owed        atomic.Int64
+	outsiderEnd time.Time
+	interrupted bool // such a process was still writing at the end
 }
+
+// outsiderTime is how long the output of a process that is none of the job's is passed on after the
+// job's own output.
+const outsiderTime = time.Second
 
 // buffers are shared by all pipes. A buffer is only taken when there is something to read, so that
 // a worker that writes nothing holds none.
@@ -43,17 +52,19 @@ type buffer struct {
 func (l *lineCopier) copy() {
 	conn, err := l.src.SyscallConn()
 	for more := err == nil; more; {
+		n := 0
 		err = conn.Read(func(fd uintptr) bool {
 			buf := buffers.Get().(*buffer)
 			defer buffers.Put(buf)
-			n, err := process.RetryEINTR(func() (int, error) {
+			got, err := process.RetryEINTR(func() (int, error) {
 				return unix.Read(int(fd), buf.in[:])
 			})
 			if err == unix.EAGAIN {
 				return false
 			}
+			n = max(got, 0)
 			l.out = buf.out[:0]
-			l.split(buf.in[:max(n, 0)])
+			l.split(buf.in[:n])
 			buf.out, l.out = l.out, nil
 			more = n > 0
 			return true
@@ -61,6 +72,8 @@ func (l *lineCopier) copy() {
 		more = more && err == nil
 		if silence := time.Duration(l.silence.Load()); more && silence > 0 {
 			_ = l.src.SetReadDeadline(time.Now().Add(silence)) // the writing may have taken long
+			l.interrupted = l.owed.Add(int64(-n)) < 0 && l.outsiderTimeIsOver()
+			more = !l.interrupted
 		}
 	}
 	if len(l.pending) > 0 {
@@ -68,8 +81,23 @@ func (l *lineCopier) copy() {
 	}
 }
 
-// cut ends the reading once nothing has come for so long.
+// outsiderTimeIsOver reports whether the output of an outsider has been passed on for outsiderTime.
+func (l *lineCopier) outsiderTimeIsOver() bool {
+	if l.outsiderEnd.IsZero() {
+		l.outsiderEnd = time.Now().Add(outsiderTime)
+	}
+	return time.Now().After(l.outsiderEnd)
+}
+
+// cut ends the reading once nothing has come for so long, or what has come is an outsider's. No
+// process of the job may be left.
 func (l *lineCopier) cut(silence time.Duration) {
+	if conn, err := l.src.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { // fails for a file that has been closed
+			n, _ := unix.IoctlGetInt(int(fd), unix.TIOCINQ) // what can be read from the pipe, pipe(7)
+			l.owed.Store(int64(n))
+		})
+	}
 	l.silence.Store(int64(silence))
 	// This fails for a file that has been closed, which is not read any more.
 	_ = l.src.SetReadDeadline(time.Now().Add(silence))

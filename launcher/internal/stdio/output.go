@@ -3,6 +3,8 @@ package stdio
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,7 +108,21 @@ func (o *Output) Drained() <-chan struct{} {
 	return done
 }
 
-// Cut stops reading each pipe that is silent for so long, even if a process still has it open.
+// Interrupted returns the names of the ranks whose output an outsider was still writing when it was
+// cut, each once. Call it when everything has been copied.
+func (o *Output) Interrupted() (names []string) {
+	for _, l := range o.copiers {
+		name := strings.Trim(string(l.prefix), "[] ")
+		if l.interrupted && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Cut stops reading each pipe that is silent for so long, even if a process still has it open. No
+// process of the job may be left. A process that is none of the job's can have the pipe as well, and
+// can go on writing for ever: what it writes is passed on for a moment.
 func (o *Output) Cut(silence time.Duration) {
 	for _, l := range o.copiers {
 		l.cut(silence)
