@@ -30,6 +30,8 @@ func (a *Attempt) signalWorkers(sig syscall.Signal) {
 	}
 }
 
+func (a *Attempt) suspendWorker(w *worker) { w.SignalGroup(unix.SIGSTOP) }
+
 func (a *Attempt) askWorkers(sig syscall.Signal) {
 	a.stopSent = time.Now()
 	for _, w := range a.workers {

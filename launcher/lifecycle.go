@@ -60,6 +60,8 @@ type effects interface {
 
 	// signalWorkers sends a signal to the process group of each worker that is alive.
 	signalWorkers(syscall.Signal)
+	// suspendWorker stops a worker that was started late until SIGCONT.
+	suspendWorker(*worker)
 	// askWorkers sends them the signal that asks them to end. askWorker does so for a worker that
 	// was started late, and killWorker kills one.
 	askWorkers(syscall.Signal)
@@ -114,6 +116,9 @@ func (l *lifecycle) spawned(w *worker) {
 	l.live++
 	switch l.state {
 	case starting:
+		if l.suspended { // it was being started when the others were suspended
+			l.effects.suspendWorker(w)
+		}
 	case stopping: // it was being started when the others were asked
 		l.effects.askWorker(w, l.signal)
 	case killing, draining:

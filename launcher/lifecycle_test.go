@@ -28,6 +28,7 @@ func (f *fakeEffects) resumeStarting()                   { f.do("resume") }
 func (f *fakeEffects) haltStarting()                     { f.do("halt") }
 func (f *fakeEffects) abandonTemplate()                  { f.do("abandon") }
 func (f *fakeEffects) signalWorkers(s syscall.Signal)    { f.do("signal %s", unix.SignalName(s)) }
+func (f *fakeEffects) suspendWorker(*worker)             { f.do("suspend one") }
 func (f *fakeEffects) askWorkers(s syscall.Signal)       { f.do("ask %s", unix.SignalName(s)) }
 func (f *fakeEffects) askWorker(*worker, syscall.Signal) { f.do("ask one") }
 func (f *fakeEffects) killWorker(*worker)                { f.do("kill one") }
@@ -344,6 +345,15 @@ func TestLifecycleEffects(t *testing.T) {
 			"timer 100ms"},
 		{"a suspension pauses starting", situation{live: 1, spawning: true}, starting,
 			(*lifecycle).suspendRequested, "pause | signal SIGSTOP"},
+		{"a worker that was being started is suspended", situation{spawning: true}, starting,
+			func(l *lifecycle) { l.suspendRequested(); l.spawned(&worker{}) },
+			"pause | signal SIGSTOP | suspend one"},
+		{"a worker that starts after a suspension runs", situation{spawning: true}, starting,
+			func(l *lifecycle) {
+				l.suspendRequested()
+				l.signalRequested(unix.SIGCONT)
+				l.spawned(&worker{})
+			}, "pause | signal SIGSTOP | resume | signal SIGCONT"},
 		{"SIGCONT resumes starting", situation{live: 1, spawning: true}, starting,
 			func(l *lifecycle) { l.suspendRequested(); l.signalRequested(unix.SIGCONT) },
 			"pause | signal SIGSTOP | resume | signal SIGCONT"},

@@ -19,7 +19,12 @@ func (j *job) preload() error {
 	if !j.sup.Begin("preloading", p) {
 		return nil // the attempt does not begin either
 	}
-	defer j.sup.End()
+	defer func() {
+		j.sup.End()
+		// The template may have been suspended after its last import. A SIGCONT that comes between
+		// this phase and the next would not reach it. Until it is asked to fork, it does nothing.
+		j.signalTemplate(unix.SIGCONT)
+	}()
 	select {
 	case <-j.template.Ready():
 	case <-p.stopped:

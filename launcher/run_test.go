@@ -184,6 +184,40 @@ func TestNothingStartsDuringSuspension(t *testing.T) {
 	}
 }
 
+// TestSuspensionAtTheEndOfPreloading checks that a template that is suspended when its imports are
+// done forks workers after SIGCONT, which comes when no phase handles requests.
+func TestSuspensionAtTheEndOfPreloading(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "script.py")
+	if err := os.WriteFile(script, []byte("print('ran')"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHarness(t)
+	h.sweeping()
+	h.cfg.StartMethod, h.cfg.Argv = StartForkserver, []string{launchertest.Python(t), "-u", script}
+	suspended := make(chan struct{})
+	h.cfg.Observe = func(e Event) {
+		if e.Kind == TemplateReady { // within the phase, right before its end
+			h.sup.Request(supervisor.Request{Signal: unix.SIGTSTP})
+			close(suspended)
+		}
+	}
+	done := make(chan Result)
+	go func() { done <- h.run(1) }()
+	<-suspended
+	<-time.After(100 * time.Millisecond) // enough for the phase to end, so that none handles it
+	h.sup.Request(supervisor.Request{Signal: unix.SIGCONT})
+	select {
+	case r := <-done:
+		if r.ExitCode != 0 {
+			t.Errorf("%+v", r)
+		}
+	case <-time.After(launchertest.Patience):
+		t.Error("no worker was started")
+		h.sup.Request(supervisor.Request{Signal: unix.SIGTERM, Kill: true})
+		<-done
+	}
+}
+
 func TestStoppedWorkerCanBeEnded(t *testing.T) {
 	h := newHarness(t, "block")
 	h.whenPrinted(1, "ready", func() {

@@ -47,7 +47,12 @@ func start(ctx context.Context, p plan.Plan, cfg Config, ended func()) (*Attempt
 	})
 	stop := context.AfterFunc(ctx, func() { a.Stop(stopSignal) })
 	s.closers = append(s.closers, func() { stop() })
-	s.sup.Begin("attempt", startedPhase{Attempt: a}) // nothing has stopped the job yet
+	phase := startedPhase{Attempt: a}
+	if !s.sup.Begin("attempt", phase) { // the monitor has reported a fatal XID already
+		if first, stopped := s.sup.Stopped(); stopped {
+			phase.Stop(first)
+		}
+	}
 	go a.run()
 	<-a.startDone
 	if a.startErr != nil {

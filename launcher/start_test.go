@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/spawn"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
@@ -57,6 +58,54 @@ func TestStartAndStop(t *testing.T) {
 	}
 	if h.events[0].Kind != JobStarted || h.events[len(h.events)-1].Kind != JobEnded {
 		t.Errorf("events %+v", h.events)
+	}
+}
+
+// brokenGPU is a source of GPU events that reports a fatal XID as soon as it is asked.
+type brokenGPU struct{ uuid string }
+
+func (brokenGPU) Sample(context.Context) (gpu.Sample, error) {
+	return gpu.Sample{}, errors.New("it does not answer")
+}
+
+func (brokenGPU) Inventory(context.Context) (gpu.Inventory, error) {
+	return gpu.Inventory{}, errors.New("it does not answer")
+}
+
+func (g brokenGPU) Subscribe(onEvent func(gpu.Event), _ func(string)) {
+	onEvent(gpu.Event{Kind: gpu.EventXID, UUID: g.uuid, XID: 79, Count: 1, Time: time.Now()})
+}
+
+// TestFatalXIDBeforeStart checks that a fatal XID that is reported before the first worker is
+// started stops the job of Start and of Run, and that it does not without StopOnFatalXID.
+func TestFatalXIDBeforeStart(t *testing.T) {
+	newJob := func(worker ...string) (*harness, plan.Plan) {
+		h := newHarness(t, worker...)
+		h.cfg.GPUs, h.cfg.StopOnFatalXID = brokenGPU{"GPU-1"}, true
+		p := h.plan(1)
+		p.Mode, p.Workers[0].Device = plan.ModeGPU, &plan.Device{UUID: "GPU-1"}
+		return h, p
+	}
+	h, p := newJob("block")
+	h.cfg.Supervisor = nil
+	a, err := Start(context.Background(), p, h.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := a.Join(launchertest.Patience); !done || err == nil ||
+		!strings.Contains(err.Error(), "XID 79") || a.Result().ExitCode != 125 {
+		t.Errorf("Start: %v, %v", done, err)
+		a.Kill()
+		<-a.Done()
+	}
+	h, p = newJob("block")
+	if r := Run(context.Background(), p, h.cfg); r.ExitCode != 125 || len(r.Workers) != 0 {
+		t.Errorf("Run: %+v", r)
+	}
+	h, p = newJob("report")
+	h.cfg.StopOnFatalXID = false // the negative control
+	if r := Run(context.Background(), p, h.cfg); r.ExitCode != 0 {
+		t.Errorf("Run without StopOnFatalXID: %+v", r)
 	}
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -74,6 +75,24 @@ func TestSuspendAndResumeAtOnce(t *testing.T) {
 	j.Signal(unix.SIGTERM)
 	if code, stderr := j.Exit(); code != 143 {
 		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestNoSuspensionWhileStopping checks that workers that have been asked to end are not stopped by
+// SIGTSTP. They would lose their grace period, because the keeper does not stop any more, so
+// nobody would continue them.
+func TestNoSuspensionWhileStopping(t *testing.T) {
+	report := filepath.Join(t.TempDir(), "report.json")
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2", "--grace=10s",
+		"--report=" + report}, launchertest.Worker("on-int", "300ms")...)...)
+	j.Await(2, "ready")
+	j.Signal(unix.SIGINT)
+	j.AwaitStderr("SIGINT: stopping 2 workers")
+	j.Signal(unix.SIGTSTP)
+	code, stderr := j.Exit()
+	ends, err := os.ReadFile(report)
+	if code != 130 || err != nil || strings.Contains(string(ends), "SIGKILL") {
+		t.Errorf("exit code %d, %v\n%s\n%s", code, err, ends, stderr)
 	}
 }
 

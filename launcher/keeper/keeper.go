@@ -220,6 +220,9 @@ func (k *Keeper) forward(sig syscall.Signal) {
 		return
 	case sig == unix.SIGTSTP && unix.Getpid() == 1:
 		return // the first process of a container cannot be stopped
+	case sig == unix.SIGTSTP && k.requests.count > 0:
+		// Workers that have been asked to end would lose their grace period while they are stopped.
+		return
 	case sig == unix.SIGTSTP && time.Since(k.continued) < listenTime:
 		// If several signals are pending, Go delivers them in the order of their numbers, so
 		// SIGTSTP may have been sent before the SIGCONT. It is better not to stop at all than to
