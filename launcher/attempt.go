@@ -44,6 +44,7 @@ type Attempt struct {
 	asked     map[process.ID]bool // descendants that received it by themselves
 	// leftoversAsked is true once the workers' descendants have been asked to end.
 	leftoversAsked     bool
+	orderUnsure        bool  // workers have no pidfd, which has been said
 	oomKills           int   // the kernel's count when it was last read
 	startErr           error // why not all workers could be started; set before startDone is closed
 	killed, unkillable []process.Descendant
@@ -215,6 +216,9 @@ func (a *Attempt) await() {
 			e.act()
 		}
 	case <-a.sup.ChildEnded():
+		if a.waiter != nil {
+			a.waiter.Retry()
+		}
 		a.orphansEnded()
 	case <-a.sup.Spawner().Released():
 		a.orphansEnded()

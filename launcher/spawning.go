@@ -128,6 +128,11 @@ func (a *Attempt) workerStarted(planned *plan.Worker, p *spawn.Process, pipes *s
 	a.monitor.WorkerStarted(planned, p.PID)
 	a.emit(Event{Kind: WorkerStarted, Rank: w.Rank, PID: p.PID, Time: p.Started})
 	a.spawned(w)
+	if !p.Ordered() && !a.orderUnsure {
+		a.orderUnsure = true
+		a.log("pidfd_open is denied here (seccomp): if several workers fail at almost the same " +
+			"time, it is uncertain which one was the first")
+	}
 	a.waiter.Add(p)
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,43 @@ func TestOutsiderWrites(t *testing.T) {
 	}
 	code, stderr := j.Exit()
 	if code != 137 || !strings.Contains(stderr, "keeps writing to the output of rank ") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestTracedWorker has a worker that has ended but cannot be waited for before its tracer has noticed.
+// The job goes on when that is gone.
+func TestTracedWorker(t *testing.T) {
+	python := launchertest.Python(t)
+	const seize = `
+import ctypes, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.ptrace(0x4206, int(sys.argv[1]), None, None):  # PTRACE_SEIZE
+    sys.exit(str(ctypes.get_errno()))
+print("seized", flush=True)
+time.sleep(1000)
+`
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=1", "--grace=1h"},
+		launchertest.Worker("block")...)...)
+	worker := j.Await(1, `ready (\d+)`)[0]
+	tracer := exec.Command(python, "-c", seize, worker)
+	var said launchertest.Buffer
+	tracer.Stdout, tracer.Stderr = &said, &said
+	if err := tracer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tracer.Wait() })
+	t.Cleanup(func() { _ = tracer.Process.Kill() })
+	said.Await(t, "seized")
+	pid, _ := strconv.Atoi(worker)
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil { // the tracer would hold any other signal
+		t.Fatal(err)
+	}
+	awaitState(t, worker, "Z")
+	if err := tracer.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := j.Exit(); code != 137 || strings.Contains(stderr, "cannot be killed") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
@@ -182,6 +220,18 @@ func TestWithoutPidfds(t *testing.T) {
 	})
 	t.Run("a failure", func(t *testing.T) {
 		if code, stderr := start(nil, "fail", "1", "3").Exit(); code != 3 {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	})
+	t.Run("forked workers", func(t *testing.T) {
+		script := filepath.Join(t.TempDir(), "fork.py")
+		if err := os.WriteFile(script, []byte("import os; os._exit(3 * int(os.environ['RANK']))"),
+			0o644); err != nil {
+			t.Fatal(err)
+		}
+		code, stderr := launchertest.StartCommand(t, nil, []string{"PYTHON_EXEC=" + argv[0]},
+			append(argv, job("--nproc-per-node=2", "--start-method=forkserver", script)...)...).Exit()
+		if code != 3 || strings.Count(stderr, "pidfd_open is denied here") != 1 {
 			t.Errorf("exit code %d\n%s", code, stderr)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,6 +134,62 @@ func TestInheritedChildren(t *testing.T) {
 		t.Error(err)
 	}
 	j.Exit()
+}
+
+// TestOrphanOfInheritedService has a service, which was there before gpulaunch, start a process during
+// the job and end. The process comes to the keeper and is no part of the job, however that ends.
+func TestOrphanOfInheritedService(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		nvmltest.Unavailable(t, "bash is not here")
+	}
+	const service = `while [ ! -e "$0" ]; do sleep 0.01; done
+		sh -c 'setsid sleep 1000 >/dev/null 2>&1 & echo orphan $!'`
+	for name, end := range map[string]struct {
+		who  func(j *launchertest.Job, worker int) int
+		sig  unix.Signal
+		code int
+	}{
+		"a good end": {
+			func(_ *launchertest.Job, worker int) int { return worker }, unix.SIGTERM, 0},
+		"stopped": {
+			func(j *launchertest.Job, _ int) int { return j.Keeper() }, unix.SIGTERM, 143},
+		"the supervisor is killed": {
+			func(_ *launchertest.Job, worker int) int {
+				_, supervisor, _ := ancestors(t, worker)
+				return supervisor
+			}, unix.SIGKILL, 125},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trigger := filepath.Join(t.TempDir(), "trigger")
+			argv := append([]string{"bash", "-c", `sh -c "$0" "$1" & shift; exec "$@"`, service, trigger},
+				job(append([]string{"--nproc-per-node=1"}, launchertest.Worker("relay")...)...)...)
+			j := launchertest.StartCommand(t, nil, nil, argv...)
+			worker, _ := strconv.Atoi(j.Await(1, `ready (\d+)`)[0])
+			if err := os.WriteFile(trigger, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			orphan, _ := strconv.Atoi(j.Await(1, `orphan (\d+)`)[0])
+			t.Cleanup(func() { _ = unix.Kill(orphan, unix.SIGKILL) })
+			// The service ends as well, so only the supervisor and the orphan are the keeper's children.
+			launchertest.Poll(func() bool {
+				children := launchertest.Children(j.Keeper())
+				return len(children) == 2 && slices.Contains(children, orphan)
+			})
+			// The keeper has noticed when it has passed on what came later.
+			j.Signal(unix.SIGUSR1)
+			j.Await(1, "got SIGUSR1")
+			if err := unix.Kill(end.who(j, worker), end.sig); err != nil {
+				t.Fatal(err)
+			}
+			if code, stderr := j.Exit(); code != end.code {
+				t.Errorf("exit code %d, want %d\n%s", code, end.code, stderr)
+			}
+			if err := unix.Kill(orphan, 0); err != nil {
+				t.Errorf("process %d, which the service has started: %v", orphan, err)
+			}
+			launchertest.Gone(t, strconv.Itoa(worker))
+		})
+	}
 }
 
 // TestHangupUnderNohup: a SIGHUP that is ignored at the start stays ignored, in

@@ -45,8 +45,8 @@ const listenTime = 20 * time.Millisecond
 func New(s *early.Supervisor) *Keeper {
 	k := &Keeper{early: s, onMain: make(chan func()), signals: make(chan os.Signal, 256),
 		stops: make(chan os.Signal, 16), childEnded: make(chan os.Signal, 1)}
+	k.inherited.begin(!s.Started)
 	if !s.Started {
-		k.inherited = descendants()
 		s.Start()
 	}
 	if s.Err != nil {
@@ -112,9 +112,7 @@ type Keeper struct {
 	childEnded chan os.Signal
 	messages   chan message
 
-	// inherited are descendants that this process had before it ran gpulaunch. A shell that starts
-	// something and then execs keeps its children. They must not be killed.
-	inherited map[int]bool
+	inherited inherited // what must not be killed
 
 	supervisor *os.File // the keeper's end of the link
 	pid        int      // of the supervisor
@@ -146,17 +144,6 @@ func (k *Keeper) fail(err error) int {
 	return 125
 }
 
-// descendants returns the descendants of this process. Without /proc it returns none, which does no
-// harm, because there is no sweep without /proc.
-func descendants() map[int]bool {
-	inherited := map[int]bool{}
-	list, _ := process.Descendants(unix.Getpid())
-	for _, d := range list {
-		inherited[d.PID] = true
-	}
-	return inherited
-}
-
 // withHint adds to an error what is probably missing.
 func withHint(err error) error {
 	if errors.Is(err, unix.ENOENT) {
@@ -185,6 +172,9 @@ func (k *Keeper) serve() {
 			if k.reap(); k.reaped {
 				return
 			}
+			k.inherited.update(k.pid)
+		case <-k.inherited.due():
+			k.inherited.update(k.pid)
 		case sig := <-k.signals:
 			k.forward(sig.(syscall.Signal))
 		case sig := <-k.stops:
@@ -314,6 +304,9 @@ func (k *Keeper) reap() {
 		}
 		if pid == k.pid {
 			k.status, k.reaped = ws, true
+			// Nothing more will come, so the reader gets what is there and then the end, even if a
+			// child that has not called exec yet holds the other end of the link.
+			_ = unix.Shutdown(int(k.supervisor.Fd()), unix.SHUT_RD)
 		}
 	}
 }
@@ -323,15 +316,21 @@ func (k *Keeper) reap() {
 // after limit.
 func (k *Keeper) sweep(limit time.Duration) (ended, left []process.Descendant) {
 	ended, left = process.Sweep{
-		Spare: func(d process.Descendant) bool { return k.inherited[d.PID] },
+		Spare: k.inherited.spares,
 		Reap:  k.reap, AtOnce: func() { cgroup.Kill(k.cgroup) }, Wake: k.childEnded, Limit: limit,
 	}.Run()
+	k.removeTraces(limit)
+	return ended, left
+}
+
+// removeTraces ends the members of the job's control group, and removes the group and the job's
+// private folder.
+func (k *Keeper) removeTraces(limit time.Duration) {
 	cgroup.Kill(k.cgroup)              // a member need not be a descendant, see nsenter(1)
 	_ = cgroup.Remove(k.cgroup, limit) // members that cannot be killed keep it
 	if k.folder != "" {
 		_ = os.RemoveAll(k.folder)
 	}
-	return ended, left
 }
 
 // finish kills what is left and returns the exit code.
@@ -340,6 +339,11 @@ func (k *Keeper) finish() int {
 	exit := process.ExitStatusOf(k.status)
 	orderly := k.reaped && k.announcedExit && exit.Signal == ""
 	if orderly && k.leaveBehind {
+		return exit.Code
+	}
+	if orderly && k.inherited.tracked {
+		// The supervisor has ended all of the job. What is below this process is somebody else's.
+		k.removeTraces(quitLimit)
 		return exit.Code
 	}
 	limit := process.SweepLimit

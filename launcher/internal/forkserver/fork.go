@@ -68,7 +68,7 @@ func (t *Template) Fork(spec Spec, adopt func(pid int) error) (pid int, err erro
 	if err != nil {
 		return 0, err
 	}
-	defer unix.Close(w.pidfd)
+	defer w.close()
 	if err := adopt(pid); err != nil {
 		w.kill()
 		w.wait()
@@ -150,21 +150,23 @@ func (t *Template) setUp(control *net.UnixConn, spec Spec) error {
 	return fmt.Errorf("a forked worker ended while it was being set up (%v)", err)
 }
 
-// worker is a forked process with a pidfd, which names it even after it has ended.
+// worker is a forked process with a pidfd, which names it even after it has ended. The pidfd is -1 if
+// a filter of system calls denies it.
 type worker struct {
-	pid, pidfd int
+	process.Descendant
+	pidfd int
 }
 
 // claim opens a pidfd for a forked worker, after making sure that it is a child of this process.
 // If claim returns an error, it has killed the worker.
 func claim(pid int) (worker, error) {
-	w := worker{pid: pid}
 	d, ok := process.Read(pid)
+	w := worker{d, -1}
 	if !ok {
 		return w, fmt.Errorf("the forked worker (pid %d) ended at once", pid)
 	}
 	var err error
-	if w.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+	if w.pidfd, err = unix.PidfdOpen(pid, 0); err != nil && !process.Denied(err) {
 		if d.Parent == os.Getpid() {
 			_ = unix.Kill(pid, unix.SIGKILL)
 			_, _ = process.RetryEINTR(func() (int, error) { return unix.Wait4(pid, nil, 0, nil) })
@@ -176,18 +178,28 @@ func claim(pid int) (worker, error) {
 		return w, nil
 	}
 	w.kill()
-	unix.Close(w.pidfd)
+	w.close()
 	return w, fmt.Errorf("the forked worker (pid %d) became a child of process %d "+
 		"instead of this one (%d): make this process a child subreaper", pid, d.Parent, os.Getpid())
 }
 
-// kill uses the pidfd, so it never hits another process that has got the same pid.
-func (w worker) kill() { _ = unix.PidfdSendSignal(w.pidfd, unix.SIGKILL, nil, 0) }
+// kill never hits another process that has got the same pid, see [process.Descendant.Signal].
+func (w worker) kill() { _ = w.Signal(unix.SIGKILL) }
+
+func (w worker) close() {
+	if w.pidfd >= 0 {
+		unix.Close(w.pidfd)
+	}
+}
 
 // wait waits for a killed worker. It returns at once if the worker has been waited for as an
 // orphan.
 func (w worker) wait() {
+	kind, id := unix.P_PIDFD, w.pidfd
+	if w.pidfd < 0 {
+		kind, id = unix.P_PID, w.PID
+	}
 	_, _ = process.RetryEINTR(func() (int, error) {
-		return 0, unix.Waitid(unix.P_PIDFD, w.pidfd, nil, unix.WEXITED, nil)
+		return 0, unix.Waitid(kind, id, nil, unix.WEXITED, nil)
 	})
 }

@@ -55,6 +55,9 @@ func adopt(pid int, spec Spec) (pidfd int, err error) {
 	children.Lock()
 	defer children.Unlock()
 	pidfd, err = unix.PidfdOpen(pid, 0)
+	if process.Denied(err) {
+		pidfd, err = -1, nil // the Waiter does without
+	}
 	if err != nil {
 		return -1, fmt.Errorf("the forked worker process %d cannot be watched: %w", pid, err)
 	}

@@ -21,7 +21,7 @@ type Process struct {
 	Started time.Time
 
 	spawner *Spawner
-	pidfd   int
+	pidfd   int // -1 if a filter denies pidfds
 
 	mu     sync.Mutex
 	reaped bool
@@ -45,9 +45,18 @@ func newProcess(s *Spawner, pid, pidfd int) *Process {
 	return &Process{PID: pid, Started: time.Now(), spawner: s, pidfd: pidfd}
 }
 
+// Ordered reports whether the time at which the process ends will be compared exactly with others'.
+func (p *Process) Ordered() bool { return p.pidfd >= 0 }
+
 // Wait blocks a thread until the process has exited, and reaps it. It is for a process that no
 // Waiter waits for.
 func (p *Process) Wait() {
+	if p.pidfd < 0 {
+		for !p.reap() {
+			_ = unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		}
+		return
+	}
 	defer unix.Close(p.pidfd)
 	for !p.reap() {
 		// Poll returns with EINTR or when the pidfd is readable. Either way, reap is tried again.

@@ -3,6 +3,7 @@ package spawn
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,9 @@ type Waiter struct {
 	epoll   *os.File
 	mu      sync.Mutex
 	byPidfd map[int32]*Process
+	// unsure are processes whose end epoll does not report: those without a pidfd, and those that
+	// have exited but cannot be reaped before their tracer has noticed (ptrace(2)).
+	unsure []*Process
 }
 
 // NewWaiter returns a Waiter. The goroutine that calls Run calls ended for each process that has
@@ -37,6 +41,13 @@ func NewWaiter(ended func(*Process)) (*Waiter, error) {
 
 // Add adds a process to wait for.
 func (w *Waiter) Add(p *Process) {
+	if p.pidfd < 0 {
+		w.mu.Lock()
+		w.unsure = append(w.unsure, p)
+		w.mu.Unlock()
+		w.Retry() // it may have ended before
+		return
+	}
 	if w.add(p) != nil {
 		// The epoll instance has no room for it, so a thread waits instead.
 		go func() { p.Wait(); w.ended(p) }()
@@ -96,12 +107,39 @@ func (w *Waiter) reap(fd int32) *Process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.byPidfd[fd]
-	if p == nil || !p.reap() {
+	if p == nil {
+		return nil
+	}
+	w.unsure = slices.DeleteFunc(w.unsure, func(q *Process) bool { return q == p })
+	if !p.reap() {
+		w.unsure = append(w.unsure, p) // it need not be listed again
 		return nil
 	}
 	delete(w.byPidfd, fd)
 	unix.Close(int(fd)) // this also removes it from the epoll instance
 	return p
+}
+
+// Retry reaps the processes whose end is not reported. It is to be called when a child has ended
+// (SIGCHLD). Their order is not known.
+func (w *Waiter) Retry() {
+	var ended []*Process
+	w.mu.Lock()
+	w.unsure = slices.DeleteFunc(w.unsure, func(p *Process) bool {
+		if !p.reap() {
+			return false
+		}
+		if p.pidfd >= 0 {
+			delete(w.byPidfd, int32(p.pidfd))
+			unix.Close(p.pidfd)
+		}
+		ended = append(ended, p)
+		return true
+	})
+	w.mu.Unlock()
+	for _, p := range ended {
+		w.ended(p)
+	}
 }
 
 // Close stops waiting, even for processes that have not exited.
