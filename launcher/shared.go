@@ -30,7 +30,8 @@ type shared struct {
 	folder  *errorfile.Folder // for error files; nil if it could not be made
 	host    string
 
-	monitor *monitor.Monitor
+	monitor   *monitor.Monitor
+	groupPath string // the folder of the last attempt's control group; "" if it had none
 
 	emitting      sync.Mutex // held while Observe is called, so that events come one at a time
 	attemptNumber int        // of the attempt that events belong to
@@ -75,7 +76,7 @@ func newShared(p *plan.Plan, cfg *Config) (*shared, error) {
 	}
 	s.makeFolder()
 	s.monitor = monitor.New(monitor.Options{Plan: *p, GPUs: cfg.GPUs, Before: cfg.Inventory,
-		Observer: s.observer()})
+		Ours: s.leftProcesses, Observer: s.observer()})
 	s.closers = append(s.closers, s.monitor.Close)
 	return s, nil
 }
@@ -136,6 +137,7 @@ func (s *shared) makeCgroup(p *plan.Plan) *cgroup.Group {
 	if err != nil {
 		return nil
 	}
+	s.groupPath = g.Path
 	return g
 }
 
@@ -151,6 +153,23 @@ func (s *shared) endCgroup(g *cgroup.Group, exitCode int) {
 		_ = cgroup.Remove(g.Path, drainLimit) // members that cannot be killed keep it
 	}
 	g.Close()
+}
+
+// leftProcesses returns the pids of the job's processes, after its end: the descendants of this
+// process and the members of the control group, if it could not be removed.
+func (s *shared) leftProcesses() map[int]bool {
+	pids := map[int]bool{}
+	if s.cfg.Subreaper { // otherwise other descendants are none of the job's
+		list, _ := process.DescendantsExcept(os.Getpid(),
+			func(d process.Descendant) bool { return s.job.Spares(d.PID) })
+		for _, d := range list {
+			pids[d.PID] = true
+		}
+	}
+	for _, pid := range cgroup.Members(s.groupPath) {
+		pids[pid] = true
+	}
+	return pids
 }
 
 // freePort finds a TCP port that is free on all addresses. Nothing reserves it, but another program

@@ -3,9 +3,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -194,14 +196,52 @@ func TestBusyWait(t *testing.T) {
 	})
 }
 
-// TestGPULeftovers: who is still on the job's GPUs is named. That somebody was there
-// before is no news.
+// TestGPULeftovers: a process of the job that is still on the job's GPUs is named.
 func TestGPULeftovers(t *testing.T) {
+	library := nvmltest.Install(t, two(t))
+	file := filepath.Join(t.TempDir(), "report.json")
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const worker = `if [ $RANK = 0 ]; then setsid sleep 1000 >/dev/null 2>&1 & echo left $!; fi
+		read x <"$0"`
+	j := launchertest.Start(t, nil, "run", "--sweep=off", "--nvml-library="+library, "--report="+file,
+		"--", "sh", "-c", worker, fifo)
+	left, _ := strconv.Atoi(j.Await(1, `left (\d+)`)[0])
+	t.Cleanup(func() { _ = unix.Kill(left, unix.SIGKILL) })
+	// Another process of this user comes to the GPU as well. It is none of the job's.
+	busy := occupied(two(t)).WithDevice(0, func(d *nvmltest.Device) {
+		of := d.Processes[0]
+		of.PID = uint32(left)
+		d.Processes = append(d.Processes, of)
+	})
+	nvmltest.Change(t, library, busy)
+	f, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("\n\n"); err != nil {
+		t.Fatal(err)
+	}
+	code, stderr := j.Exit()
+	named := fmt.Sprintf("still on GPU 0 after the job: process %d", left)
+	if code != 0 || strings.Count(stderr, "still on GPU") != 1 || !strings.Contains(stderr, named) {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if r := readReport(t, file); len(r.GPULeftovers) != 1 || r.GPULeftovers[0].PID != left {
+		t.Errorf("%+v", r.GPULeftovers)
+	}
+}
+
+// TestOthersOnGPUs is the negative control: who else is on the job's GPUs is not offered for ending.
+func TestOthersOnGPUs(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, during nvmltest.Machine
 		left           int
 	}{
-		"left":         {two(t), occupied(two(t)), 1},
+		"came later":   {two(t), occupied(two(t)), 0},
 		"there before": {occupied(two(t)), occupied(two(t)), 0},
 		"gone":         {occupied(two(t)), two(t), 0},
 	} {

@@ -72,7 +72,7 @@ func eachAbandoned(parents []string, lock int, act func(Abandoned) error) (list 
 				continue
 			}
 			a := Abandoned{Path: path}
-			for _, pid := range members(path) {
+			for _, pid := range Members(path) {
 				d, _ := process.Read(pid)
 				if d.PID = pid; pid == 0 {
 					d.Name = "in another PID namespace"
@@ -110,9 +110,12 @@ func takeAbandoned(path string, lock int) (dir *os.File, ok bool) {
 	return dir, true
 }
 
-// members returns the members of the group at path and of the groups below it. A member in a PID
+// Members returns the members of the group at path and of the groups below it. A member in a PID
 // namespace that this process does not see is 0 (cgroups(7)).
-func members(path string) (pids []int) {
+func Members(path string) (pids []int) {
+	if path == "" {
+		return nil
+	}
 	data, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
 	for _, field := range strings.Fields(string(data)) {
 		if pid, err := strconv.Atoi(field); err == nil {
@@ -122,7 +125,7 @@ func members(path string) (pids []int) {
 	entries, _ := os.ReadDir(path)
 	for _, e := range entries {
 		if e.IsDir() {
-			pids = append(pids, members(filepath.Join(path, e.Name()))...)
+			pids = append(pids, Members(filepath.Join(path, e.Name()))...)
 		}
 	}
 	return pids
@@ -160,14 +163,14 @@ func escapeGlob(path string) string {
 func (g *Group) Release() {
 	outside := &Group{Path: filepath.Dir(g.Path)}
 	for range 100 { // a member may fork before it is moved
-		for _, pid := range members(g.Path) {
+		for _, pid := range Members(g.Path) {
 			_ = outside.Add(pid) // one that has ended cannot be moved
 		}
 		if err := removeTree(g.Path); err == nil || !errors.Is(err, unix.EBUSY) {
 			break
 		}
 	}
-	if len(members(g.Path)) > 0 {
+	if len(Members(g.Path)) > 0 {
 		_ = os.Mkdir(filepath.Join(g.Path, leftBehind), 0o755)
 	}
 }

@@ -102,7 +102,7 @@ func TestAbandonedGroups(t *testing.T) {
 	if err := other.Process.Signal(syscall.Signal(0)); err != nil {
 		t.Errorf("the member of the group whose launcher lives: %v", err)
 	}
-	if members(alive) == nil {
+	if Members(alive) == nil {
 		t.Error("the group whose launcher lives has lost its member")
 	}
 }
@@ -163,7 +163,7 @@ func TestRelease(t *testing.T) {
 	if err := member.Process.Signal(syscall.Signal(0)); err != nil {
 		t.Errorf("the released process: %v", err)
 	}
-	if got := members(parent); !slices.Contains(got, member.Process.Pid) {
+	if got := Members(parent); !slices.Contains(got, member.Process.Pid) {
 		t.Errorf("%v are in the group above, which lacks %d", got, member.Process.Pid)
 	}
 }

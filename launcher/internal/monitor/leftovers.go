@@ -2,10 +2,7 @@ package monitor
 
 import (
 	"context"
-	"os"
-	"os/user"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
@@ -40,17 +37,16 @@ func (m *Monitor) Leftovers(ctx context.Context) []report.GPUProcess {
 	}()
 	select {
 	case after := <-answer:
-		return leftovers(m.Plan, m.Before, after, userName())
+		return leftovers(m.Plan, m.Before, after, m.Ours())
 	case <-ctx.Done():
 		return nil
 	}
 }
 
-// leftovers returns the processes that compute on the GPUs of a plan after the job and did not
-// before it. Processes that are known to be other users' are left out. A process of this user that
-// is not the job's may be among them, because nothing tells where a process came from once its
-// parents are gone.
-func leftovers(p plan.Plan, before, after gpu.Inventory, user string) (list []report.GPUProcess) {
+// leftovers returns the processes of the job that compute on the GPUs of a plan after it and did not
+// before it. Nobody else's process is named: the user is told to end those that are.
+func leftovers(p plan.Plan, before, after gpu.Inventory,
+	ours map[int]bool) (list []report.GPUProcess) {
 	for _, d := range after.Devices {
 		w := slices.IndexFunc(p.Workers,
 			func(w plan.Worker) bool { return w.Device.Matches(d.UUID, d.Index) })
@@ -58,8 +54,7 @@ func leftovers(p plan.Plan, before, after gpu.Inventory, user string) (list []re
 			continue
 		}
 		for _, process := range d.Processes {
-			otherUser := process.User != "" && process.User != user
-			if otherUser || onGPU(before, d, process.PID) || !p.Owns(d, process) {
+			if !ours[process.PID] || onGPU(before, d, process.PID) || !p.Owns(d, process) {
 				continue
 			}
 			list = append(list, report.GPUProcess{
@@ -77,13 +72,4 @@ func onGPU(inv gpu.Inventory, d gpu.Device, pid int) bool {
 		return e.UUID == d.UUID && (e.UUID != "" || e.Index == d.Index) &&
 			slices.ContainsFunc(e.Processes, func(p gpu.Process) bool { return p.PID == pid })
 	})
-}
-
-// userName returns this process's user in the form in which package gpu names users.
-func userName() string {
-	number := strconv.Itoa(os.Geteuid())
-	if u, err := user.LookupId(number); err == nil && u.Username != "" {
-		return u.Username
-	}
-	return number
 }

@@ -68,7 +68,9 @@ type Options struct {
 	// GPUs is nil if there are none.
 	GPUs GPUs
 	// Before has the machine's GPUs as they were before the job.
-	Before   gpu.Inventory
+	Before gpu.Inventory
+	// Ours returns the pids of the processes of the job that are left after its end.
+	Ours     func() map[int]bool
 	Observer Observer
 }
 
