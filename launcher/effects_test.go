@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/cgroup"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
@@ -105,11 +106,11 @@ func TestStoppedLeftoversAreContinued(t *testing.T) {
 func TestKillAllKillsTheGroup(t *testing.T) {
 	parent, reason := cgroup.Find()
 	if parent == "" {
-		t.Skipf("no control group can be made here, nor on every machine of CI: %s", reason)
+		nvmltest.NotOnThisMachine(t, "no control group can be made: "+reason)
 	}
 	g, err := cgroup.Make(parent, func(string) {})
 	if err != nil {
-		t.Skipf("no control group can be made here, nor on every machine of CI: %v", err)
+		nvmltest.NotOnThisMachine(t, "no control group can be made: "+err.Error())
 	}
 	t.Cleanup(func() {
 		if err := cgroup.Remove(g.Path, launchertest.Patience); err != nil {

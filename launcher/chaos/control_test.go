@@ -82,7 +82,7 @@ func TestACgroupNeedsNoSubreaper(t *testing.T) {
 		s.Without = noSubreaper
 		o := perform(t, s)
 		if o.Cgroup == "" {
-			t.Skip("cannot make a control group here")
+			nvmltest.NotOnThisMachine(t, "no control group can be made here")
 		}
 		if len(o.Left) > 0 || len(o.Remains) > 0 {
 			t.Errorf("%s: %d processes and %d control groups are left; outcome: %s",

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
 func TestMain(m *testing.M) {
@@ -66,11 +68,11 @@ func makeGroup(t *testing.T) *Group {
 	t.Helper()
 	parent, reason := Find()
 	if parent == "" {
-		t.Skipf("cannot make a control group here: %s", reason)
+		nvmltest.NotOnThisMachine(t, "cannot make a control group: "+reason)
 	}
 	g, err := Make(parent, func(string) {})
 	if err != nil {
-		t.Skipf("cannot make a control group here: %v", err)
+		nvmltest.NotOnThisMachine(t, "cannot make a control group: "+err.Error())
 	}
 	t.Cleanup(func() {
 		Kill(g.Path)

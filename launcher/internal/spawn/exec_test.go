@@ -73,7 +73,8 @@ func oneCPU(t *testing.T) affinity.CPUSet {
 	t.Helper()
 	all := launchertest.AllowedCPUs(t)
 	if all.Len() < 2 {
-		t.Skipf("only CPU %s may be used here: one binding cannot be told from another", all)
+		nvmltest.NotOnThisMachine(t, "only CPU "+all.String()+
+			" may be used: one binding cannot be told from another")
 	}
 	return affinity.CPUs(all.Max())
 }
