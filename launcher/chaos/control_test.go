@@ -43,7 +43,7 @@ func TestNegativeControls(t *testing.T) {
 			t.Parallel()
 			needFilter(t, c.without)
 			s := cell(row{traits: c.traits}, c.column, c.flag)
-			s.Without = c.without
+			s.Without, s.Within = c.without, leftAfter
 			o := perform(t, s)
 			if o.Err != "" || len(o.Left) < c.left || len(o.problems(s)) == 0 {
 				t.Errorf("%d processes are left, want at least %d and a failure; outcome: %s",
