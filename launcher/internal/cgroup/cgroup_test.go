@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -55,9 +54,16 @@ func TestLocate(t *testing.T) {
 
 func FuzzLocate(f *testing.F) {
 	f.Add("24 23 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/a\n")
+	f.Add("1 1 0:1 /a /../c\\040g rw shared:4 - cgroup2 none rw\n", "4:cpu:/\n0::/a/b\n")
+	f.Add("1 1 0:1 / c rw - cgroup2 none rw\n", "0::/a\n")
+	f.Add(" - \nx - cgroup2 y\n", "0::/../a")
 	f.Fuzz(func(t *testing.T, mounts, own string) {
-		if parent, _ := locate(mounts, own); strings.Contains(parent, "/../") {
-			t.Errorf("the parent %q leads out of the hierarchy", parent)
+		parent, reason := locate(mounts, own)
+		if (parent == "") == (reason == "") {
+			t.Fatalf("the parent is %q and the reason why there is none %q", parent, reason)
+		}
+		if parent != "" && (!filepath.IsAbs(parent) || filepath.Clean(parent) != parent) {
+			t.Errorf("the parent %q is no path from the root down", parent)
 		}
 	})
 }

@@ -215,13 +215,14 @@ func TestParseStat(t *testing.T) {
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte(statLine("42", "a) (b", "S 7 9"+strings.Repeat(" 0", 16)+" 1 0 0")))
 	f.Add([]byte("00()0 0 0" + strings.Repeat(" 0", 20)))
+	f.Add([]byte("00()\xc0 0 0" + strings.Repeat(" 0", 20))) // a state of one byte that is no letter
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, _, ok := parseStat(data)
 		if !ok {
 			return
 		}
 		_, behind, found := strings.Cut(string(data), "("+d.Name+")")
-		if !found || strings.Fields(behind)[0] != string(d.State) {
+		if !found || strings.Fields(behind)[0] != string([]byte{d.State}) {
 			t.Errorf("%q gives name %q and state %c", data, d.Name, d.State)
 		}
 	})
