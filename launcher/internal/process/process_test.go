@@ -145,7 +145,12 @@ func TestSweepSpares(t *testing.T) {
 // tells whether the first one reached it, however long a signal takes to act: if it gets both, the
 // kernel has it end by SIGKILL.
 func TestSignalReachesNoOther(t *testing.T) {
-	cmd := exec.Command("/proc/self/exe", "helper", "stay")
+	cmd := exec.Command("cat") // SIGUSR1 ends it, and no shell ignores that for its children
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -160,12 +165,12 @@ func TestSignalReachesNoOther(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := d.Signal(unix.SIGINT); err != nil {
+	if err := d.Signal(unix.SIGUSR1); err != nil {
 		t.Error(err)
 	}
 	_ = cmd.Wait()
-	if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); ws.Signal() != unix.SIGINT {
-		t.Errorf("the helper ended with %s, want the SIGINT that was meant for it", ws.Signal())
+	if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); ws.Signal() != unix.SIGUSR1 {
+		t.Errorf("the helper ended with %s, want the SIGUSR1 that was meant for it", ws.Signal())
 	}
 	if err := d.Signal(unix.SIGKILL); err != nil {
 		t.Errorf("a process that has gone: %v", err)
