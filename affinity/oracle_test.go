@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
 var workerCounts = []int{1, 2, 3, 4, 8}
@@ -99,7 +100,7 @@ func needHwloc(t *testing.T) {
 	t.Helper()
 	for _, program := range []string{"hwloc-calc", "hwloc-distrib"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed (Debian package hwloc)", program)
+			nvmltest.Unavailable(t, program+" is not installed (Debian package hwloc)")
 		}
 	}
 }

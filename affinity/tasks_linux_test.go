@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
 const (
@@ -96,7 +98,8 @@ func TestCurrentAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	if before.Len() < 2 {
-		t.Skipf("only one CPU (%s): a thread on another CPU cannot be told from the others", before)
+		nvmltest.NotOnThisMachine(t, "only CPU "+before.String()+
+			" may be used: a thread on another CPU cannot be told from the others")
 	}
 	one, other := CPUs(before.Min()), CPUs(before.Max())
 	restore, err := Apply(one)

@@ -26,7 +26,8 @@ func needTwoCPUs(t *testing.T) affinity.CPUSet {
 	t.Helper()
 	set := launchertest.AllowedCPUs(t)
 	if set.Len() < 2 {
-		t.Skipf("only CPU %s may be used here; two are needed to tell workers apart", set)
+		nvmltest.NotOnThisMachine(t, "only CPU "+set.String()+
+			" may be used; two are needed to tell workers apart")
 	}
 	return set
 }
@@ -55,7 +56,8 @@ func TestBusyWorkersStayInside(t *testing.T) {
 	startMethods(t, func(t *testing.T, python, method string) {
 		planned := planJSON(t, "--nproc-per-node=2", "--affinity=exclusive")
 		if !planned.Workers[0].CPUs.Intersect(planned.Workers[1].CPUs).IsEmpty() {
-			t.Skipf("the workers share the cores %s", planned.Workers[0].CPUs)
+			nvmltest.NotOnThisMachine(t,
+				"the workers share the cores "+planned.Workers[0].CPUs.String())
 		}
 		j := startSpawn(t, python, method, []string{"--nproc-per-node=2", "--affinity=exclusive"},
 			"busy")
@@ -128,7 +130,7 @@ func topology(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join("..", "..", "..", "shared", "topologies", name)
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the captured machines are not here: %v", err)
+		nvmltest.NotOnThisMachine(t, "the captured machines are not here: "+err.Error())
 	}
 	return path
 }

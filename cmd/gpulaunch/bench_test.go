@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
@@ -125,7 +126,7 @@ func processorTime(b *testing.B, pids []int) (sum time.Duration) {
 			data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + task.Name() +
 				"/schedstat")
 			if err != nil {
-				b.Skipf("no schedstat here: %v", err)
+				nvmltest.NotOnThisMachine(b, "the kernel has no schedstat: "+err.Error())
 			}
 			n, err := strconv.ParseInt(strings.Fields(string(data))[0], 10, 64)
 			if err != nil {

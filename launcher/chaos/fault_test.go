@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +37,9 @@ func (h *host) await(i int) error {
 			return strings.Contains(h.stderr.String(), ": stopping ")
 		})
 		since = time.Now()
+	case whenGone:
+		ok = launchertest.Poll(h.gone)
+		since = time.Now()
 	case whenAgain:
 		ok = h.awaitAttempt()
 		since = time.Now()
@@ -58,6 +62,17 @@ func (h *host) await(i int) error {
 	}
 	<-time.After(time.Until(since.Add(f.Delay)))
 	return nil
+}
+
+// gone reports whether all processes that have announced themselves have ended.
+func (h *host) gone() bool {
+	h.mu.Lock()
+	members := h.members
+	h.mu.Unlock()
+	return !slices.ContainsFunc(members, func(m member) bool {
+		state := m.state()
+		return state != 0 && state != 'Z'
+	})
 }
 
 // awaitAttempt waits until the second attempt is complete. It notes which processes of the first

@@ -19,7 +19,7 @@ func TestBothKilled(t *testing.T) {
 	for _, flag := range []string{"--cgroup=off", "--cgroup=auto"} {
 		for _, r := range rows {
 			s := cell(r, both, flag)
-			s.Within = time.Second // enough for the workers; the others do not end
+			s.Within = leftAfter // enough for the workers; the others do not end
 			list = append(list, s)
 			names = append(names, flag+", "+r.name)
 		}

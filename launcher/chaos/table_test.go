@@ -35,7 +35,6 @@ const (
 	shortGrace = 300 * time.Millisecond
 	// longGrace is a grace period that must not be waited for.
 	longGrace = 10 * time.Minute
-	gap       = 500 * time.Millisecond
 	// signalGap separates two signals so that the launcher does not take them for one.
 	signalGap = 400 * time.Millisecond
 )
@@ -48,13 +47,13 @@ var columns = []column{
 	}, longGrace, 130},
 	{"KILL keeper", []fault{{Kind: killKeeper, When: whenReady}}, longGrace, 137},
 	{"KILL supervisor", []fault{{Kind: killSupervisor, When: whenReady}}, longGrace, 125},
+	// The survivor is killed as soon as it has ended the job's processes. If it is killed before, it
+	// cannot end them, see TestBothKilled: how long it needs depends on the load of the machine.
 	{"keeper, supervisor", []fault{
-		{Kind: killKeeper, When: whenReady},
-		{Kind: killSupervisor, When: next, Delay: gap},
+		{Kind: killKeeper, When: whenReady}, {Kind: killSupervisor, When: whenGone},
 	}, longGrace, 137},
 	{"supervisor, keeper", []fault{
-		{Kind: killSupervisor, When: whenReady},
-		{Kind: killKeeper, When: next, Delay: gap},
+		{Kind: killSupervisor, When: whenReady}, {Kind: killKeeper, When: whenGone},
 	}, longGrace, 125},
 	{"a worker crashes", []fault{{Kind: endWorker, When: whenReady, Rank: 1}}, shortGrace, 139},
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
@@ -49,11 +50,12 @@ func skipped(format string, args ...any) error {
 func onThisMachine(t *testing.T) rig {
 	t.Helper()
 	if _, err := os.Stat("/dev/nvidiactl"); err != nil {
-		t.Skip("there is no GPU here: /dev/nvidiactl is missing")
+		nvmltest.NotOnThisMachine(t, "there is no GPU: /dev/nvidiactl is missing")
 	}
 	smi, err := exec.LookPath(smiName)
 	if err != nil {
-		t.Skip("there is nothing to compare gpulaunch with: nvidia-smi is not in PATH")
+		nvmltest.Unavailable(t,
+			"there is nothing to compare gpulaunch with: nvidia-smi is not in PATH")
 	}
 	python := launchertest.FindPython("import sys")
 	return rig{smi: smi, python: python, patience: launchertest.Patience}

@@ -186,7 +186,7 @@ func FuzzWidth(f *testing.F) {
 	f.Add("0123456789 \ufe0f", 11) // the mark makes the space two cells wide
 	f.Fuzz(func(t *testing.T, s string, width int) {
 		if width < 2 || width > 1000 {
-			t.Skip()
+			return // no terminal is so narrow or so wide
 		}
 		s = Sanitize(s)
 		if got := Truncate(s, width); Width(got) > width {

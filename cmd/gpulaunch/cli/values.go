@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,11 +74,21 @@ func (d *Seconds) Type() string { return "duration" }
 func (d *Seconds) Set(s string) error {
 	v, err := time.ParseDuration(s)
 	if n, e := strconv.ParseFloat(s, 64); e == nil {
-		v, err = time.Duration(n*float64(time.Second)), nil
+		v, err = wholeNanoseconds(n)
 	}
 	if err != nil || v < 0 {
 		return fmt.Errorf("%q is not a duration: write 30s, 2m or a number of seconds", s)
 	}
 	*d = Seconds(v)
 	return nil
+}
+
+// wholeNanoseconds gives a number of seconds as a duration. What Go makes of one that does not fit,
+// such as NaN or 1e300, depends on the processor.
+func wholeNanoseconds(seconds float64) (time.Duration, error) {
+	n := seconds * float64(time.Second)
+	if !(math.Abs(n) < 1<<63) {
+		return 0, errors.New("no duration is so long")
+	}
+	return time.Duration(n), nil
 }

@@ -14,3 +14,11 @@ func Unavailable(tb testing.TB, what string) {
 	}
 	tb.Skip(what)
 }
+
+// NotOnThisMachine skips a test because of what this machine is: it has no GPU, or only one CPU, or
+// its kernel has no such control groups. Nothing that could be installed would change that, and CI
+// cannot choose its machines, so the test is skipped even if everything else is required.
+func NotOnThisMachine(tb testing.TB, lacks string) {
+	tb.Helper()
+	tb.Skipf("not on this machine, and nothing can be installed for it: %s", lacks)
+}

@@ -4,12 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
 func TestMain(m *testing.M) {
@@ -53,9 +54,16 @@ func TestLocate(t *testing.T) {
 
 func FuzzLocate(f *testing.F) {
 	f.Add("24 23 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/a\n")
+	f.Add("1 1 0:1 /a /../c\\040g rw shared:4 - cgroup2 none rw\n", "4:cpu:/\n0::/a/b\n")
+	f.Add("1 1 0:1 / c rw - cgroup2 none rw\n", "0::/a\n")
+	f.Add(" - \nx - cgroup2 y\n", "0::/../a")
 	f.Fuzz(func(t *testing.T, mounts, own string) {
-		if parent, _ := locate(mounts, own); strings.Contains(parent, "/../") {
-			t.Errorf("the parent %q leads out of the hierarchy", parent)
+		parent, reason := locate(mounts, own)
+		if (parent == "") == (reason == "") {
+			t.Fatalf("the parent is %q and the reason why there is none %q", parent, reason)
+		}
+		if parent != "" && (!filepath.IsAbs(parent) || filepath.Clean(parent) != parent) {
+			t.Errorf("the parent %q is no path from the root down", parent)
 		}
 	})
 }
@@ -66,11 +74,11 @@ func makeGroup(t *testing.T) *Group {
 	t.Helper()
 	parent, reason := Find()
 	if parent == "" {
-		t.Skipf("cannot make a control group here: %s", reason)
+		nvmltest.NotOnThisMachine(t, "cannot make a control group: "+reason)
 	}
 	g, err := Make(parent, func(string) {})
 	if err != nil {
-		t.Skipf("cannot make a control group here: %v", err)
+		nvmltest.NotOnThisMachine(t, "cannot make a control group: "+err.Error())
 	}
 	t.Cleanup(func() {
 		Kill(g.Path)

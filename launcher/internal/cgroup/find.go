@@ -57,7 +57,9 @@ func locate(mounts, own string) (parent, reason string) {
 		if !ok {
 			continue
 		}
-		return filepath.Join(unescape(fields[4]), inside), ""
+		if at := unescape(fields[4]); filepath.IsAbs(at) {
+			return filepath.Join(at, inside), ""
+		}
 	}
 	return "", "no mounted cgroup2 file system shows this process's control group"
 }

@@ -140,9 +140,9 @@ func (g *Group) OOMKills() (n int, known bool) {
 func parseOOMKills(events string) int {
 	for line := range strings.Lines(events) {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
-			n, err := strconv.Atoi(text)
+			n, err := strconv.ParseUint(text, 10, 63)
 			if err == nil {
-				return n
+				return int(n)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -157,12 +158,27 @@ var hostile = map[string]struct {
 		return nil
 	}, "it is 1048577 bytes long, more than 1 MiB"},
 	"unreadable": {func(t *testing.T, name string) error {
-		if os.Geteuid() == 0 {
-			t.Skip("root reads everything")
-		}
 		write(t, name, valid)
+		withoutOverride(t)
 		return os.Chmod(name, 0)
 	}, "permission denied"},
+}
+
+// withoutOverride takes the capabilities with which root reads every file (capabilities(7)) from
+// this goroutine's thread until the test ends. It takes nothing from an ordinary user.
+func withoutOverride(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var before [2]unix.CapUserData
+	must(t, unix.Capget(&header, &before[0]))
+	now := before
+	now[0].Effective &^= 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH
+	must(t, unix.Capset(&header, &now[0]))
+	t.Cleanup(func() {
+		must(t, unix.Capset(&header, &before[0]))
+		runtime.UnlockOSThread()
+	})
 }
 
 // putSocket works in the socket's folder, because a socket's address has room for only 107 bytes

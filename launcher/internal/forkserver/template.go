@@ -108,11 +108,20 @@ func (t *Template) importModules(preload []string) error {
 		case m.Error != "":
 			return &PreloadError{Module: m.Module, Text: m.Error, Traceback: m.Traceback}
 		case m.Ready != nil:
-			t.facts.Import = time.Duration(m.Ready.Seconds * float64(time.Second))
+			t.facts.Import = duration(m.Ready.Seconds)
 			return nil
 		}
 		importing = m.Importing
 	}
+}
+
+// duration returns a number of seconds that the template process has measured, or 0 if no duration
+// can be so long or is negative: what Go makes of such a number depends on the processor.
+func duration(seconds float64) time.Duration {
+	if n := seconds * float64(time.Second); n >= 0 && n < 1<<63 {
+		return time.Duration(n)
+	}
+	return 0
 }
 
 // importError returns the error of a template process whose link has failed with err while it was

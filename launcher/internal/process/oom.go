@@ -20,8 +20,11 @@ func OOMKills() int {
 func parseVMStat(text, name string) int {
 	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
-			n, _ := strconv.Atoi(value) // 0 if it is not a number
-			return n
+			n, err := strconv.ParseUint(value, 10, 63)
+			if err != nil { // ParseUint returns the largest number for one that is too large
+				return 0
+			}
+			return int(n)
 		}
 	}
 	return 0
