@@ -181,13 +181,28 @@ func TestPlansElsewhere(t *testing.T) {
 	}
 }
 
+// TestLocalitiesAreCanonical names a device in the forms that NVML, nvidia-smi and lspci have.
+func TestLocalitiesAreCanonical(t *testing.T) {
+	intel := topology(t, "hwloc-32intel64-2p8co2t+8ve.tar.bz2")
+	p := planJSON(t, "--from="+intel, "--localities=0000:3D:00.0,00000000:1B:00.0, 3f:0.0")
+	var got []string
+	for _, w := range p.Workers {
+		got = append(got, w.Device.PCIBusID+" "+w.Env["GPULAUNCH_GPU_PCI"])
+	}
+	want := []string{"0000:3d:00.0 0000:3d:00.0", "0000:1b:00.0 0000:1b:00.0",
+		"0000:3f:00.0 0000:3f:00.0"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestPlanMistakes(t *testing.T) {
 	intel := topology(t, "hwloc-32intel64-2p8co2t+8ve.tar.bz2")
 	limited := topology(t, "hwloc-32amd64-4s2n4c-cgroup2.tar.bz2")
 	for says, args := range map[string][]string{
 		"no NUMA node 7":                          {"--from=" + intel, "--localities=7"},
 		"neither a PCI address":                   {"--from=" + intel, "--localities=gpu0"},
-		"no PCI device 0000:ff:00.0":              {"--from=" + intel, "--localities=0000:ff:00.0"},
+		"no PCI device 0000:ff:00.0":              {"--from=" + intel, "--localities=0000:FF:00.0"},
 		"--localities=0 needs --from":             {"--localities=0"},
 		"no-such-file":                            {"--from=no-such-file"},
 		"two names for one thing":                 {"--affinity=node", "--numa-binding=socket"},
