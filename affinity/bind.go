@@ -1,6 +1,9 @@
 package affinity
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Binding is where one worker runs.
 type Binding struct {
@@ -21,7 +24,8 @@ type Request struct {
 	// Threads chooses among the hardware threads of the CPUs that a worker gets by its mode. In
 	// mode none, which binds nothing, it is ignored with a warning.
 	Threads Threads
-	// Strict makes it an error if none of the CPUs near a device is allowed.
+	// Strict makes it an error if none of the CPUs near a device is allowed, and if what is known
+	// about its place names only CPUs or a NUMA node that the machine does not have.
 	Strict bool
 }
 
@@ -30,7 +34,7 @@ type Request struct {
 //
 // A worker gets CPUs from those near its device that are allowed. If none of these is allowed, they
 // are those of the device's NUMA node, else of its package, else of the whole machine; with Strict
-// it is an error. In mode exclusive, workers whose devices have the same CPUs get disjoint runs of
+// it is an error. A device of which nothing is known has all allowed CPUs near it. In mode exclusive, workers whose devices have the same CPUs get disjoint runs of
 // whole cores. If the CPUs of devices overlap without being the same, the cores are divided as
 // evenly as possible. No worker shares a core as long as each can have one of its own. In mode
 // single, every worker gets one core out of those that it would get in mode exclusive; if there are
@@ -122,7 +126,11 @@ func (t *Topology) nearSets(
 			if sets[i], more, err = t.resolve(req, loc); err != nil {
 				return nil, nil, err
 			}
-			warnings = append(warnings, more...)
+			for _, warning := range more {
+				if !slices.Contains(warnings, warning) { // workers may share a device
+					warnings = append(warnings, warning)
+				}
+			}
 		}
 	}
 	return sets, warnings, nil
@@ -204,6 +212,9 @@ func (t *Topology) bindings(
 	used, shared := use.shared()
 	if shared > 0 && (req.Mode == ModeExclusive || req.Mode == ModeSingle) {
 		warnings = append(warnings, sharedWarning(req.Mode, len(sets), used, shared))
+	}
+	if warning := t.unequalWarning(sets); warning != "" && req.Mode != ModeMap {
+		warnings = append(warnings, warning)
 	}
 	return bindings, warnings
 }

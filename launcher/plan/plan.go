@@ -127,17 +127,13 @@ func New(m Machine, o Options) (Plan, error) {
 	p.Warnings = append(append(p.Warnings, warnings...), o.threadWarnings()...)
 	nics, warnings := m.nics(o, units, count)
 	p.Warnings = append(p.Warnings, warnings...)
+	memory, warnings := m.memoryNodes(o, bindings)
+	p.Warnings = append(p.Warnings, warnings...)
 	for i := range count {
 		w := Worker{
 			Rank: o.NodeRank*count + i, LocalRank: i,
 			CPUs: bindings[i].CPUs, NUMANodes: bindings[i].Nodes, NIC: nics[i],
-		}
-		if o.Memory != affinity.MemoryNone {
-			var warning string
-			w.MemoryNodes, warning = m.Topology.MemoryNodes(w.CPUs)
-			if warning != "" && !slices.Contains(p.Warnings, warning) {
-				p.Warnings = append(p.Warnings, warning)
-			}
+			MemoryNodes: memory[i],
 		}
 		visible := ""
 		if len(units) > 0 {
