@@ -34,11 +34,12 @@ type Request struct {
 //
 // A worker gets CPUs from those near its device that are allowed. If none of these is allowed, they
 // are those of the device's NUMA node, else of its package, else of the whole machine; with Strict
-// it is an error. A device of which nothing is known has all allowed CPUs near it. In mode exclusive, workers whose devices have the same CPUs get disjoint runs of
-// whole cores. If the CPUs of devices overlap without being the same, the cores are divided as
-// evenly as possible. No worker shares a core as long as each can have one of its own. In mode
-// single, every worker gets one core out of those that it would get in mode exclusive; if there are
-// more workers than cores, they take the cores in turn.
+// it is an error. All allowed CPUs are near a device of which nothing is known. In mode exclusive,
+// workers whose devices have the same CPUs get disjoint runs of whole cores. If the CPUs of devices
+// overlap without being the same, the cores are divided as evenly as possible. No worker shares a
+// core as long as each can have one of its own. In mode single, every worker gets one core out of
+// those that it would get in mode exclusive; if there are more workers than cores, they take the
+// cores in turn.
 //
 // Each warning is one line that names the devices. BindAll fails if the request is invalid or no
 // CPU is allowed.

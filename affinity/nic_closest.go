@@ -12,9 +12,9 @@ import (
 //
 // The nearest RDMA device is the one whose PCI path shares the most folders with the path of the
 // worker's device, counted from the top: data between them passes the fewest bridges. If several
-// are equally near, those on the device's NUMA node are preferred. Workers are spread over the nearest
-// ones as evenly as possible, also where what is nearest to one is nearest to only some of the
-// others, and take them in turn. RDMA devices whose ports are all known to be inactive are not used.
+// are equally near, those on the device's NUMA node are preferred. Workers are spread over the
+// nearest ones as evenly as possible, even where these differ between workers, and those with the
+// same ones take them in turn. RDMA devices whose ports are all known to be inactive are not used.
 // A worker whose device has an unknown place gets none.
 func ClosestNICs(locs []Locality, nics []NIC) []string {
 	usable := slices.DeleteFunc(slices.Clone(nics), func(n NIC) bool { return !n.mayBeActive() })

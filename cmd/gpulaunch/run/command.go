@@ -52,8 +52,10 @@ runs on the CPUs next to it. In its environment it has RANK, WORLD_SIZE,
 MASTER_ADDR and the other variables that torchrun sets. If a worker fails, the
 others are stopped.
 
-What follows PROGRAM, or --, belongs to the worker. If the name of PROGRAM ends
-in .py, python3 -u runs it, or the interpreter that PYTHON_EXEC names.
+What follows PROGRAM, or --, belongs to the worker. If PROGRAM is a Python
+script (.py), a zip application (.pyz, or any archive with a __main__.py) or a
+folder with a __main__.py, python3 -u runs it, or the interpreter that
+PYTHON_EXEC names.
 
 gpulaunch help flags explains the flags in groups. Most of them can also be
 given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
