@@ -38,6 +38,8 @@ type flags struct {
 	debug   bool
 	// named says that the user chose the metrics' address.
 	named bool
+	// unknown are warnings about inherited variables that stand for no flag.
+	unknown []string
 }
 
 // NewCommand makes the command run. job is nil but in the process that runs the job.
@@ -69,6 +71,7 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 				return err
 			}
 			f.named = c.Flags().Changed("metrics-address")
+			f.unknown = cli.UnknownVariables(os.Environ(), c.Flags())
 			if job == nil {
 				return errors.New("run needs its keeper: start it as gpulaunch run")
 			}

@@ -31,6 +31,7 @@ type Job struct {
 	launched     chan struct{} // closed when all workers have been started, or none will be
 	markLaunched func()        // closes it, once
 	starting     int           // workers that have not been started yet
+	saidInput    bool          // that nobody reads the standard input has been said
 }
 
 const (
