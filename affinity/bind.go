@@ -3,6 +3,7 @@ package affinity
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Binding is where one worker runs.
@@ -115,6 +116,7 @@ func (t *Topology) nearSets(
 	req Request, locs []Locality,
 ) (sets []CPUSet, warnings []string, err error) {
 	sets = make([]CPUSet, len(locs))
+	var all namedWarnings
 	for i, loc := range locs {
 		switch req.Mode {
 		case ModeNone:
@@ -123,18 +125,41 @@ func (t *Topology) nearSets(
 			sets[i] = req.Map[i]
 		default:
 			loc.Name = nameOf(loc, i)
-			var more []string
-			if sets[i], more, err = t.resolve(req, loc); err != nil {
+			var texts []string
+			if sets[i], texts, err = t.resolve(req, loc); err != nil {
 				return nil, nil, err
 			}
-			for _, warning := range more {
-				if !slices.Contains(warnings, warning) { // workers may share a device
-					warnings = append(warnings, warning)
-				}
+			for _, text := range texts {
+				all.add(loc.Name, text)
 			}
 		}
 	}
-	return sets, warnings, nil
+	return sets, all.lines(), nil
+}
+
+// namedWarnings are warnings about devices. Those with the same text become one line, because
+// devices of one kind have the same trouble, and because workers may share a device.
+type namedWarnings struct {
+	texts []string
+	names [][]string
+}
+
+func (w *namedWarnings) add(name, text string) {
+	i := slices.Index(w.texts, text)
+	if i < 0 {
+		i = len(w.texts)
+		w.texts, w.names = append(w.texts, text), append(w.names, nil)
+	}
+	if !slices.Contains(w.names[i], name) {
+		w.names[i] = append(w.names[i], name)
+	}
+}
+
+func (w *namedWarnings) lines() (lines []string) {
+	for i, text := range w.texts {
+		lines = append(lines, strings.Join(w.names[i], ", ")+": "+text)
+	}
+	return lines
 }
 
 func nameOf(loc Locality, worker int) string {

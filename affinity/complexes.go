@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // assignComplexes gives each worker the CPUs of its set that share one L3. Workers with the same
@@ -17,18 +16,15 @@ func (t *Topology) assignComplexes(
 	l3s := t.sortedL3s()
 	groups := groupBySet(sets)
 	candidates := make([][]int, len(groups))
+	var all namedWarnings
 	for g, group := range groups {
 		candidates[g] = complexes(l3s, group.set)
-		if len(candidates[g]) == 0 {
-			var names []string
-			for _, worker := range group.workers {
-				name := nameOf(locs[worker], worker)
-				if !slices.Contains(names, name) { // workers may share a device
-					names = append(names, name)
-				}
-			}
-			warnings = append(warnings, fmt.Sprintf("%s: no L3 cache is known for CPUs %s; "+
-				"using all of them", strings.Join(names, ", "), group.set))
+		if len(candidates[g]) > 0 {
+			continue
+		}
+		for _, worker := range group.workers {
+			all.add(nameOf(locs[worker], worker), fmt.Sprintf("no L3 cache is known for CPUs %s; "+
+				"using all of them", group.set))
 		}
 	}
 	shares = slices.Clone(sets)
@@ -37,7 +33,7 @@ func (t *Topology) assignComplexes(
 			shares[worker] = sets[worker].Intersect(l3s[l3].CPUs)
 		}
 	}
-	return shares, warnings
+	return shares, all.lines()
 }
 
 // complexes returns the indexes of the L3s that have CPUs of set, first the one with the most.

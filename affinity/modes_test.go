@@ -2,6 +2,7 @@ package affinity
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,7 +249,7 @@ func TestStrictWithAbsentCPUs(t *testing.T) {
 		{"sysfs", Locality{NUMANode: -1, CPUs: CPUs(64)}, "GPU 0: sysfs local_cpus says"},
 		{"no such node", Locality{NUMANode: 9}, "GPU 0: its NUMA node 9 does not exist"},
 		{"all three", Locality{NUMANode: 9, CPUs: CPUs(64), Reported: CPUs(65)},
-			"(online: 0-7); GPU 0: its NUMA node 9 does not exist on this machine; nothing else"},
+			"(online: 0-7); its NUMA node 9 does not exist on this machine; nothing else"},
 		{"the node is known", Locality{NUMANode: 1, Reported: CPUs(64, 65)}, ""},
 		{"some are there", Locality{NUMANode: -1, Reported: CPUs(0, 65)}, ""},
 		{"nothing is known", Locality{NUMANode: -1}, ""},
@@ -277,7 +278,18 @@ func TestWarnOnceAboutADevice(t *testing.T) {
 	other := Locality{Name: "GPU 1", NUMANode: 3, Reported: CPUs(0, 1)}
 	locs := []Locality{shared, other, shared, other, shared}
 	_, warnings, err := topo.BindAll(inMode(ModeNode), locs)
-	if err != nil || len(warnings) != 2 {
+	want := []string{
+		"GPU 0: the device library says its CPUs are 0-1, NUMA node 2 says 4-5; using the device " +
+			"library",
+		"GPU 1: the device library says its CPUs are 0-1, NUMA node 3 says 6-7; using the device " +
+			"library",
+	}
+	if !slices.Equal(warnings, want) || err != nil {
+		t.Errorf("%q, %v", warnings, err)
+	}
+	locs[1].NUMANode, locs[3].NUMANode = 2, 2 // the same trouble
+	_, warnings, err = topo.BindAll(inMode(ModeNode), locs)
+	if err != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "GPU 0, GPU 1: the ") {
 		t.Errorf("%q, %v", warnings, err)
 	}
 }

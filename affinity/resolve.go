@@ -6,7 +6,7 @@ import (
 )
 
 // resolve returns the allowed CPUs near a device or, in mode socket, those of its packages. The
-// warnings say what is wrong with what is known about the device. If none of the CPUs is allowed,
+// warnings say what is wrong with what is known about the device, whose name they lack. If none of the CPUs is allowed,
 // or what is known names only CPUs that the machine does not have, a strict request fails; any
 // other gets CPUs that are further away.
 func (t *Topology) resolve(req Request, loc Locality) (CPUSet, []string, error) {
@@ -15,8 +15,8 @@ func (t *Topology) resolve(req Request, loc Locality) (CPUSet, []string, error) 
 		if req.Strict && len(warnings) > 0 {
 			// Without a source to use instead, all warnings are about what was ignored.
 			problem := strings.ReplaceAll(strings.Join(warnings, "; "), ignoringIt, "")
-			return CPUSet{}, nil, fmt.Errorf("%s; nothing else says which CPUs are near it: "+
-				"turn strict affinity off, or choose the CPUs with affinity map", problem)
+			return CPUSet{}, nil, fmt.Errorf("%s: %s; nothing else says which CPUs are near it: "+
+				"turn strict affinity off, or choose the CPUs with affinity map", loc.Name, problem)
 		}
 		local = t.Allowed
 	}
@@ -32,8 +32,8 @@ func (t *Topology) resolve(req Request, loc Locality) (CPUSet, []string, error) 
 			"some of them, or turn strict affinity off", loc.Name, what, local, t.Allowed)
 	}
 	wider, place := t.widen(local)
-	warning := fmt.Sprintf("%s: none of its %s %s is allowed (allowed: %s); using %s, CPUs %s",
-		loc.Name, what, local, t.Allowed, place, wider)
+	warning := fmt.Sprintf("none of its %s %s is allowed (allowed: %s); using %s, CPUs %s",
+		what, local, t.Allowed, place, wider)
 	return wider, append(warnings, warning), nil
 }
 
@@ -62,22 +62,21 @@ func (t *Topology) localCPUs(loc Locality) (cpus CPUSet, warnings []string) {
 		switch {
 		case source.cpus.IsEmpty():
 		case online.IsEmpty():
-			warnings = append(warnings, fmt.Sprintf("%s: %s says its CPUs are %s, but none of "+
-				"them is online here (online: %s)"+ignoringIt, loc.Name, source.name,
-				source.cpus, t.Online))
+			warnings = append(warnings, fmt.Sprintf("%s says its CPUs are %s, but none of them "+
+				"is online here (online: %s)"+ignoringIt, source.name, source.cpus, t.Online))
 		case chosen.cpus.IsEmpty():
 			chosen = cpuSource{source.name, online}
 		case !chosen.cpus.Equal(online):
-			warnings = append(warnings, fmt.Sprintf("%s: %s says its CPUs are %s, %s says %s; "+
-				"using %s", loc.Name, chosen.name, chosen.cpus, source.name, online, chosen.name))
+			warnings = append(warnings, fmt.Sprintf("%s says its CPUs are %s, %s says %s; "+
+				"using %s", chosen.name, chosen.cpus, source.name, online, chosen.name))
 		}
 	}
 	if chosen.cpus.IsEmpty() && known {
 		chosen.cpus = t.nearestCPUs(node)
 	}
 	if !known && loc.NUMANode >= 0 {
-		warnings = append(warnings, fmt.Sprintf("%s: its NUMA node %d does not exist on this "+
-			"machine"+ignoringIt, loc.Name, loc.NUMANode))
+		warnings = append(warnings, fmt.Sprintf("its NUMA node %d does not exist on this "+
+			"machine"+ignoringIt, loc.NUMANode))
 	}
 	return chosen.cpus, warnings
 }

@@ -221,6 +221,22 @@ func TestPlanMistakes(t *testing.T) {
 	}
 }
 
+// TestStrictWithAbsentCPUs has an NVML that names only CPUs that the machine does not have.
+func TestStrictWithAbsentCPUs(t *testing.T) {
+	absent := make([]uint64, 126)
+	absent[125] = 1 // CPU 8000
+	library := nvmltest.Install(t, nvmltest.EightGPUs(absent, absent))
+	j := launchertest.Start(t, nil, "plan", "--strict-affinity", "--nvml-library="+library)
+	if code, stderr := j.Exit(); code != 125 || strings.Count(stderr, "\n") != 1 ||
+		!strings.Contains(stderr, "the device library says its CPUs are 8000, but none") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	p := planJSON(t, "--nvml-library="+library)
+	if len(p.Workers) != 8 || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "8000") {
+		t.Errorf("%d workers, warnings %q", len(p.Workers), p.Warnings)
+	}
+}
+
 // TestCapture plans for this machine by what was captured of it.
 func TestCapture(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "machine.tar.gz")
