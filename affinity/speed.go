@@ -14,6 +14,9 @@ var intelCores = []string{"cpu_lowpower", "cpu_atom", "cpu_core"}
 // speeds returns a number for each core that is higher for a faster kind of core, from 0. It is 0
 // for all cores if they are of one kind, or if the kernel does not tell kinds apart.
 func (r *cpuReader) speeds(cores []CPUSet) []int {
+	if len(cores) == 0 {
+		return nil
+	}
 	if speeds := r.intelSpeeds(cores); speeds != nil {
 		return speeds
 	}
