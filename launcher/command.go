@@ -187,5 +187,13 @@ func execError(program string, err error) *StartError {
 			return &StartError{Program: program, Err: e, Hint: e.hint()}
 		}
 	}
-	return &StartError{Program: program, Err: err, Hint: process.ResourceHint(err)}
+	hint := process.ResourceHint(err)
+	if errors.Is(err, unix.ENOEXEC) && strings.HasPrefix(headOf(program, 8), byteOrderMark+"#!") {
+		hint = "its first line begins with a byte order mark: remove that with " +
+			"sed -i '1s/^\\xef\\xbb\\xbf//'"
+	}
+	return &StartError{Program: program, Err: err, Hint: hint}
 }
+
+// byteOrderMark is what some editors put before a text in UTF-8. The kernel does not skip it.
+const byteOrderMark = "\xef\xbb\xbf"

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -182,6 +183,28 @@ func TestMissingLoader(t *testing.T) {
 		if err := execError(name, unix.ENOENT); err.Error() != `cannot start "`+name+
 			`": no such file` {
 			t.Error(err)
+		}
+	}
+}
+
+// TestByteOrderMark has a script that the kernel does not take for one.
+func TestByteOrderMark(t *testing.T) {
+	inFolder(t, map[string]string{"marked*": "\xef\xbb\xbf#!/bin/sh\n", "text*": "just words"})
+	const reason = ": it is neither a program for this machine nor a script with a #! line"
+	for name, want := range map[string]string{
+		"./marked": reason + "; its first line begins with a byte order mark: remove that with " +
+			`sed -i '1s/^\xef\xbb\xbf//'`,
+		"./text": reason,
+	} {
+		cmd := exec.Command(name)
+		err := cmd.Start()
+		if err == nil {
+			_ = cmd.Wait()
+		}
+		got := execError(name, err)
+		if !errors.Is(err, unix.ENOEXEC) || got.ExitCode() != 126 ||
+			got.Error() != `cannot start "`+name+`"`+want {
+			t.Errorf("%v, %v, want %s", err, got, want)
 		}
 	}
 }
