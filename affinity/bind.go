@@ -1,6 +1,10 @@
 package affinity
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Binding is where one worker runs.
 type Binding struct {
@@ -21,7 +25,8 @@ type Request struct {
 	// Threads chooses among the hardware threads of the CPUs that a worker gets by its mode. In
 	// mode none, which binds nothing, it is ignored with a warning.
 	Threads Threads
-	// Strict makes it an error if none of the CPUs near a device is allowed.
+	// Strict makes it an error if none of the CPUs near a device is allowed, and if what is known
+	// about its place names only CPUs or a NUMA node that the machine does not have.
 	Strict bool
 }
 
@@ -30,11 +35,12 @@ type Request struct {
 //
 // A worker gets CPUs from those near its device that are allowed. If none of these is allowed, they
 // are those of the device's NUMA node, else of its package, else of the whole machine; with Strict
-// it is an error. In mode exclusive, workers whose devices have the same CPUs get disjoint runs of
-// whole cores. If the CPUs of devices overlap without being the same, the cores are divided as
-// evenly as possible. No worker shares a core as long as each can have one of its own. In mode
-// single, every worker gets one core out of those that it would get in mode exclusive; if there are
-// more workers than cores, they take the cores in turn.
+// it is an error. All allowed CPUs are near a device of which nothing is known. In mode exclusive,
+// workers whose devices have the same CPUs get disjoint runs of whole cores. If the CPUs of devices
+// overlap without being the same, the cores are divided as evenly as possible. No worker shares a
+// core as long as each can have one of its own. In mode single, every worker gets one core out of
+// those that it would get in mode exclusive; if there are more workers than cores, they take the
+// cores in turn.
 //
 // Each warning is one line that names the devices. BindAll fails if the request is invalid or no
 // CPU is allowed.
@@ -110,6 +116,7 @@ func (t *Topology) nearSets(
 	req Request, locs []Locality,
 ) (sets []CPUSet, warnings []string, err error) {
 	sets = make([]CPUSet, len(locs))
+	var all namedWarnings
 	for i, loc := range locs {
 		switch req.Mode {
 		case ModeNone:
@@ -118,14 +125,41 @@ func (t *Topology) nearSets(
 			sets[i] = req.Map[i]
 		default:
 			loc.Name = nameOf(loc, i)
-			var more []string
-			if sets[i], more, err = t.resolve(req, loc); err != nil {
+			var texts []string
+			if sets[i], texts, err = t.resolve(req, loc); err != nil {
 				return nil, nil, err
 			}
-			warnings = append(warnings, more...)
+			for _, text := range texts {
+				all.add(loc.Name, text)
+			}
 		}
 	}
-	return sets, warnings, nil
+	return sets, all.lines(), nil
+}
+
+// namedWarnings are warnings about devices. Those with the same text become one line, because
+// devices of one kind have the same trouble, and because workers may share a device.
+type namedWarnings struct {
+	texts []string
+	names [][]string
+}
+
+func (w *namedWarnings) add(name, text string) {
+	i := slices.Index(w.texts, text)
+	if i < 0 {
+		i = len(w.texts)
+		w.texts, w.names = append(w.texts, text), append(w.names, nil)
+	}
+	if !slices.Contains(w.names[i], name) {
+		w.names[i] = append(w.names[i], name)
+	}
+}
+
+func (w *namedWarnings) lines() (lines []string) {
+	for i, text := range w.texts {
+		lines = append(lines, strings.Join(w.names[i], ", ")+": "+text)
+	}
+	return lines
 }
 
 func nameOf(loc Locality, worker int) string {
@@ -204,6 +238,9 @@ func (t *Topology) bindings(
 	used, shared := use.shared()
 	if shared > 0 && (req.Mode == ModeExclusive || req.Mode == ModeSingle) {
 		warnings = append(warnings, sharedWarning(req.Mode, len(sets), used, shared))
+	}
+	if warning := t.unequalWarning(sets); warning != "" && req.Mode != ModeMap {
+		warnings = append(warnings, warning)
 	}
 	return bindings, warnings
 }

@@ -51,7 +51,21 @@ func TestHardCases(t *testing.T) {
 			"node:4 node:7 node:10", "0-1,4-5 0-1,4-5 2-3,6-7", ""},
 		{"node IDs with gaps", "hwloc-48amd64-4pa2n6c-sparse", "node", "node:73", "42-47", ""},
 		{"big and little cores", "hwloc-20em64t-hybrid-1p6c2t+2ca4co1t", "single", "all all all",
-			"0-1 8-9 15", ""},
+			"0-1 8-9 15",
+			"workers get cores of different speeds: local rank 0 has 1 performance core, local " +
+				"rank 2 has 1 efficiency core; the others wait for the slowest"},
+		{"big and little cores", "hwloc-20em64t-hybrid-1p6c2t+2ca4co1t", "exclusive", "all all",
+			"0-9 10-19",
+			"workers get cores of different speeds: local rank 0 has 5 performance cores, local " +
+				"rank 1 has 1 performance core and 8 efficiency cores; the others wait"},
+		{"big and little cores", "hwloc-20em64t-hybrid-1p6c2t+2ca4co1t", "exclusive", "all", "0-19",
+			""},
+		{"big and little cores", "hwloc-20em64t-hybrid-1p6c2t+2ca4co1t", "node", "all all",
+			"0-19 0-19", ""},
+		{"big and little cores", "hwloc-20em64t-hybrid-1p6c2t+2ca4co1t", "map=0;19", "all all",
+			"0 19", ""},
+		{"big and little cores of two clusters", "hwloc-nvidia-dgx-gb10", "exclusive", "all all",
+			"0-9 10-19", ""},
 		{"clusters with an L3 each", "hwloc-nvidia-dgx-gb10", "core-complex", "all all all",
 			"0-9 10-19 0-9", ""},
 	} {
@@ -100,7 +114,7 @@ func placeOf(t *testing.T, root string, topo *Topology, device string) Locality 
 func checkMemoryNodes(t *testing.T, topo *Topology, bindings []Binding) {
 	t.Helper()
 	for i, b := range bindings {
-		nodes, warning := topo.MemoryNodes(b.CPUs)
+		nodes, warning := memoryOf(topo, b.CPUs)
 		if len(nodes) == 0 {
 			t.Errorf("worker %d has no memory: %s", i, warning)
 		}

@@ -6,13 +6,76 @@ import (
 	"strings"
 )
 
-// MemoryNodes returns the NUMA nodes for the memory of a worker on these CPUs, in ascending order.
-// They are the CPUs' own nodes, as far as these have memory that this process may use. If none of
-// them does, they are the nearest nodes that do or, where distances are unknown, all nodes that do;
-// a warning of one line says so. Nodes whose memory belongs to a device are never among them.
+// MemoryNodes returns, for each worker's CPUs, the NUMA nodes for the memory of the worker, in
+// ascending order. They are the CPUs' own nodes, as far as these have memory that this process may
+// use. If none of them does, they are the nearest nodes that do or, where distances are unknown,
+// all nodes that do; a warning says so. Nodes whose memory belongs to a device are never among
+// them.
 //
-// If it returns no nodes, with a warning as well, the caller should not set a memory policy.
-func (t *Topology) MemoryNodes(cpus CPUSet) (nodes []int, warning string) {
+// If there are no nodes for a worker, with a warning as well, the caller should not set a memory
+// policy. Each warning is one line, and names the CPUs of all the workers that it is about.
+func (t *Topology) MemoryNodes(workers []CPUSet) (nodes [][]int, warnings []string) {
+	nodes = make([][]int, len(workers))
+	var all []shortage
+	for i, cpus := range workers {
+		var s shortage
+		nodes[i], s = t.memoryNodes(cpus)
+		if s.kind == noShortage {
+			continue
+		}
+		same := func(other shortage) bool { return other.kind == s.kind }
+		if k := slices.IndexFunc(all, same); k >= 0 {
+			all[k] = all[k].merge(s)
+		} else {
+			all = append(all, s)
+		}
+	}
+	for _, s := range all {
+		warnings = append(warnings, s.String())
+	}
+	return nodes, warnings
+}
+
+// shortageKind says why the memory of CPUs is not that of their own nodes, and what is used.
+type shortageKind int
+
+const (
+	noShortage shortageKind = iota
+	nearestInstead
+	allInstead
+	unknownNode // of the CPUs, so that all nodes are used
+	noMemory
+)
+
+// shortage says which CPUs have no memory on their own nodes, and which nodes are used instead.
+type shortage struct {
+	kind           shortageKind
+	cpus, own, use CPUSet // own and use are nodes
+}
+
+func (s shortage) merge(o shortage) shortage {
+	return shortage{s.kind, s.cpus.Union(o.cpus), s.own.Union(o.own), s.use.Union(o.use)}
+}
+
+func (s shortage) String() string {
+	const none = "the NUMA nodes of CPUs %s (%s) have no memory that this process may use; "
+	switch s.kind {
+	case nearestInstead:
+		return fmt.Sprintf(none+"using the nearest nodes that have some, %s", s.cpus, s.own, s.use)
+	case allInstead:
+		return fmt.Sprintf(none+"using all nodes that have some, %s", s.cpus, s.own, s.use)
+	case unknownNode:
+		return fmt.Sprintf("nobody knows the NUMA node of CPUs %s; using the memory of all nodes "+
+			"that have some, %s", s.cpus, s.use)
+	case noMemory:
+		return fmt.Sprintf("no NUMA node is known to have memory that this process may use "+
+			"for CPUs %s; leaving the memory policy unchanged", s.cpus)
+	}
+	return ""
+}
+
+// memoryNodes returns the nodes for the memory of one worker.
+func (t *Topology) memoryNodes(cpus CPUSet) ([]int, shortage) {
 	var own, found []Node
 	for _, n := range t.Nodes {
 		if n.CPUs.intersects(cpus) {
@@ -25,25 +88,26 @@ func (t *Topology) MemoryNodes(cpus CPUSet) (nodes []int, warning string) {
 		}
 	}
 	if len(found) > 0 {
-		return nodeIDs(found), ""
+		return nodeIDs(found), shortage{}
 	}
-	fallback := "the nearest nodes that have some"
+	kind := nearestInstead
 	for _, n := range own {
 		found = append(found, t.nearest(n, t.hasMemory)...)
 	}
 	if len(found) == 0 {
-		fallback = "all nodes that have some"
+		kind = allInstead
 		found = slices.DeleteFunc(slices.Clone(t.Nodes), func(n Node) bool {
 			return !t.hasMemory(n)
 		})
 	}
-	if len(found) == 0 {
-		return nil, fmt.Sprintf("no NUMA node is known to have memory that this process may use "+
-			"for CPUs %s; leaving the memory policy unchanged", cpus)
+	switch {
+	case len(found) == 0:
+		kind = noMemory
+	case len(own) == 0:
+		kind = unknownNode
 	}
-	nodes = nodeIDs(found)
-	return nodes, fmt.Sprintf("the NUMA nodes of CPUs %s (%s) have no memory that this process "+
-		"may use; using %s, %s", cpus, CPUs(nodeIDs(own)...), fallback, CPUs(nodes...))
+	nodes := nodeIDs(found)
+	return nodes, shortage{kind, cpus, CPUs(nodeIDs(own)...), CPUs(nodes...)}
 }
 
 // hasMemory reports whether the node has memory that programs of this process may use.

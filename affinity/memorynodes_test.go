@@ -9,6 +9,45 @@ import (
 	"github.com/gpulaunch/gpulaunch/affinity/affinitytest"
 )
 
+// memoryOf returns the nodes for the memory of one worker, and the warning about them.
+func memoryOf(topo *Topology, cpus CPUSet) (nodes []int, warning string) {
+	all, warnings := topo.MemoryNodes([]CPUSet{cpus})
+	return all[0], strings.Join(warnings, "\n")
+}
+
+// TestMemoryNodesWarnOnce has workers whose CPUs have no memory, or no node. There is one warning
+// of each kind, however many workers there are.
+func TestMemoryNodesWarnOnce(t *testing.T) {
+	m := grid(2, 2, 2, 1) // node n has the CPUs 2n and 2n+1
+	m.files = map[string]string{nodePath(0) + "/meminfo": "", nodePath(1) + "/meminfo": ""}
+	topo := mustRead(t, m.write(t))
+	sets := func(lists ...string) (sets []CPUSet) {
+		for _, list := range lists {
+			sets = append(sets, parseList(t, list))
+		}
+		return sets
+	}
+	nodes, warnings := topo.MemoryNodes(sets("0", "1", "2", "4", "6-7"))
+	const once = "the NUMA nodes of CPUs 0-2 (0-1) have no memory that this process may use; " +
+		"using the nearest nodes that have some, 2-3"
+	if fmt.Sprint(nodes) != "[[2 3] [2 3] [2 3] [2] [3]]" || strings.Join(warnings, "\n") != once {
+		t.Errorf("%v, %q", nodes, warnings)
+	}
+	for i := range topo.Nodes {
+		topo.Nodes[i].CPUs = CPUSet{} // as for nodes that claim each other's CPUs
+	}
+	nodes, warnings = topo.MemoryNodes(sets("4", "6", "5", "7"))
+	const unknown = "nobody knows the NUMA node of CPUs 4-7; using the memory of all nodes that " +
+		"have some, 2-3"
+	if fmt.Sprint(nodes) != "[[2 3] [2 3] [2 3] [2 3]]" ||
+		strings.Join(warnings, "\n") != unknown {
+		t.Errorf("no node known: %v, %q", nodes, warnings)
+	}
+	if _, warnings := topo.MemoryNodes(nil); len(warnings) > 0 {
+		t.Errorf("no worker: %q", warnings)
+	}
+}
+
 func TestMemoryNodes(t *testing.T) {
 	whole := grid(2, 2, 2, 1) // node n has the CPUs 2n and 2n+1
 	without := func(nodes ...int) map[string]string {
@@ -54,7 +93,7 @@ func TestMemoryNodes(t *testing.T) {
 			for name, content := range test.files {
 				m.files[name] = content
 			}
-			nodes, warning := mustRead(t, m.write(t)).MemoryNodes(parseList(t, test.cpus))
+			nodes, warning := memoryOf(mustRead(t, m.write(t)), parseList(t, test.cpus))
 			if got := fmt.Sprint(nodes); got != test.want {
 				t.Errorf("nodes %s, want %s", got, test.want)
 			}
@@ -95,7 +134,7 @@ func TestNoMemoryOnDevices(t *testing.T) {
 		{"the driver claims CPUs", map[string]string{gpuStatus(0): "Node: 0"}, "[0]"},
 	} {
 		m.files = test.files
-		nodes, _ := mustRead(t, m.write(t)).MemoryNodes(CPUs(0))
+		nodes, _ := memoryOf(mustRead(t, m.write(t)), CPUs(0))
 		if fmt.Sprint(nodes) != test.want {
 			t.Errorf("%s: %v, want %s", test.name, nodes, test.want)
 		}
@@ -126,7 +165,7 @@ func TestCapturedMemoryNodes(t *testing.T) {
 	topo := mustRead(t, affinitytest.Root(t, "hwloc-fakememinitiators-1np2c+1npp+gi"))
 	for node, want := range map[int]string{0: "[5]", 1: "[8]", 2: "[6]", 3: "[9]"} {
 		n, _ := topo.node(node)
-		if nodes, warning := topo.MemoryNodes(n.CPUs); fmt.Sprint(nodes) != want || warning == "" {
+		if nodes, warning := memoryOf(topo, n.CPUs); fmt.Sprint(nodes) != want || warning == "" {
 			t.Errorf("CPUs of node %d: %v, %q, want %s", node, nodes, warning, want)
 		}
 	}
@@ -149,7 +188,7 @@ func FuzzMemoryNodes(f *testing.F) {
 		writeFile(t, root, nodeDir+"/has_normal_memory", normal)
 		writeFile(t, root, gpuStatus(0), gpu)
 		topo := mustRead(t, root)
-		nodes, warning := topo.MemoryNodes(CPUs(0))
+		nodes, warning := memoryOf(topo, CPUs(0))
 		wantWarning := !slices.Equal(nodes, []int{0})
 		if (warning != "") != wantWarning || strings.Contains(warning, "\n") {
 			t.Errorf("nodes %v, warning %q", nodes, warning)

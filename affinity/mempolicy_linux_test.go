@@ -141,7 +141,7 @@ func needMemoryPolicy(t *testing.T) int {
 	if err != nil {
 		t.Fatalf("this machine cannot be read: %v", err)
 	}
-	nodes, warning := topo.MemoryNodes(topo.Allowed)
+	nodes, warning := memoryOf(topo, topo.Allowed)
 	if len(nodes) == 0 {
 		nvmltest.NotOnThisMachine(t, warning)
 	}

@@ -2,6 +2,7 @@ package affinity
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,17 @@ func TestBindAll(t *testing.T) {
 			"2-3,19 1,17 2-3,19", ""},
 		{"core-complex, unknown", "core-complex", "", whole, onNodes(-1, -1), "0-1,16-17 2-3,18-19",
 			""},
+		{"core-complex, one of them unknown", "core-complex", "", whole, onNodes(0, -1),
+			"0-1,16-17 2-3,18-19", ""},
+		{"core-complex, the unknown one first", "core-complex", "", whole, onNodes(-1, 0, 0),
+			"4-5,20-21 0-1,16-17 2-3,18-19", ""},
+		{"core-complex, as many as L3s", "core-complex", "", whole,
+			onNodes(-1, -1, -1, -1, 0, 0, 1, 3),
+			"6-7,22-23 8-9,24-25 10-11,26-27 12-13,28-29 " +
+				"0-1,16-17 2-3,18-19 4-5,20-21 14-15,30-31", ""},
+		{"core-complex without L3s, a shared device", "core-complex", "", &noL3,
+			append(onNodes(0), onNodes(0)...), "0-3,16-19 0-3,16-19",
+			"GPU 0: no L3 cache is known for CPUs 0-3,16-19; using all of them"},
 		{"core-complex without L3s", "core-complex", "", &noL3, onNodes(0, 3, 0),
 			"0-3,16-19 12-15,28-31 0-3,16-19",
 			"GPU 0, GPU 2: no L3 cache is known for CPUs 0-3,16-19; using all of them\n" +
@@ -219,5 +231,65 @@ func TestStrict(t *testing.T) {
 		if err != nil || (len(warnings) > 0) != (test.want != "") {
 			t.Errorf("%s, node %d, not strict: %q, %v", test.mode, test.node, warnings, err)
 		}
+	}
+}
+
+// TestStrictWithAbsentCPUs has devices whose place is given by CPUs or a node that the machine does
+// not have, with and without something that knows better.
+func TestStrictWithAbsentCPUs(t *testing.T) {
+	topo := mustRead(t, grid(2, 2, 2, 1).write(t)) // node n has the CPUs 2n and 2n+1
+	for _, test := range []struct {
+		name string
+		loc  Locality
+		want string // "": no error
+	}{
+		{"NVML", Locality{NUMANode: -1, Reported: CPUs(64, 65)},
+			"GPU 0: the device library says its CPUs are 64-65, but none of them is online here " +
+				"(online: 0-7); nothing else says which CPUs are near it: turn strict affinity off"},
+		{"sysfs", Locality{NUMANode: -1, CPUs: CPUs(64)}, "GPU 0: sysfs local_cpus says"},
+		{"no such node", Locality{NUMANode: 9}, "GPU 0: its NUMA node 9 does not exist"},
+		{"all three", Locality{NUMANode: 9, CPUs: CPUs(64), Reported: CPUs(65)},
+			"(online: 0-7); its NUMA node 9 does not exist on this machine; nothing else"},
+		{"the node is known", Locality{NUMANode: 1, Reported: CPUs(64, 65)}, ""},
+		{"some are there", Locality{NUMANode: -1, Reported: CPUs(0, 65)}, ""},
+		{"nothing is known", Locality{NUMANode: -1}, ""},
+	} {
+		test.loc.Name = "GPU 0"
+		for _, mode := range []Mode{ModeNode, ModeSocket, ModeExclusive, ModeSingle} {
+			req := Request{Policy: Policy{Mode: mode}, Strict: true}
+			_, _, err := topo.BindAll(req, []Locality{test.loc})
+			affinitytest.WantError(t, fmt.Sprint(test.name, ", ", mode), err, test.want)
+			if _, _, err := topo.BindAll(inMode(mode), []Locality{test.loc}); err != nil {
+				t.Errorf("%s, %s, not strict: %v", test.name, mode, err)
+			}
+		}
+		req := Request{Policy: Policy{Mode: ModeNone}, Strict: true}
+		if _, warnings, err := topo.BindAll(req, []Locality{test.loc}); err != nil ||
+			len(warnings) > 0 {
+			t.Errorf("%s, none: %q, %v", test.name, warnings, err)
+		}
+	}
+}
+
+// TestWarnOnceAboutADevice has workers that share a device whose sources disagree.
+func TestWarnOnceAboutADevice(t *testing.T) {
+	topo := mustRead(t, grid(2, 2, 2, 1).write(t))
+	shared := Locality{Name: "GPU 0", NUMANode: 2, Reported: CPUs(0, 1)}
+	other := Locality{Name: "GPU 1", NUMANode: 3, Reported: CPUs(0, 1)}
+	locs := []Locality{shared, other, shared, other, shared}
+	_, warnings, err := topo.BindAll(inMode(ModeNode), locs)
+	want := []string{
+		"GPU 0: the device library says its CPUs are 0-1, NUMA node 2 says 4-5; using the device " +
+			"library",
+		"GPU 1: the device library says its CPUs are 0-1, NUMA node 3 says 6-7; using the device " +
+			"library",
+	}
+	if !slices.Equal(warnings, want) || err != nil {
+		t.Errorf("%q, %v", warnings, err)
+	}
+	locs[1].NUMANode, locs[3].NUMANode = 2, 2 // the same trouble
+	_, warnings, err = topo.BindAll(inMode(ModeNode), locs)
+	if err != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "GPU 0, GPU 1: the ") {
+		t.Errorf("%q, %v", warnings, err)
 	}
 }

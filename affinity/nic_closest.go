@@ -1,6 +1,7 @@
 package affinity
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -11,24 +12,34 @@ import (
 //
 // The nearest RDMA device is the one whose PCI path shares the most folders with the path of the
 // worker's device, counted from the top: data between them passes the fewest bridges. If several
-// are equally near, those on the device's NUMA node are preferred, and workers that could have the
+// are equally near, those on the device's NUMA node are preferred. Workers are spread over the
+// nearest ones as evenly as possible, even where these differ between workers, and those with the
 // same ones take them in turn. RDMA devices whose ports are all known to be inactive are not used.
 // A worker whose device has an unknown place gets none.
 func ClosestNICs(locs []Locality, nics []NIC) []string {
 	usable := slices.DeleteFunc(slices.Clone(nics), func(n NIC) bool { return !n.mayBeActive() })
+	var groups []group
+	var candidates [][]int
+	indexes := map[string]int{}
+	for worker, loc := range locs {
+		var nearest []int
+		if loc.PCIPath != "" || loc.NUMANode >= 0 {
+			nearest = nearestNICs(loc, usable)
+		}
+		key := fmt.Sprint(nearest)
+		g, known := indexes[key]
+		if !known {
+			g = len(groups)
+			indexes[key] = g
+			groups, candidates = append(groups, group{}), append(candidates, nearest)
+		}
+		groups[g].workers = append(groups[g].workers, worker)
+	}
 	names := make([]string, len(locs))
-	taken := map[string]int{}
-	for i, loc := range locs {
-		if loc.PCIPath == "" && loc.NUMANode < 0 {
-			continue
+	for worker, nic := range assignEvenly(groups, candidates, len(usable)) {
+		if nic >= 0 {
+			names[worker] = usable[nic].Name
 		}
-		nearest := nearestNICs(loc, usable)
-		if len(nearest) == 0 {
-			continue
-		}
-		key := strings.Join(nearest, " ")
-		names[i] = nearest[taken[key]%len(nearest)]
-		taken[key]++
 	}
 	return names
 }
@@ -40,30 +51,26 @@ func (n NIC) mayBeActive() bool {
 	})
 }
 
-// nearestNICs returns the names of the RDMA devices that are nearest to a device. There are several
-// if they are equally near.
-func nearestNICs(loc Locality, nics []NIC) []string {
-	var nearest []NIC
+// nearestNICs returns the indexes of the RDMA devices that are nearest to a device. There are
+// several if they are equally near.
+func nearestNICs(loc Locality, nics []NIC) []int {
+	var nearest []int
 	most := -1
-	for _, nic := range nics {
+	for i, nic := range nics {
 		common := commonPath(loc.PCIPath, nic.PCIPath)
 		if common > most {
 			nearest, most = nil, common
 		}
 		if common == most {
-			nearest = append(nearest, nic)
+			nearest = append(nearest, i)
 		}
 	}
-	onOtherNode := func(n NIC) bool { return n.NUMANode != loc.NUMANode }
+	onOtherNode := func(i int) bool { return nics[i].NUMANode != loc.NUMANode }
 	onSameNode := slices.DeleteFunc(slices.Clone(nearest), onOtherNode)
 	if loc.NUMANode >= 0 && len(onSameNode) > 0 {
-		nearest = onSameNode
+		return onSameNode
 	}
-	var names []string
-	for _, nic := range nearest {
-		names = append(names, nic.Name)
-	}
-	return names
+	return nearest
 }
 
 // commonPath returns how many folders two paths share, counted from the top.

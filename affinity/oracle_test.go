@@ -59,6 +59,72 @@ func compareWithHwloc(t *testing.T, topo *Topology, judge hwloc) {
 	}
 }
 
+// TestHwlocAgreesOnSpeeds compares the kinds of cores with hwloc's, which are more and finer: it
+// tells 718 from 731. No core may be faster than one that hwloc calls more powerful, and kinds
+// whose highest clock rates differ by more than a tenth have different speeds.
+func TestHwlocAgreesOnSpeeds(t *testing.T) {
+	needHwloc(t)
+	for name, want := range map[string]int{
+		"hwloc-20em64t-hybrid-1p6c2t+2ca4co1t": 2, "hwloc-nvidia-dgx-gb10": 2,
+		"hwloc-48amd64-4pa2n6c-sparse": 1, "hwloc-16em64t-4s2c2t-offlines": 1,
+		"hwloc-nvidiagpunumanodes": 1,
+	} {
+		root := affinitytest.Root(t, name)
+		topo := mustRead(t, root)
+		speeds := map[int]bool{}
+		for _, core := range topo.Cores {
+			speeds[core.Speed] = true
+		}
+		if len(speeds) != want {
+			t.Errorf("%s has %d speeds, want %d", name, len(speeds), want)
+		}
+		last, lastMHz := 0, 0
+		for i, kind := range hwlocKinds(t, hwloc{root: root}) {
+			for _, core := range topo.Cores {
+				if !core.CPUs.SubsetOf(kind.cpus) {
+					continue
+				}
+				faster := i > 0 && kind.mhz*10 > lastMHz*11
+				if core.Speed < last || faster != (core.Speed > last) {
+					t.Errorf("%s: core %s has speed %d after %d, hwloc %d MHz after %d", name,
+						core.CPUs, core.Speed, last, kind.mhz, lastMHz)
+				}
+			}
+			last, lastMHz = topo.speedOf(kind.cpus.Min()), kind.mhz
+		}
+	}
+}
+
+func (t *Topology) speedOf(cpu int) int {
+	for _, core := range t.Cores {
+		if core.CPUs.Contains(cpu) {
+			return core.Speed
+		}
+	}
+	return -1
+}
+
+// hwlocKind is a kind of CPUs, with their highest clock rate.
+type hwlocKind struct {
+	cpus CPUSet
+	mhz  int
+}
+
+// hwlocKinds returns the kinds of CPUs, the least powerful first.
+func hwlocKinds(t *testing.T, judge hwloc) (kinds []hwlocKind) {
+	t.Helper()
+	for line := range strings.Lines(judge.run(t, "lstopo-no-graphics", "--cpukinds")) {
+		if _, mask, ok := strings.Cut(line, " cpuset "); ok {
+			kinds = append(kinds, hwlocKind{cpus: parseHwlocMask(t, mask)})
+		}
+		mhz := 0
+		if n, _ := fmt.Sscanf(line, " FrequencyMaxMHz = %d", &mhz); n == 1 {
+			kinds[len(kinds)-1].mhz = mhz
+		}
+	}
+	return kinds
+}
+
 // bindFlat binds k workers whose devices are near cpus.
 func bindFlat(t *testing.T, topo *Topology, cpus CPUSet, k int) []string {
 	t.Helper()
@@ -98,7 +164,7 @@ type hwloc struct{ root string }
 
 func needHwloc(t *testing.T) {
 	t.Helper()
-	for _, program := range []string{"hwloc-calc", "hwloc-distrib"} {
+	for _, program := range []string{"hwloc-calc", "hwloc-distrib", "lstopo-no-graphics"} {
 		if _, err := exec.LookPath(program); err != nil {
 			nvmltest.Unavailable(t, program+" is not installed (Debian package hwloc)")
 		}

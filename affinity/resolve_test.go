@@ -36,6 +36,14 @@ func TestResolve(t *testing.T) {
 			Locality{NUMANode: 2, CPUs: CPUs(4, 5), Reported: CPUs(4, 5)}, "4-5", ""},
 		{"offline CPUs do not matter", two, "0-7",
 			Locality{NUMANode: 2, CPUs: CPUs(4, 5, 99)}, "4-5", ""},
+		{"library names only absent CPUs", two, "0-7",
+			Locality{NUMANode: -1, Reported: CPUs(64, 65)}, "0-7",
+			"GPU 0: the device library says its CPUs are 64-65, but none of them is online here " +
+				"(online: 0-7); ignoring it"},
+		{"sysfs names only absent CPUs, the node is known", two, "0-7",
+			Locality{NUMANode: 1, CPUs: CPUs(64, 65)}, "2-3",
+			"GPU 0: sysfs local_cpus says its CPUs are 64-65, but none of them is online here " +
+				"(online: 0-7); ignoring it"},
 		{"library disagrees", two, "0-7",
 			Locality{NUMANode: 2, CPUs: CPUs(4, 5), Reported: CPUs(0, 1)}, "4-5",
 			"GPU 0: sysfs local_cpus says its CPUs are 4-5, the device library says 0-1; " +

@@ -66,6 +66,10 @@ type Core struct {
 	ID      int    `json:"id"`
 	Package int    `json:"package"` // the ID of its package; -1 when unknown
 	CPUs    CPUSet `json:"cpus"`    // its hardware threads
+	// Speed tells the kinds of cores of a hybrid machine apart: it is 0 for the slowest kind, 1 for
+	// the next faster one, and so on. It is 0 for all cores if they are of one kind, and if the
+	// kernel does not tell.
+	Speed int `json:"speed,omitempty"`
 }
 
 // Group is a set of CPUs that is larger than a core and is not a package, a NUMA node or an L3.
@@ -124,8 +128,9 @@ func readSets(s *sysfs, online, allowed CPUSet) *Topology {
 	t.Groups = append(t.Groups, caches.others...)
 	t.Nodes = readNodes(s, online)
 	t.AllowedMems = readAllowedMems(s)
-	for _, set := range cores {
-		t.Cores = append(t.Cores, Core{Package: t.packageOf(set), CPUs: set})
+	for i, speed := range r.speeds(cores) {
+		core := Core{Package: t.packageOf(cores[i]), CPUs: cores[i], Speed: speed}
+		t.Cores = append(t.Cores, core)
 	}
 	t.orderCores()
 	return t

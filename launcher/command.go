@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/forkserver"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
@@ -19,7 +20,7 @@ type Command struct {
 	Args []string
 	// Module runs Args[0] as a Python module (python3 -m).
 	Module bool
-	// NoPython runs Args[0] as it is, even if its name ends in .py.
+	// NoPython runs Args[0] as it is, even if it is a Python script or a zip application.
 	NoPython bool
 	// Python is the interpreter. "" means python3.
 	Python string
@@ -74,7 +75,10 @@ var errUnreadable = errors.New("you may not read it")
 
 // startReason describes an error from starting a program, without a hint.
 func startReason(err error) string {
+	var interpreter *interpreterError
 	switch {
+	case errors.As(err, &interpreter):
+		return interpreter.Error()
 	case errors.Is(err, exec.ErrNotFound):
 		return "no such program in PATH"
 	case errors.Is(err, fs.ErrNotExist):
@@ -90,51 +94,71 @@ func startReason(err error) string {
 }
 
 // Resolve finds the program and returns the argument vector, whose first entry is the program's
-// path. The error is a *StartError if the program cannot be run, and another error if Args is
-// empty.
+// path. Python runs scripts (.py), zip applications and folders with a __main__ module. The error
+// is a *StartError if the program cannot be run, and another error if Args is empty.
 func (c Command) Resolve() ([]string, error) {
-	args := c.Args
-	if len(args) == 0 {
+	if len(c.Args) == 0 {
 		return nil, errors.New("Command.Args is empty: it is the program to run and its arguments")
 	}
-	script := !c.NoPython && !c.Module && strings.HasSuffix(args[0], ".py")
-	if script {
-		if err := readable(args[0]); err != nil {
+	name := c.Args[0]
+	switch {
+	case c.NoPython:
+	case c.Module:
+		return c.resolvePython("-m")
+	case forkserver.HasPythonName(name):
+		if err := readable(name); err != nil {
 			return nil, err
 		}
+		return c.resolvePython()
 	}
-	if script || (c.Module && !c.NoPython) {
-		python := c.Python
-		if python == "" {
-			python = "python3"
-		}
-		// -u means unbuffered output: what a worker prints last before it dies must not stay in a
-		// buffer.
-		prefix := []string{python, "-u"}
-		if c.Module {
-			prefix = append(prefix, "-m")
-		}
-		args = append(prefix, args...)
+	path, err := lookPath(name)
+	if (err != nil || isArchive(path)) && !c.NoPython && forkserver.IsPythonApp(name) {
+		return c.resolvePython()
 	}
-	path, err := lookPath(args[0])
 	if err != nil {
-		return nil, &StartError{Program: args[0], Err: err, Hint: c.hint(args[0])}
+		return nil, &StartError{Program: name, Err: err, Hint: hint(name)}
 	}
-	return append([]string{path}, args[1:]...), nil
+	if e := checkInterpreter(path); e != nil {
+		return nil, &StartError{Program: name, Err: e, Hint: e.hint()}
+	}
+	return append([]string{path}, c.Args[1:]...), nil
 }
 
-// hint returns the likeliest remedy for a program that cannot be started.
-func (c Command) hint(program string) string {
-	if program != c.Args[0] {
-		return "install Python 3 or name an interpreter in PYTHON_EXEC"
+// resolvePython returns the argument vector of the interpreter with options and all arguments.
+func (c Command) resolvePython(options ...string) ([]string, error) {
+	python := c.Python
+	if python == "" {
+		python = "python3"
 	}
-	if info, err := os.Stat(program); err == nil && !info.IsDir() {
-		if strings.Contains(program, "/") {
-			return "make it executable with chmod +x"
-		}
+	path, err := lookPath(python)
+	if err != nil {
+		return nil, &StartError{Program: python, Err: err,
+			Hint: "install Python 3 or name an interpreter in PYTHON_EXEC"}
+	}
+	if e := checkInterpreter(path); e != nil {
+		return nil, &StartError{Program: python, Err: e, Hint: e.hint()}
+	}
+	// -u means unbuffered output: what a worker prints last before it dies must not stay in a
+	// buffer.
+	argv := append([]string{path, "-u"}, options...)
+	return append(argv, c.Args...), nil
+}
+
+// isArchive reports whether a file begins as a zip archive does, which the kernel cannot execute.
+func isArchive(name string) bool { return headOf(name, 4) == "PK\x03\x04" }
+
+// hint returns the likeliest remedy for a program that cannot be found or executed.
+func hint(program string) string {
+	info, err := os.Stat(program)
+	switch {
+	case err == nil && info.IsDir():
+		return "name a program, or a folder with a __main__.py for Python"
+	case err == nil && strings.Contains(program, "/"):
+		return "make it executable with chmod +x"
+	case err == nil:
 		return fmt.Sprintf("there is one in this folder: ./%s", program)
 	}
-	return "check the name and the PATH"
+	return pathHint()
 }
 
 // readable returns an error for a script that Python could not read, so that the error is reported
@@ -152,46 +176,24 @@ func readable(script string) error {
 	return &StartError{Program: script, Err: err, Hint: "check the name and the folder you are in"}
 }
 
-// lookPath does what exec.LookPath does, with two differences: it returns fs.ErrPermission for a
-// program that exists in PATH and cannot be executed, and it finds programs in the current folder
-// only if PATH names that folder.
-func lookPath(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path, nil
-	}
-	if errors.Is(err, exec.ErrDot) {
-		return path, nil // PATH has "." or an empty entry, so the user wants it
-	}
-	if !strings.Contains(name, "/") && errors.Is(err, exec.ErrNotFound) &&
-		inPathButNotExecutable(name) {
-		return "", fs.ErrPermission
-	}
-	if inner := errors.Unwrap(err); inner != nil {
-		return "", inner
-	}
-	return "", err
-}
-
-// inPathButNotExecutable reports whether a folder of PATH has a regular file of that name. If one
-// has, execvp(3) fails with EACCES.
-func inPathButNotExecutable(name string) bool {
-	for dir := range strings.SplitSeq(os.Getenv("PATH"), ":") {
-		if dir == "" {
-			dir = "."
+// execError returns the error for a program that exists and could not be executed.
+func execError(program string, err error) *StartError {
+	if errors.Is(err, unix.ENOENT) {
+		e := checkInterpreter(program) // something may have changed since Resolve
+		if e == nil {
+			e = checkLoader(program)
 		}
-		if info, err := os.Stat(dir + "/" + name); err == nil && info.Mode().IsRegular() {
-			return true
+		if e != nil {
+			return &StartError{Program: program, Err: e, Hint: e.hint()}
 		}
 	}
-	return false
+	hint := process.ResourceHint(err)
+	if errors.Is(err, unix.ENOEXEC) && strings.HasPrefix(headOf(program, 8), byteOrderMark+"#!") {
+		hint = "its first line begins with a byte order mark: remove that with " +
+			"sed -i '1s/^\\xef\\xbb\\xbf//'"
+	}
+	return &StartError{Program: program, Err: err, Hint: hint}
 }
 
-// execHint returns the likeliest cause of, or remedy for, a failure to execute a program that
-// exists.
-func execHint(program string, err error) string {
-	if _, e := os.Stat(program); errors.Is(err, unix.ENOENT) && e == nil {
-		return "the file is there, so the interpreter of its first line is missing"
-	}
-	return process.ResourceHint(err)
-}
+// byteOrderMark is what some editors put before a text in UTF-8. The kernel does not skip it.
+const byteOrderMark = "\xef\xbb\xbf"

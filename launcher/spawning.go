@@ -98,8 +98,7 @@ func (a *Attempt) spawn(spec spawn.Spec) (*spawn.Process, error) {
 	p, err := a.sup.Spawner().Exec(spec)
 	var failed *spawn.ExecError
 	if errors.As(err, &failed) {
-		return nil, &StartError{Program: spec.Argv[0], Err: failed.Err,
-			Hint: execHint(spec.Argv[0], failed.Err)}
+		return nil, execError(spec.Argv[0], failed.Err)
 	}
 	return p, err
 }

@@ -23,6 +23,11 @@ var copiedFiles = []struct {
 	files []string
 }{
 	{cpuDir, []string{"possible", "present"}},
+	{cpuDir + "/cpu#", []string{"cpu_capacity"}},
+	{cpuDir + "/cpu#/cpufreq", []string{"base_frequency"}},
+	{"sys/devices/cpu_core", []string{"cpus"}},
+	{"sys/devices/cpu_atom", []string{"cpus"}},
+	{"sys/devices/cpu_lowpower", []string{"cpus"}},
 	{cpuDir + "/cpu#/topology", []string{
 		"core_id", "cluster_id", "die_id", "physical_package_id", "book_id", "drawer_id",
 		"core_cpus", "core_cpus_list", "thread_siblings", "thread_siblings_list",

@@ -18,8 +18,8 @@ const (
 	kindLoose // cores that are in no box, while their neighbours are in one
 )
 
-// box is a set of cores that is drawn with a border. It holds either only cores, or other boxes
-// that together have all of its cores.
+// box is a set of cells that is drawn with a border. It holds either only cells, or other boxes
+// that together have all of its cells.
 type box struct {
 	kind     kind
 	names    []string
@@ -29,8 +29,8 @@ type box struct {
 	children []*box
 }
 
-// coreSet is a set of cores, by their number in the order of drawing. A set of CPUs is a set of
-// small numbers as well.
+// coreSet is a set of cells, by their number in the order of drawing. A cell is a core or a part of
+// one, see parts. A set of CPUs is a set of small numbers as well.
 type coreSet = affinity.CPUSet
 
 // allCores returns the physical cores in the order in which they are drawn. They are disjoint, and
@@ -50,12 +50,36 @@ func allCores(t *affinity.Topology) []affinity.CPUSet {
 	return cores
 }
 
-// machineBox returns the topology's packages, nodes and L3 caches as nested boxes. Of two equal
-// sets, the one that is inserted first is outside.
-func machineBox(t *affinity.Topology, cores []affinity.CPUSet) *box {
-	root := &box{kind: kindMachine, cores: coresWithin(cores, t.Online.Union(t.Allowed))}
+// parts returns the parts of a core that are drawn as cells of their own. There is more than one
+// where packages or nodes cut through the core, as they do in virtual machines whose CPUs are on
+// alternate nodes: a cell that stood for the whole core could only be in one of them.
+func parts(t *affinity.Topology, core affinity.CPUSet) []affinity.CPUSet {
+	all := []affinity.CPUSet{core}
+	cut := func(set affinity.CPUSet) {
+		for i, part := range all {
+			inside, outside := part.Intersect(set), part.Subtract(set)
+			if !inside.IsEmpty() && !outside.IsEmpty() {
+				all[i] = inside
+				all = append(all, outside)
+			}
+		}
+	}
+	for _, p := range t.Packages {
+		cut(p.CPUs)
+	}
+	for _, n := range t.Nodes {
+		cut(n.CPUs)
+	}
+	slices.SortFunc(all, func(a, b affinity.CPUSet) int { return cmp.Compare(a.Min(), b.Min()) })
+	return all
+}
+
+// machineBox returns the topology's packages, nodes and L3 caches as nested boxes of cells, whose
+// CPUs are given. Of two equal sets, the one that is inserted first is outside.
+func machineBox(t *affinity.Topology, cells []affinity.CPUSet) *box {
+	root := &box{kind: kindMachine, cores: cellsWithin(cells, t.Online.Union(t.Allowed))}
 	insert := func(kind kind, name string, cpus affinity.CPUSet, nodes ...int) {
-		within := coresWithin(cores, cpus)
+		within := cellsWithin(cells, cpus)
 		root.insert(&box{kind: kind, names: []string{name}, nodes: nodes, cores: within})
 	}
 	for _, p := range t.Packages {
@@ -71,12 +95,12 @@ func machineBox(t *affinity.Topology, cores []affinity.CPUSet) *box {
 	return root
 }
 
-// coresWithin returns the cores whose lowest CPU is in set. So two sets that only cut through a
-// core are not drawn as if they crossed each other.
-func coresWithin(cores []affinity.CPUSet, set affinity.CPUSet) coreSet {
+// cellsWithin returns the cells whose lowest CPU is in set. So a cache that cuts through a core does
+// not seem to cross its neighbours.
+func cellsWithin(cells []affinity.CPUSet, set affinity.CPUSet) coreSet {
 	var members []int
-	for i, core := range cores {
-		if set.Contains(core.Min()) {
+	for i, cell := range cells {
+		if set.Contains(cell.Min()) {
 			members = append(members, i)
 		}
 	}

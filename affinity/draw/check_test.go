@@ -85,27 +85,35 @@ func countMarks(text string) map[string]int {
 	return counts
 }
 
-// wantMarks returns how often each mark should be in a picture, from the topology's cores. All
+// wantMarks returns how often each mark should be in a picture, from the topology's cells. All
 // workers must have different ranks below 62.
 func wantMarks(p Picture) map[string]int {
 	counts := map[string]int{}
-	for _, core := range coresIn(p.Topology) {
+	for _, core := range cellsIn(p.Topology) {
 		counts[wantMark(p, core)]++
 	}
 	return counts
 }
 
-func coresIn(topo *affinity.Topology) []affinity.CPUSet {
-	var cores []affinity.CPUSet
-	var known affinity.CPUSet
-	for _, core := range topo.Cores {
-		cores = append(cores, core.CPUs)
-		known = known.Union(core.CPUs)
+// cellsIn returns the sets of CPUs that are in the same core, packages and nodes.
+func cellsIn(topo *affinity.Topology) map[string]affinity.CPUSet {
+	cells := map[string]affinity.CPUSet{}
+	for cpu := range topo.Online.All() {
+		core := fmt.Sprint("CPU ", cpu)
+		for i, c := range topo.Cores {
+			if c.CPUs.Contains(cpu) {
+				core = fmt.Sprint("core ", i)
+			}
+		}
+		for i, p := range topo.Packages {
+			core += fmt.Sprint(" package ", i, p.CPUs.Contains(cpu))
+		}
+		for i, n := range topo.Nodes {
+			core += fmt.Sprint(" node ", i, n.CPUs.Contains(cpu))
+		}
+		cells[core] = cells[core].Union(affinity.CPUs(cpu))
 	}
-	for cpu := range topo.Online.Subtract(known).All() {
-		cores = append(cores, affinity.CPUs(cpu))
-	}
-	return cores
+	return cells
 }
 
 func wantMark(p Picture, core affinity.CPUSet) string {
@@ -154,7 +162,7 @@ func checkSVG(t *testing.T, p Picture) {
 			t.Errorf("core %s is drawn over another one or outside: %+v", core.cpus(), core.Rect)
 		}
 	}
-	for _, core := range coresIn(p.Topology) {
+	for _, core := range cellsIn(p.Topology) {
 		want[core.String()] = wantMark(p, core)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -7,8 +7,9 @@
 //
 // The package makes no decisions and draws any machine, however odd. Every core has exactly one
 // cell, in the order of [affinity.Topology.Cores] within its box, whether or not packages, nodes
-// and caches fit into each other. Names of devices and workers are not trusted: they cannot move
-// the cursor, break out of the markup or hide text.
+// and caches fit into each other. Only if a package or a node cuts through a core, as in some
+// virtual machines, each part of the core has a cell of its own. Names of devices and workers are
+// not trusted: they cannot move the cursor, break out of the markup or hide text.
 package draw
 
 import (

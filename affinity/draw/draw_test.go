@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
@@ -110,15 +111,44 @@ func TestCrossing(t *testing.T) {
 	}
 }
 
-// TestCutCore has a package that cuts through a core. The core belongs to the package of its first
-// CPU.
+// TestCutCore has a package that cuts through a core. Each package shows its own CPUs.
 func TestCutCore(t *testing.T) {
 	topo := server(1, 1, 4, 0, 2)
 	topo.Packages = []affinity.Package{{ID: 0, CPUs: cpus(t, "0-1,4")},
 		{ID: 1, CPUs: cpus(t, "2-3,5-7")}}
 	got := asText(t, Picture{Topology: topo}, terminal.Style{})
-	if strings.Contains(got, "part of") || !strings.Contains(got, "Package 0 · CPUs 0-1,4-5 ") {
-		t.Errorf("core 1,5 is not in package 0 alone:\n%s", got)
+	for _, want := range []string{"4 cores", "Package 0 · CPUs 0-1,4 ", "Package 1 · CPUs 2-3,5-7 ",
+		"nodes or packages cut through these cores, and each part has a cell: CPUs"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "part of") {
+		t.Errorf("a package is said to be a part:\n%s", got)
+	}
+}
+
+// TestAlternateNodes has a virtual machine whose CPUs are on alternate nodes, as KVM gives them,
+// while two CPUs are threads of one core.
+func TestAlternateNodes(t *testing.T) {
+	topo := &affinity.Topology{Online: cpus(t, "0-7"), Allowed: cpus(t, "0-7"),
+		Packages: []affinity.Package{{ID: 0, CPUs: cpus(t, "0-7")}},
+		Nodes: []affinity.Node{{ID: 0, CPUs: cpus(t, "0,2,4,6")},
+			{ID: 1, CPUs: cpus(t, "1,3,5,7")}},
+		L3s: []affinity.Cache{{CPUs: cpus(t, "0-7")}},
+	}
+	for i := range 4 {
+		topo.Cores = append(topo.Cores, affinity.Core{ID: i, CPUs: affinity.CPUs(2*i, 2*i+1)})
+	}
+	p := Picture{Topology: topo, Workers: []Worker{{Rank: 0, CPUs: topo.Nodes[0].CPUs},
+		{Rank: 1, CPUs: topo.Nodes[1].CPUs}},
+		Devices: []Device{{Name: "GPU 0", Node: 1, CPUs: topo.Nodes[1].CPUs, Ranks: []int{1}}}}
+	check(t, p, 40, 80, 132)
+	launchertest.Golden(t, "alternate.txt", asText(t, p, terminal.Style{}))
+	topo.Nodes[0].CPUs, topo.Nodes[1].CPUs = cpus(t, "0-3"), cpus(t, "4-7") // nothing is cut
+	check(t, p, 40, 80, 132)
+	if got := asText(t, p, terminal.Style{}); strings.Contains(got, "cut through") {
+		t.Errorf("whole cores are said to be cut:\n%s", got)
 	}
 }
 

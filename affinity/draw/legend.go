@@ -32,7 +32,11 @@ func (v *view) legend() []entry {
 	entries = v.explain(entries, markNotAllowed, "not allowed", func(c cell) bool {
 		return c.allowed.IsEmpty()
 	})
-	return v.explain(entries, markPart, "only some threads of these cores are allowed", cell.split)
+	entries = v.explain(entries, markPart, "only some threads of these cores are allowed",
+		cell.split)
+	// The mark of this entry is empty, because every cell of such a core has another mark.
+	return v.explain(entries, "", "nodes or packages cut through these cores, and each part has "+
+		"a cell", func(c cell) bool { return c.part })
 }
 
 // explain adds an entry for the cores for which fits returns true, if there are any.
@@ -75,10 +79,10 @@ func (v *view) workerFacts(w Worker) []string {
 
 // coresOf returns the number of cores that have an allowed CPU in set.
 func (v *view) coresOf(set affinity.CPUSet) int {
-	n := 0
-	for _, c := range v.cells {
-		if !c.allowed.Intersect(set).IsEmpty() {
-			n++
+	n, last := 0, -1
+	for _, c := range v.cells { // the parts of a core follow each other
+		if c.core != last && !c.allowed.Intersect(set).IsEmpty() {
+			n, last = n+1, c.core
 		}
 	}
 	return n

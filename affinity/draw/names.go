@@ -77,7 +77,7 @@ func (v *view) title() string {
 		name string
 	}{
 		{len(t.Packages), "package"}, {len(t.Nodes), "NUMA node"}, {len(t.L3s), "L3 cache"},
-		{len(v.cells), "core"}, {all.Len(), "CPU"},
+		{v.cores, "core"}, {all.Len(), "CPU"},
 	} {
 		if count.n > 0 {
 			facts = append(facts, plural.Of(count.n, "%d "+count.name, "%d "+count.name+"s"))

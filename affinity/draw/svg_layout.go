@@ -312,9 +312,10 @@ func (s *svgLayout) legend(width int) *block {
 	}
 	for _, e := range entries {
 		b := &block{}
-		if e.worker == cacheKey {
+		switch {
+		case e.worker == cacheKey:
 			b.blocks = []*block{{class: "l3", w: s.cellWidth, h: cellHeight, round: 3}}
-		} else {
+		case e.mark != "":
 			class := "key " + styleOf(e.mark, e.worker)
 			b.swatches = []swatch{{w: s.cellWidth, class: class, mark: e.mark}}
 		}

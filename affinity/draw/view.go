@@ -13,7 +13,8 @@ import (
 type view struct {
 	topology    *affinity.Topology
 	root        *box
-	cells       []cell // one for each core
+	cells       []cell // one for each core, or for each part of a core
+	cores       int
 	workers     []Worker
 	marks       []string         // one for each worker
 	devices     map[int][]Device // by node
@@ -22,8 +23,10 @@ type view struct {
 	note        []string         // its paragraphs
 }
 
-// cell is a core and the workers that may use it.
+// cell is a core, or a part of one, and the workers that may use it.
 type cell struct {
+	core    int  // its number
+	part    bool // it is not the whole core; the others have the same number
 	cpus    affinity.CPUSet
 	allowed affinity.CPUSet
 	owners  []int // the indexes of its workers in view.workers, ascending
@@ -41,11 +44,19 @@ func newView(p Picture) (*view, error) {
 	if t == nil {
 		return nil, errNoTopology
 	}
+	v := &view{topology: t, marks: marks(p.Workers)}
 	cores := allCores(t)
-	v := &view{topology: t, root: machineBox(t, cores), marks: marks(p.Workers)}
-	for _, set := range cores {
-		v.cells = append(v.cells, newCell(set, t.Allowed, p.Workers))
+	var sets []affinity.CPUSet
+	for i, core := range cores {
+		all := parts(t, core)
+		for _, set := range all {
+			c := newCell(set, t.Allowed, p.Workers)
+			c.core, c.part = i, len(all) > 1
+			v.cells = append(v.cells, c)
+		}
+		sets = append(sets, all...)
 	}
+	v.root, v.cores = machineBox(t, sets), len(cores)
 	for _, w := range p.Workers {
 		w.Label = terminal.Sanitize(w.Label)
 		v.workers = append(v.workers, w)

@@ -183,13 +183,28 @@ func TestPlansElsewhere(t *testing.T) {
 	}
 }
 
+// TestLocalitiesAreCanonical names a device in the forms that NVML, nvidia-smi and lspci have.
+func TestLocalitiesAreCanonical(t *testing.T) {
+	intel := topology(t, "hwloc-32intel64-2p8co2t+8ve.tar.bz2")
+	p := planJSON(t, "--from="+intel, "--localities=0000:3D:00.0,00000000:1B:00.0, 3f:0.0")
+	var got []string
+	for _, w := range p.Workers {
+		got = append(got, w.Device.PCIBusID+" "+w.Env["GPULAUNCH_GPU_PCI"])
+	}
+	want := []string{"0000:3d:00.0 0000:3d:00.0", "0000:1b:00.0 0000:1b:00.0",
+		"0000:3f:00.0 0000:3f:00.0"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestPlanMistakes(t *testing.T) {
 	intel := topology(t, "hwloc-32intel64-2p8co2t+8ve.tar.bz2")
 	limited := topology(t, "hwloc-32amd64-4s2n4c-cgroup2.tar.bz2")
 	for says, args := range map[string][]string{
 		"no NUMA node 7":                          {"--from=" + intel, "--localities=7"},
 		"neither a PCI address":                   {"--from=" + intel, "--localities=gpu0"},
-		"no PCI device 0000:ff:00.0":              {"--from=" + intel, "--localities=0000:ff:00.0"},
+		"no PCI device 0000:ff:00.0":              {"--from=" + intel, "--localities=0000:FF:00.0"},
 		"--localities=0 needs --from":             {"--localities=0"},
 		"no-such-file":                            {"--from=no-such-file"},
 		"two names for one thing":                 {"--affinity=node", "--numa-binding=socket"},
@@ -205,6 +220,22 @@ func TestPlanMistakes(t *testing.T) {
 			t.Errorf("%q: exit code %d, want 125 and one line with %q:\n%s", args, code, says,
 				stderr)
 		}
+	}
+}
+
+// TestStrictWithAbsentCPUs has an NVML that names only CPUs that the machine does not have.
+func TestStrictWithAbsentCPUs(t *testing.T) {
+	absent := make([]uint64, 126)
+	absent[125] = 1 // CPU 8000
+	library := nvmltest.Install(t, nvmltest.EightGPUs(absent, absent))
+	j := launchertest.Start(t, nil, "plan", "--strict-affinity", "--nvml-library="+library)
+	if code, stderr := j.Exit(); code != 125 || strings.Count(stderr, "\n") != 1 ||
+		!strings.Contains(stderr, "the device library says its CPUs are 8000, but none") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	p := planJSON(t, "--nvml-library="+library)
+	if len(p.Workers) != 8 || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "8000") {
+		t.Errorf("%d workers, warnings %q", len(p.Workers), p.Warnings)
 	}
 }
 

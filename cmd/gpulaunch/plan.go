@@ -57,7 +57,7 @@ NUMA nodes, at PCI addresses, or at an unknown location (-1).`,
 					return err
 				}
 			}
-			return f.plan(c.OutOrStdout(), argv)
+			return f.plan(c.OutOrStdout(), argv, unknownVariables(c.Flags()))
 		},
 	}
 	fs := c.Flags()
@@ -74,8 +74,8 @@ NUMA nodes, at PCI addresses, or at an unknown location (-1).`,
 	return c
 }
 
-// plan makes the plan and shows it.
-func (f *planFlags) plan(w io.Writer, argv []string) error {
+// plan makes the plan and shows it, with warnings besides its own.
+func (f *planFlags) plan(w io.Writer, argv, warnings []string) error {
 	m, err := f.machine()
 	if err != nil {
 		return err
@@ -84,6 +84,7 @@ func (f *planFlags) plan(w io.Writer, argv []string) error {
 	if err != nil {
 		return err
 	}
+	p.Warnings = append(warnings, p.Warnings...)
 	pic := picture(m, p)
 	if f.svg != "" {
 		if err := writeSVG(f.svg, pic); err != nil {

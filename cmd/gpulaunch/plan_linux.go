@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"os"
+
+	"github.com/spf13/pflag"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
@@ -18,3 +21,8 @@ func liveMachine(f *cli.PlanFlags) (plan.Machine, error) {
 
 // resolve looks for a program as run would.
 func resolve(f *cli.PlanFlags, args []string) ([]string, error) { return run.Resolve(f, args) }
+
+// unknownVariables returns warnings about variables that stand for no flag, of plan or of run.
+func unknownVariables(fs *pflag.FlagSet) []string {
+	return cli.UnknownVariables(os.Environ(), fs, run.NewCommand(nil).Flags())
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/spf13/pflag"
+
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
@@ -21,3 +23,6 @@ func liveMachine(*cli.PlanFlags) (plan.Machine, error) {
 func resolve(_ *cli.PlanFlags, args []string) ([]string, error) {
 	return nil, fmt.Errorf("whether %q can be run is known on Linux only: leave it out", args[0])
 }
+
+// unknownVariables returns nothing, because the flags of run exist on Linux only.
+func unknownVariables(*pflag.FlagSet) []string { return nil }

@@ -86,6 +86,9 @@ func parsePlaces(list string) (places []place, inv gpu.Inventory) {
 		d := gpu.Device{Index: i, UUID: madeUpUUID("GPU", i, 0)}
 		n, err := strconv.Atoi(p.text)
 		if p.node, p.address = n, err != nil; p.address {
+			if addr, err := affinity.CanonicalPCI(p.text); err == nil { // settle refuses others
+				p.text = addr
+			}
 			d.PCIBusID = p.text
 		}
 		places, inv.Devices = append(places, p), append(inv.Devices, d)

@@ -23,14 +23,15 @@ func TestMain(m *testing.M) { os.Exit(launchertest.Main(m)) }
 
 // TestScripts runs testdata/script/*.txtar against the real binary. Each has
 // the fake libraries $EIGHT (eight GPUs), $LOST (the fourth one lost) and $BROKEN
-// (driver and library differ), $CPUS, the CPUs that this process may use, and the
-// commands code (run a command, want an exit code) and oneline (standard error was
+// (driver and library differ), $CPUS, the CPUs that this process may use, $GPULAUNCH, the
+// path of the binary, and the commands code (run a command, want an exit code) and oneline (standard error was
 // one line that begins with gpulaunch:).
 func TestScripts(t *testing.T) {
 	allowed := launchertest.AllowedCPUs(t)
 	mask := []uint64{1 << allowed.Min()}
 	eight := nvmltest.EightGPUs(mask, mask)
 	env := []string{
+		"GPULAUNCH=" + launchertest.Binary,
 		"EIGHT=" + nvmltest.Install(t, eight),
 		"LOST=" + nvmltest.Install(t, eight.LostGPU(3)),
 		"BROKEN=" + nvmltest.Install(t, eight.FailsToStart()),

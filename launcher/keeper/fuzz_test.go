@@ -33,7 +33,7 @@ func FuzzMessages(f *testing.F) {
 		w.Close()
 		k := &Keeper{supervisor: r, messages: make(chan message, 16)}
 		defer r.Close()
-		go k.readMessages()
+		go k.readMessages(k.supervisor, k.messages)
 		cgroup, folder, leaves, exits := "", "", false, false
 		for m := range k.messages {
 			switch m.word {

@@ -27,8 +27,8 @@ const roleArg = "gpulaunch-keeper-test"
 
 // init plays the role before the tests begin, on the main thread, as the command does.
 func init() {
-	if _, _, args, ok := early.SupervisorArgs(os.Args); ok {
-		os.Exit(superviseMain(args))
+	if c, ok := early.ParseCommand(os.Args); ok {
+		os.Exit(superviseMain(c.Args))
 	}
 	if len(os.Args) < 3 || os.Args[1] != roleArg {
 		return

@@ -55,6 +55,13 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 	return env
 }
 
+// WorkerVariables returns the names of the variables beginning with GPULAUNCH_ that workers get. A
+// launcher that is started by a worker inherits them.
+func WorkerVariables() []string {
+	return append([]string{"GPULAUNCH_LOCAL_RANK", "GPULAUNCH_CPUS", "GPULAUNCH_NUMA_NODES"},
+		deviceNames...)
+}
+
 // deviceNames are the variables about a worker's device. A launcher around this one may have set
 // them; a worker without a device must not inherit them.
 var deviceNames = []string{"GPULAUNCH_GPU_INDEX", "GPULAUNCH_GPU_UUID", "GPULAUNCH_GPU_PCI"}

@@ -37,6 +37,19 @@ func (m Machine) locality(d gpu.Device) affinity.Locality {
 	return affinity.Locality{Name: d.Label(), NUMANode: -1}
 }
 
+// memoryNodes returns the nodes of the memory policy for each worker, nil without a policy. It also
+// returns warnings.
+func (m Machine) memoryNodes(o Options, bindings []affinity.Binding) ([][]int, []string) {
+	if o.Memory == affinity.MemoryNone {
+		return make([][]int, len(bindings)), nil
+	}
+	sets := make([]affinity.CPUSet, len(bindings))
+	for i, b := range bindings {
+		sets[i] = b.CPUs
+	}
+	return m.Topology.MemoryNodes(sets)
+}
+
 // withIDs returns the units with IDs of a kind for whole GPUs. "" leaves the IDs as they are.
 func withIDs(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 	units = slices.Clone(units)
@@ -70,13 +83,17 @@ func (m Machine) nics(o Options, units []gpu.Unit, count int) (nics []string, wa
 			"--nic=closest has no effect: /sys/class/infiniband has no RDMA device")
 	default:
 		nics = affinity.ClosestNICs(m.localities(units, count), m.NICs)
+		var without []string
 		for i, nic := range nics {
-			if nic == "" {
-				warnings = append(warnings,
-					fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an "+
-						"active port, or nobody knows where the GPU is",
-						units[i%len(units)].Device.Label()))
+			label := units[i%len(units)].Device.Label()
+			if nic == "" && !slices.Contains(without, label) { // workers may share a GPU
+				without = append(without, label)
 			}
+		}
+		if len(without) > 0 {
+			warnings = append(warnings,
+				fmt.Sprintf("--nic=closest has no effect for %s: no RDMA device has an active "+
+					"port, or nobody knows where the GPU is", strings.Join(without, ", ")))
 		}
 	}
 	return nics, warnings

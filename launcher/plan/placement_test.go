@@ -62,6 +62,28 @@ func TestClosestNIC(t *testing.T) {
 	}
 }
 
+// TestOneWarningForAllWorkers has workers that share GPUs of which nothing is known, and whose CPUs
+// are in no known NUMA node.
+func TestOneWarningForAllWorkers(t *testing.T) {
+	m := plantest.TwoNodes("unset", -1, -1)
+	m.NICs = []affinity.NIC{{Name: "mlx5_0", NUMANode: 1}}
+	for i := range m.Topology.Nodes {
+		m.Topology.Nodes[i].CPUs, m.Topology.Nodes[i].MemoryBytes = affinity.CPUSet{}, 1<<30
+	}
+	o := plantest.Options()
+	o.NIC, o.Memory, o.Affinity.Mode = plan.NICClosest, affinity.MemoryBind, affinity.ModeExclusive
+	o.Workers, o.Oversubscribe = plan.Workers(4), true
+	want := []string{
+		"--nic=closest has no effect for GPU 0 (0000:01:00.0), GPU 1 (0000:02:00.0): no RDMA " +
+			"device has an active port, or nobody knows where the GPU is",
+		"nobody knows the NUMA node of CPUs 0-15; using the memory of all nodes that have some, " +
+			"0-1",
+	}
+	if diff := cmp.Diff(want, plantest.Plan(t, m, o).Warnings); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestInheritedBindings(t *testing.T) {
 	for variable, warned := range map[string]bool{
 		"OMP_PROC_BIND=close": true, "GOMP_CPU_AFFINITY=0-7": true, "KMP_AFFINITY=compact": true,

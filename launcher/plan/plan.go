@@ -127,17 +127,13 @@ func New(m Machine, o Options) (Plan, error) {
 	p.Warnings = append(append(p.Warnings, warnings...), o.threadWarnings()...)
 	nics, warnings := m.nics(o, units, count)
 	p.Warnings = append(p.Warnings, warnings...)
+	memory, warnings := m.memoryNodes(o, bindings)
+	p.Warnings = append(p.Warnings, warnings...)
 	for i := range count {
 		w := Worker{
 			Rank: o.NodeRank*count + i, LocalRank: i,
 			CPUs: bindings[i].CPUs, NUMANodes: bindings[i].Nodes, NIC: nics[i],
-		}
-		if o.Memory != affinity.MemoryNone {
-			var warning string
-			w.MemoryNodes, warning = m.Topology.MemoryNodes(w.CPUs)
-			if warning != "" && !slices.Contains(p.Warnings, warning) {
-				p.Warnings = append(p.Warnings, warning)
-			}
+			MemoryNodes: memory[i],
 		}
 		visible := ""
 		if len(units) > 0 {
@@ -281,8 +277,11 @@ func (m Machine) chooseCPUOnly(o Options) ([]gpu.Unit, int, string, error) {
 		}
 		return nil, 0, "", fmt.Errorf("%s is set, but no GPU is usable: %s", flag, reason)
 	}
-	healthy := len(m.Inventory.Devices) > len(m.Visible.Unusable)
-	if !m.asksForNoGPU() && m.Visible.Set && healthy {
+	if m.namesGPUs() {
+		if len(m.Inventory.Devices) == 0 {
+			reason = fmt.Sprintf("CUDA_VISIBLE_DEVICES=%.120q names a GPU, but none is found: %s",
+				m.Visible.Value, reason)
+		}
 		return nil, 0, "", fmt.Errorf("%s; to run on CPUs nevertheless use --nproc-per-node=cpu",
 			reason)
 	}
@@ -292,9 +291,21 @@ func (m Machine) chooseCPUOnly(o Options) ([]gpu.Unit, int, string, error) {
 	return nil, len(m.Topology.UsableNodes()), reason, nil
 }
 
+// namesGPUs reports whether CUDA_VISIBLE_DEVICES asks for GPUs of this machine. If none of them can
+// be used, that is a mistake or a fault, and the job must not run on CPUs for days because of it. An
+// index on a machine without any GPU counts as nothing: many environments have CUDA_VISIBLE_DEVICES=0
+// for all machines. A UUID is that of one GPU, which the user wants.
+func (m Machine) namesGPUs() bool {
+	if !m.Visible.Set || m.asksForNoGPU() {
+		return false
+	}
+	value := strings.TrimSpace(m.Visible.Value)
+	return len(m.Inventory.Devices) > 0 || strings.HasPrefix(value, "GPU-") ||
+		strings.HasPrefix(value, "MIG-")
+}
+
 // asksForNoGPU reports whether CUDA_VISIBLE_DEVICES asks for no GPU: it is empty, a negative
-// number, or the word that Slurm sets for a job without GPUs. A value that asks for GPUs and
-// matches none is a mistake, and the job must not run on CPUs for days because of it.
+// number, or the word that Slurm sets for a job without GPUs.
 func (m Machine) asksForNoGPU() bool {
 	value := strings.TrimSpace(m.Visible.Value)
 	return value == "" || strings.HasPrefix(value, "-") || value == "NoDevFiles"

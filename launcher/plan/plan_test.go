@@ -3,6 +3,7 @@ package plan_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,8 +141,11 @@ func TestPlanErrors(t *testing.T) {
 			func(o *plan.Options) { o.Workers = plan.WorkersGPU }},
 		"contradicts": {plantest.TwoNodes("unset", 0),
 			func(o *plan.Options) { o.RequireGPU, o.Workers = true, plan.WorkersCPU }},
-		"CUDA_VISIBLE_DEVICES=\"7\"":   {plantest.TwoNodes("7", 0), nil},
-		"CUDA_VISIBLE_DEVICES=\"0,0\"": {plantest.TwoNodes("0,0", 0), nil},
+		"CUDA_VISIBLE_DEVICES=\"7\"": {plantest.TwoNodes("7", 0), nil},
+		`CUDA_VISIBLE_DEVICES="GPU-8d2f" names a GPU, but none is found: there is no driver; to ` +
+			"run on CPUs nevertheless use --nproc-per-node=cpu": {plantest.TwoNodes("GPU-8d2f"), nil},
+		`CUDA_VISIBLE_DEVICES="MIG-8d2f" names`: {plantest.TwoNodes("MIG-8d2f"), nil},
+		"CUDA_VISIBLE_DEVICES=\"0,0\"":          {plantest.TwoNodes("0,0", 0), nil},
 		"--nnodes is -1": {plantest.TwoNodes("unset"),
 			func(o *plan.Options) { o.Nodes = -1 }},
 		"--master-port is -1": {plantest.TwoNodes("unset"),
@@ -167,6 +171,18 @@ func TestPlanErrors(t *testing.T) {
 	if _, err := plan.New(lost, plantest.Options()); err == nil || !strings.HasPrefix(err.Error(),
 		"GPU 1 (0000:02:00.0) is not usable: it is lost; to run on CPUs") {
 		t.Error(err)
+	}
+	// So does one that names all GPUs, when all are broken.
+	broken := plantest.TwoNodes("0", 0)
+	broken.Inventory.Devices[0].Problem = "it is lost"
+	broken.Visible = broken.Inventory.Visible("0", true)
+	if _, err := plan.New(broken, plantest.Options()); err == nil || !strings.HasPrefix(err.Error(),
+		"GPU 0 (0000:01:00.0) is not usable: it is lost; to run on CPUs") {
+		t.Error(err)
+	}
+	broken.Visible = broken.Inventory.Visible("", false) // the user has named nothing
+	if p, err := plan.New(broken, plantest.Options()); err != nil || p.Mode != plan.ModeCPU {
+		t.Errorf("%v %+v", err, p)
 	}
 	lost.Visible = lost.Inventory.Visible("", false)
 	// A broken GPU does not keep the healthy one from being used, by its UUID.
@@ -207,5 +223,37 @@ func TestWorkerEnviron(t *testing.T) {
 	if diff := cmp.Diff([]string{"PATH=/bin", "A=b=c", "MASTER_PORT=2", "RANK=1"},
 		got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestWorkerVariables compares the list with what workers get.
+func TestWorkerVariables(t *testing.T) {
+	var got []string
+	for name := range plantest.Plan(t, plantest.TwoNodes("unset", 0), plantest.Options()).
+		Workers[0].Env {
+		if strings.HasPrefix(name, "GPULAUNCH_") {
+			got = append(got, name)
+		}
+	}
+	slices.Sort(got)
+	want := plan.WorkerVariables()
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-list +worker:\n%s", diff)
+	}
+}
+
+// TestMasksWithoutGPUs has values of CUDA_VISIBLE_DEVICES that environments have on all machines.
+func TestMasksWithoutGPUs(t *testing.T) {
+	for _, mask := range []string{"unset", "", "-1", "NoDevFiles", "0", "0,1,2,3"} {
+		p := plantest.Plan(t, plantest.TwoNodes(mask), plantest.Options())
+		if p.Mode != plan.ModeCPU || p.Reason != "there is no driver" {
+			t.Errorf("%q: %s, %s", mask, p.Mode, p.Reason)
+		}
+	}
+	o := plantest.Options()
+	o.Workers = plan.WorkersCPU // which is what the error says
+	if p := plantest.Plan(t, plantest.TwoNodes("GPU-8d2f"), o); p.Mode != plan.ModeCPU {
+		t.Errorf("%s, %s", p.Mode, p.Reason)
 	}
 }

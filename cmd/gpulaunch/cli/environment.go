@@ -38,7 +38,11 @@ func Variable(f *pflag.Flag) string {
 	case "help", "json", "wide", "module", "no-python", "svg", "from", "localities", "report":
 		return ""
 	}
-	return "GPULAUNCH_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+	return variableName(f)
+}
+
+func variableName(f *pflag.Flag) string {
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
 // cause is what a flag's own parser said, without pflag's wrapping.

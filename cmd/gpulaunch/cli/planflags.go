@@ -64,7 +64,7 @@ func (f *PlanFlags) Register(fs *pflag.FlagSet) {
 
 	fs.BoolVarP(&f.Module, "module", "m", false, "the program is a Python module, as in python3 -m")
 	fs.BoolVar(&f.NoPython, "no-python", false,
-		"run the program as it is, even if its name ends\nin .py")
+		"run the program as it is, even if it is a Python\nscript or application")
 
 	Parsed(fs, "affinity", "MODE",
 		"CPUs of a worker: node (near its device),\nsocket, exclusive (cores of its "+

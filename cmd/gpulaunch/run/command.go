@@ -43,6 +43,8 @@ type flags struct {
 	debug     bool
 	// named says that the user chose the metrics' address.
 	named bool
+	// unknown are warnings about inherited variables that stand for no flag.
+	unknown []string
 }
 
 // NewCommand makes the command run. job is nil but in the process that runs the job.
@@ -58,8 +60,10 @@ runs on the CPUs next to it. In its environment it has RANK, WORLD_SIZE,
 MASTER_ADDR and the other variables that torchrun sets. If a worker fails, the
 others are stopped.
 
-What follows PROGRAM, or --, belongs to the worker. If the name of PROGRAM ends
-in .py, python3 -u runs it, or the interpreter that PYTHON_EXEC names.
+What follows PROGRAM, or --, belongs to the worker. If PROGRAM is a Python
+script (.py), a zip application (.pyz, or any archive with a __main__.py) or a
+folder with a __main__.py, python3 -u runs it, or the interpreter that
+PYTHON_EXEC names.
 
 gpulaunch help flags explains the flags in groups. Most of them can also be
 given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
@@ -73,6 +77,7 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 				return err
 			}
 			f.named = c.Flags().Changed("metrics-address")
+			f.unknown = cli.UnknownVariables(os.Environ(), c.Flags())
 			if job == nil {
 				return errors.New("run needs its keeper: start it as gpulaunch run")
 			}

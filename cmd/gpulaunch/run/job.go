@@ -33,6 +33,7 @@ type Job struct {
 	markLaunched func()        // closes it, once
 	starting     int           // workers that have not been started yet
 	searched     bool          // the hierarchy has been searched for abandoned control groups
+	saidInput    bool          // that nobody reads the standard input has been said
 }
 
 const (

@@ -5,6 +5,7 @@ package run
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,9 +19,10 @@ import (
 
 // announce says what is about to run.
 func (j *Job) announce(p plan.Plan) {
-	for _, w := range p.Warnings {
+	for _, w := range slices.Concat(j.unknown, p.Warnings) {
 		j.out.say("warning: " + w)
 	}
+	j.warnOfInput()
 	if j.quiet {
 		return
 	}
@@ -82,6 +84,7 @@ func (j *Job) countLaunched(e launcher.Event) {
 // finish says how the job ended and turns it into an exit code. The line that matters most
 // comes last, where a terminal shows it.
 func (j *Job) finish(r launcher.Result) error {
+	j.warnOfInput() // what was written to a pipe may have come after the start
 	if r.ExitCode != 0 {
 		var table strings.Builder
 		_ = r.Table(&table, terminal.StyleOf(os.Stderr, os.Getenv)) // a Builder takes all

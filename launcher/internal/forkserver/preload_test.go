@@ -244,6 +244,9 @@ func TestCheck(t *testing.T) {
 	for argv, ok := range map[string]bool{
 		"/usr/bin/python3 -u train.py --lr 1": true,
 		"/usr/bin/python3 -u -m train":        true,
+		"/usr/bin/python3 -u app.pyz a":       true,
+		"/usr/bin/python3 -u testdata/pkg":    true,
+		"/usr/bin/python3 -u testdata/site":   false,
 		"/usr/bin/python3 -u -m":              false,
 		"/usr/bin/python3 train.py":           false,
 		"/usr/bin/sort -u file":               false,

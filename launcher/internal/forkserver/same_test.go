@@ -3,8 +3,12 @@
 package forkserver
 
 import (
+	"archive/zip"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -123,6 +127,53 @@ func TestSameModules(t *testing.T) {
 				preload: []string{"json", "email.message"},
 			}
 			p.both(t)
+		})
+	}
+}
+
+// TestSameApps runs a zip archive and a folder with a __main__ module. The preloaded module is in
+// them: the interpreter looks there instead of in the folder around them.
+func TestSameApps(t *testing.T) {
+	folder := t.TempDir()
+	facts, err := os.ReadFile(data(t, "facts.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := os.Create(filepath.Join(folder, "app.pyz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	w := zip.NewWriter(archive)
+	app := filepath.Join(folder, "app")
+	if err := os.Mkdir(app, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"__main__.py": string(facts) + "\nimport inside; print(inside.__file__)\n",
+		"inside.py":   "",
+	} {
+		file, err := w.Create(name)
+		if err == nil {
+			_, err = io.WriteString(file, content)
+		}
+		err = errors.Join(err, os.WriteFile(filepath.Join(app, name), []byte(content), 0o600))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{archive.Name(), app} {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			p := run{
+				python: launchertest.Python(t), args: []string{name, "a"}, stdin: os.DevNull,
+				env: environ(t, "PYTHONDONTWRITEBYTECODE=1"), preload: []string{"inside"},
+			}
+			if r := p.both(t); !r.exit.OK() || !strings.Contains(r.stdout, "inside.py") {
+				t.Errorf("%+v", r)
+			}
 		})
 	}
 }

@@ -23,7 +23,7 @@ const hook = "sitecustomize.py"
 // Config describes a template process.
 type Config struct {
 	// Argv is the command of the workers in the form of launcher.Command.Resolve:
-	// [python, "-u", ("-m",) script or module, arguments…].
+	// [python, "-u", ("-m",) script, zip application, folder or module, arguments…].
 	Argv []string
 	// Environ is the environment of the template process. It should have the variables that all
 	// workers share, because Python and some libraries read variables only once, when they are
@@ -47,8 +47,8 @@ type Config struct {
 // Check returns an error if a command is not known to be a Python program with the arguments that
 // [Config] describes. Only such a program can be a template process.
 func Check(argv []string) error {
-	if len(argv) >= 3 && argv[1] == "-u" &&
-		(strings.HasSuffix(argv[2], ".py") || argv[2] == "-m" && len(argv) >= 4) {
+	if len(argv) >= 3 && argv[1] == "-u" && (argv[2] == "-m" && len(argv) >= 4 ||
+		HasPythonName(argv[2]) || IsPythonApp(argv[2])) {
 		return nil
 	}
 	name := ""

@@ -104,7 +104,10 @@ def preload(link, modules):
     """Imports modules with the __main__ and the path that the script will have."""
     main = sys.modules["__main__"]
     script = None if sys.argv[0] == "-m" else sys.argv[0]
-    folder = os.path.dirname(os.path.realpath(script)) if script else os.getcwd()
+    if script and is_app(script):
+        folder = script
+    else:
+        folder = os.path.dirname(os.path.realpath(script)) if script else os.getcwd()
     if script:
         main.__file__ = script
     if not getattr(sys.flags, "safe_path", False):  # since Python 3.11
@@ -121,6 +124,15 @@ def preload(link, modules):
         del main.__file__
     if not getattr(sys.flags, "safe_path", False) and folder in sys.path:
         sys.path.remove(folder)
+
+
+def is_app(script):
+    """Says whether the interpreter puts the script itself on the path: a folder or zip archive."""
+    import zipimport  # the interpreter has it already
+    try:
+        return os.path.isdir(script) or bool(zipimport.zipimporter(script))
+    except zipimport.ZipImportError:
+        return False
 
 
 def give_up_import(link, name, e):

@@ -127,9 +127,10 @@ func TestMemoryPolicyIsRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes, warning := topology.MemoryNodes(topology.Allowed)
+	perWorker, warnings := topology.MemoryNodes([]affinity.CPUSet{topology.Allowed})
+	nodes := perWorker[0]
 	if len(nodes) == 0 {
-		nvmltest.Unavailable(t, warning)
+		nvmltest.Unavailable(t, strings.Join(warnings, "; "))
 	}
 	s := newSpawner(t)
 	bound := func(spec *Spec) { spec.Memory, spec.MemoryNodes = affinity.MemoryBind, nodes[:1] }
