@@ -202,7 +202,8 @@ func compareStructs(ours, theirs checked, name string, pair structPair) (problem
 // unlisted returns the constants and structs that are in none of the tables.
 func unlisted(ours checked) (problems []string) {
 	goOnly := []string{
-		"Library", "Device", "MemoryInfo", "PCIInfo", "Process", "RemappedRows", "FabricInfo",
+		"Library", "Device", "MemoryInfo", "PCIInfo", "Process", "RemappedRows", "SpareRows",
+		"FabricInfo",
 		"Attributes", "Event", "EventSet", "linkMap", "openError",
 	}
 	for _, name := range ours.Scope().Names() {

@@ -31,6 +31,7 @@ type nvmlGPU struct {
 	instances []handle // one for each of device.MIGInstances
 	mode      nvml.ComputeMode
 	goneError error // the first error that means that the GPU is gone
+	openError error // why it is not attached
 }
 
 // openNVML loads and initializes the library. driverList reads the driver's own list of GPUs.
@@ -120,7 +121,7 @@ func (s *nvmlSource) addDriverList(devices []gpu.Device) {
 func (s *nvmlSource) openGPU(i int) nvmlGPU {
 	handle, err := s.lib.Device(i)
 	if err != nil {
-		g := nvmlGPU{device: gpu.Device{Problem: errorText(err)}}
+		g := nvmlGPU{device: gpu.Device{Problem: errorText(err)}, openError: err}
 		g.answered(err)
 		return g
 	}
