@@ -44,6 +44,10 @@ type Device struct {
 	Minor *int `json:"minor_number,omitempty"`
 	// MemoryTotalBytes is 0 if it is unknown. Only NVML knows it.
 	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
+	// Cores is the number of CUDA cores, and MaxClockMHz their highest frequency. They are 0 if
+	// they are unknown. NVML is asked for them only if the machine's GPUs are not all alike.
+	Cores       int `json:"cuda_cores,omitempty"`
+	MaxClockMHz int `json:"max_sm_clock_mhz,omitempty"`
 	// CPUAffinity is the set of CPUs on the GPU's NUMA node, in the kernel's list format
 	// ("0-15,64-79"). It is "" if it is unknown. Only NVML knows it.
 	CPUAffinity string `json:"cpu_affinity,omitempty"`

@@ -172,3 +172,34 @@ func TestTrouble(t *testing.T) {
 		})
 	}
 }
+
+// TestUnlikeCards has a slow card that comes first on the bus: a list of indexes is warned about
+// with both names, and an explicit order is honoured.
+func TestUnlikeCards(t *testing.T) {
+	m := two(t).WithDevice(0, func(d *nvmltest.Device) {
+		d.Name, d.Cores, d.MaxSMClock = "NVIDIA T400", 384, 1425
+	})
+	library := nvmltest.Install(t, m)
+	for order, c := range map[string]struct {
+		id, name string
+		warned   bool
+	}{
+		"":              {"0", m.Devices[0].UUID, true},
+		"PCI_BUS_ID":    {"0", m.Devices[0].UUID, false},
+		"FASTEST_FIRST": {m.Devices[1].UUID, m.Devices[1].UUID, false},
+	} {
+		j := launchertest.Start(t, []string{"CUDA_VISIBLE_DEVICES=0", "CUDA_DEVICE_ORDER=" + order},
+			append([]string{"run", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		code, stderr := j.Exit()
+		stdout, _ := j.Output()
+		if code != 0 || !strings.Contains(stdout, `"CUDA_VISIBLE_DEVICES":"`+c.id+`"`) ||
+			!strings.Contains(stdout, `"GPULAUNCH_GPU_UUID":"`+c.name+`"`) {
+			t.Errorf("%s: exit code %d\n%s", order, code, stdout)
+		}
+		warned := strings.Contains(stderr, "warning: ") && strings.Contains(stderr, "NVIDIA T400") &&
+			strings.Contains(stderr, "NVIDIA H100 80GB HBM3")
+		if warned != c.warned || strings.Contains(stderr, "warning: ") != c.warned {
+			t.Errorf("%s: %s", order, stderr)
+		}
+	}
+}

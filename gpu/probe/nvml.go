@@ -83,6 +83,7 @@ func (s *nvmlSource) inventory() (gpu.Inventory, error) {
 		inv.Devices = append(inv.Devices, g.device)
 	}
 	s.addDriverList(inv.Devices)
+	s.readSpeeds()
 	for i := range s.gpus {
 		s.gpus[i].checkHealth()
 		inv.Devices[i] = s.gpus[i].device

@@ -382,8 +382,11 @@ var environmentCases = []examineCase{
 		func(f *Facts) { *f = gpuless(); f.setVisible("3", true) },
 		Unknown, "no GPU", gpuChecks},
 
-	{"device order", "variables", environ("CUDA_DEVICE_ORDER=FASTEST_FIRST"), Warn,
+	{"device order", "variables", environ("CUDA_DEVICE_ORDER=SLOWEST_FIRST"), Warn,
 		"CUDA_DEVICE_ORDER", nil},
+	{"fastest first", "variables", environ("CUDA_DEVICE_ORDER=FASTEST_FIRST"), OK, "none", nil},
+	{"text behind an index", "visible-devices", func(f *Facts) { f.setVisible("0; 1", true) },
+		Warn, `CUDA reads "0; 1" as 0 and ignores "; 1"`, nil},
 	{"good order", "variables", environ("CUDA_DEVICE_ORDER=PCI_BUS_ID"), OK, "none", nil},
 	{"GOMP", "variables", environ("GOMP_CPU_AFFINITY=0-3"), Warn, `"0-3"`, nil},
 	{"KMP", "variables", environ("KMP_AFFINITY=granularity=fine,compact"), Warn, "compact",

@@ -356,7 +356,7 @@ func (m Machine) warnings(o Options) []string {
 	if m.Visible.Reason != "" && len(m.Visible.Units) > 0 {
 		list = append(list, m.Visible.Reason)
 	}
-	return list
+	return append(list, m.Visible.Doubts...)
 }
 
 // deviceOf returns the device of a plan for a unit of the inventory.

@@ -209,3 +209,17 @@ func TestWorkerEnviron(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestDoubts checks that doubts about CUDA_VISIBLE_DEVICES are warnings, unless no GPU is asked for.
+func TestDoubts(t *testing.T) {
+	m := plantest.TwoNodes("1 0", 0, 1)
+	p := plantest.Plan(t, m, plantest.Options())
+	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], `reads "1 0" as 1`) {
+		t.Errorf("%q", p.Warnings)
+	}
+	o := plantest.Options()
+	o.Workers = plan.WorkersCPU
+	if p := plantest.Plan(t, m, o); len(p.Warnings) != 0 {
+		t.Errorf("%q", p.Warnings)
+	}
+}
