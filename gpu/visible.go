@@ -9,7 +9,8 @@ import (
 
 // Unit is what one worker gets: a whole GPU or one MIG instance.
 type Unit struct {
-	// ID is the entry for the worker's CUDA_VISIBLE_DEVICES.
+	// ID is the entry for the worker's CUDA_VISIBLE_DEVICES. It is "" if the worker has to inherit
+	// the variable as it is.
 	ID string
 	// Device is the GPU. For a MIG instance it is the GPU that the instance is a part of.
 	Device Device
@@ -61,6 +62,7 @@ func (inv Inventory) Visible(value string, set bool) Visible {
 //   - If a device is named twice, no device is visible.
 //   - If the variable is empty or -1, no device is visible.
 //   - If a GPU in MIG mode is named as a whole, only its first instance is visible.
+//   - An integrated GPU has no UUID here, so any UUID may be its own. The ID of its unit is "".
 //
 // The IDs of the units are the entries of the variable: an index stays as it is, and a shortened
 // UUID becomes the full one. An index that does not count in PCI order becomes a UUID. If the variable is not set, every usable unit is visible. Its ID is
@@ -77,6 +79,10 @@ func (inv Inventory) VisibleInOrder(value string, set bool, order string) Visibl
 	if strings.TrimSpace(value) == "" || strings.TrimSpace(value) == "-1" {
 		v.Reason = fmt.Sprintf("CUDA_VISIBLE_DEVICES=%s hides every GPU; unset it to use them",
 			quoted(value))
+		return v
+	}
+	if inv.Source == SourceIntegrated && namesUUID(value) {
+		v.addAll(inv, ordered)
 		return v
 	}
 	chosen, cut := inv.choose(value)
@@ -150,9 +156,16 @@ func (v *Visible) add(c choice) {
 	case c.device.MIG:
 		c.device.Problem = ProblemNoInstance
 		v.Unusable = append(v.Unusable, c.device)
+	case c.device.Integrated:
+		v.Units = append(v.Units, Unit{Device: c.device})
 	default:
 		v.Units = append(v.Units, Unit{ID: c.id, Device: c.device})
 	}
+}
+
+// namesUUID reports whether a value is a list of UUIDs.
+func namesUUID(value string) bool {
+	return strings.HasPrefix(value, "GPU-") || strings.HasPrefix(value, "MIG-")
 }
 
 // addAll adds every unit of the machine.

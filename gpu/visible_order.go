@@ -66,7 +66,7 @@ func useUUIDs(chosen []choice) {
 // doubts returns the Doubts about a list of which CUDA reads these choices. inv is in the order in
 // which indexes count.
 func (inv Inventory) doubts(value, order string, chosen []choice) (list []string) {
-	if strings.HasPrefix(value, "GPU-") || strings.HasPrefix(value, "MIG-") {
+	if namesUUID(value) {
 		return nil
 	}
 	for _, entry := range strings.Split(value, ",")[:len(chosen)] {

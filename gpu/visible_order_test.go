@@ -127,3 +127,20 @@ func TestIgnoredText(t *testing.T) {
 		checkDoubt(t, v, test.doubt)
 	}
 }
+
+// TestIntegratedGPU checks that a worker inherits the variable as it is, unless the user hides the
+// GPU.
+func TestIntegratedGPU(t *testing.T) {
+	inv := gpu.Inventory{Source: gpu.SourceIntegrated,
+		Devices: []gpu.Device{{Name: "NVIDIA Jetson", Integrated: true}}}
+	units := map[string]int{"0": 1, "GPU-1": 1, "": 0, "-1": 0, "1": 0}
+	for value, want := range units {
+		v := inv.Visible(value, true)
+		if len(v.Units) != want || want > 0 && v.Units[0].ID != "" || want == 0 && v.Reason == "" {
+			t.Errorf("%q: %+v", value, v)
+		}
+	}
+	if v := inv.Visible("", false); len(v.Units) != 1 || v.Units[0].ID != "" {
+		t.Errorf("not set: %+v", v)
+	}
+}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -143,8 +144,6 @@ func TestTrouble(t *testing.T) {
 		workers int
 		reason  string
 	}{
-		"missing": {filepath.Join(t.TempDir(), "libnvidia-ml.so.1"), 1,
-			"libnvidia-ml.so.1"},
 		"does not start": {nvmltest.Install(t, eight.FailsToStart()), 1, "different versions"},
 		"old driver": {nvmltest.Install(t, eight.OldDriver()), 8,
 			"GPU 0, 1, 2, 3, 4, 5, 6, 7"},
@@ -200,6 +199,39 @@ func TestUnlikeCards(t *testing.T) {
 			strings.Contains(stderr, "NVIDIA H100 80GB HBM3")
 		if warned != c.warned || strings.Contains(stderr, "warning: ") != c.warned {
 			t.Errorf("%s: %s", order, stderr)
+		}
+	}
+}
+
+// TestNamedLibrary: a job does not start without the NVML library that the user named, on CPUs or
+// with the driver's files. Where it is not needed, it does not matter.
+func TestNamedLibrary(t *testing.T) {
+	folder := t.TempDir()
+	text := filepath.Join(folder, "text.so")
+	if err := os.WriteFile(text, []byte("not a library"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, library := range []string{filepath.Join(folder, "libnvidia-ml.so.1"), text, folder} {
+		for _, command := range []string{"run", "plan"} {
+			for flag, env := range map[string]string{"--nvml-library=" + library: "X=",
+				"--quiet": "GPULAUNCH_NVML_LIBRARY=" + library} {
+				if command == "plan" && flag == "--quiet" {
+					flag = "--json"
+				}
+				j := launchertest.Start(t, []string{env}, command, flag, "--", "echo", "started")
+				code, stderr := j.Exit()
+				stdout, _ := j.Output()
+				if code != 125 || stdout != "" || strings.Count(stderr, "\n") != 1 ||
+					!strings.Contains(stderr, "--nvml-library names a library that cannot be used") ||
+					!strings.Contains(stderr, library) {
+					t.Errorf("%s %s: exit code %d\n%s%s", command, flag, code, stdout, stderr)
+				}
+			}
+		}
+		code, stdout, stderr := ended(t, "run", "--nvml-library="+library, "--nproc-per-node=cpu",
+			"--affinity=none", "-q", "--", "true")
+		if code != 0 {
+			t.Errorf("on CPUs: exit code %d\n%s%s", code, stdout, stderr)
 		}
 	}
 }

@@ -38,7 +38,7 @@ type nvmlGPU struct {
 func openNVML(o Options, driverList func() []gpu.Device) (source, error) {
 	lib, err := openLibrary(o.Library)
 	if err != nil {
-		return nil, err
+		return nil, loadError{err}
 	}
 	if err := lib.Init(); err != nil {
 		return nil, fmt.Errorf("cannot start NVML from %s: %s%s",

@@ -10,5 +10,5 @@ import (
 
 // openNVML always fails, because this build does not contain the binding.
 func openNVML(Options, func() []gpu.Device) (source, error) {
-	return nil, errors.New("this build has no NVML (it was made with -tags nonvml)")
+	return nil, loadError{errors.New("this build has no NVML (it was made with -tags nonvml)")}
 }

@@ -22,7 +22,11 @@ func discovery(f Facts) []Result {
 			"the driver hangs: %s", f.Inventory.Reason)
 	case f.gpuless():
 		return withoutDriver(f)
-	case f.Inventory.Source == gpu.SourceNVML,
+	case f.Inventory.LibraryProblem != "":
+		return problem(Fail,
+			"correct --nvml-library, or leave it out to have the library searched for",
+			"the NVML library that was named cannot be used: %s", f.Inventory.LibraryProblem)
+	case f.Inventory.Source == gpu.SourceNVML, f.integrated(),
 		f.NoNVML && f.Inventory.Source == gpu.SourceDriver:
 		return ok("%s: %s", gpus, f.Inventory.Reason)
 	case f.NoNVML:
@@ -55,7 +59,7 @@ func withoutDriver(f Facts) []Result {
 
 // versions compares the library with the loaded kernel module.
 func versions(f Facts) []Result {
-	if f.gpuless() {
+	if f.gpuless() || f.integrated() {
 		return nil
 	}
 	module := f.Module
@@ -119,7 +123,7 @@ func parseModule(file string) (string, error) {
 
 // deviceFiles checks the access to the files that CUDA opens.
 func deviceFiles(f Facts) []Result {
-	if f.gpuless() {
+	if f.gpuless() || f.integrated() {
 		return nil
 	}
 	var results []Result

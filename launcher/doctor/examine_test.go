@@ -160,6 +160,19 @@ var driverCases = []examineCase{
 		f.Library = "/x"
 	}, Fail, "no NVIDIA driver", []string{"versions", "health", "mig", "busy", "persistence",
 		"compute-mode", "locality", "device-files"}},
+	{"a named library that cannot be loaded", "discovery", func(f *Facts) {
+		f.Inventory.Source, f.Library = gpu.SourceDriver, "/x"
+		f.Inventory.LibraryProblem = "no such file: /x"
+	}, Fail, "cannot be used: no such file: /x", []string{"health", "mig", "busy", "persistence",
+		"compute-mode"}},
+	{"integrated GPU", "discovery", func(f *Facts) {
+		*f = gpuless()
+		f.Inventory = gpu.Inventory{Source: gpu.SourceIntegrated, Reason: "using the integrated GPU",
+			Devices: []gpu.Device{{Name: "NVIDIA Jetson", Integrated: true}}}
+		f.Localities = map[int]affinity.Locality{0: {NUMANode: 0}}
+		f.setVisible("", false)
+	}, OK, "1 GPU: using the integrated GPU", []string{"health", "mig", "busy", "persistence",
+		"compute-mode"}},
 	{"cards without driver", "discovery", func(f *Facts) {
 		*f = gpuless()
 		f.OnBus = []string{"0000:1b:00.0"}

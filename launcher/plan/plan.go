@@ -99,6 +99,9 @@ func New(m Machine, o Options) (Plan, error) {
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
+	if err := m.checkLibrary(o); err != nil {
+		return Plan{}, err
+	}
 	m, err := m.excludeUnfit(o)
 	if err != nil {
 		return Plan{}, err
@@ -226,6 +229,17 @@ func (o Options) check() error {
 	return nil
 }
 
+// checkLibrary returns an error if the NVML library that the user named could not be loaded. What
+// is there without it, other GPUs or CPUs, is not what the user meant.
+func (m Machine) checkLibrary(o Options) error {
+	problem := m.Inventory.LibraryProblem
+	if problem == "" || o.Workers.cpuOnly() {
+		return nil
+	}
+	return fmt.Errorf("--nvml-library names a library that cannot be used: %s; correct it, or "+
+		"leave it out to have the library searched for", problem)
+}
+
 // chooseDevices returns the devices that are used, the number of workers, and the reason for the
 // plan's mode. Without devices, workers are CPU-only.
 func (m Machine) chooseDevices(o Options) (units []gpu.Unit, count int, reason string, err error) {
@@ -281,8 +295,7 @@ func (m Machine) chooseCPUOnly(o Options) ([]gpu.Unit, int, string, error) {
 		}
 		return nil, 0, "", fmt.Errorf("%s is set, but no GPU is usable: %s", flag, reason)
 	}
-	healthy := len(m.Inventory.Devices) > len(m.Visible.Unusable)
-	if !m.asksForNoGPU() && m.Visible.Set && healthy {
+	if !m.asksForNoGPU() && m.Visible.Set && len(m.Inventory.Devices) > 0 {
 		return nil, 0, "", fmt.Errorf("%s; to run on CPUs nevertheless use --nproc-per-node=cpu",
 			reason)
 	}
