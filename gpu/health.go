@@ -50,6 +50,10 @@ type Finding struct {
 	Remedy string `json:"remedy"`
 }
 
+// RemedyLost says what to do about a GPU that is lost.
+const RemedyLost = "look for XID 79 in the kernel's log, then power-cycle the machine; " +
+	"if it happens again, check the card's seat, cables and power"
+
 // Tolerable reports whether the finding is no reason to leave the GPU out. This is so only for a
 // pending row remap: "Even with the flag set, unaffected applications can continue running without
 // affecting accuracy and performance, and new workloads can be launched" (NVIDIA GPU Memory Error

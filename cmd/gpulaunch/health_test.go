@@ -42,6 +42,13 @@ func sick(m nvmltest.Machine) nvmltest.Machine {
 // rank 1 with code 7, the others with 0.
 func holding(t *testing.T, workers int, args ...string) (j *launchertest.Job, release func()) {
 	t.Helper()
+	return holdingWith(t, nil, workers, args...)
+}
+
+// holdingWith is holding with variables.
+func holdingWith(t *testing.T, env []string, workers int, args ...string) (j *launchertest.Job,
+	release func()) {
+	t.Helper()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -53,7 +60,7 @@ func holding(t *testing.T, workers int, args ...string) (j *launchertest.Job, re
 	t.Cleanup(func() { f.Close() })
 	args = append([]string{"run"}, args...)
 	const worker = `echo ready $$; read x < "$0"; test "$RANK" != 1 || exit 7`
-	j = launchertest.Start(t, nil, append(args, "--output=prefix", "--", "sh", "-c", worker,
+	j = launchertest.Start(t, env, append(args, "--output=prefix", "--", "sh", "-c", worker,
 		fifo)...)
 	return j, func() {
 		t.Helper()

@@ -205,6 +205,7 @@ func unlisted(ours checked) (problems []string) {
 		"Library", "Device", "MemoryInfo", "PCIInfo", "Process", "RemappedRows", "SpareRows",
 		"FabricInfo",
 		"Attributes", "Event", "EventSet", "linkMap", "openError",
+		"runningCall", "runningCalls",
 	}
 	for _, name := range ours.Scope().Names() {
 		switch object := ours.Scope().Lookup(name).(type) {

@@ -120,7 +120,7 @@ var constants = map[string]string{
 var ownConstants = []string{
 	"NoInstance", "cpuWords", "dlinfoLinkMap", "fabricV2Version", "fabricV3Version",
 	"firstProcessRoom", "largeRecord", "libraryName", "maxCPUWords", "maxProcessRoom",
-	"maxProcessTries", "memoryUnknown", "memoryV2Version", "symbolMissing", "smallRecord",
+	"maxProcessTries", "maxRunning", "memoryUnknown", "memoryV2Version", "symbolMissing", "smallRecord",
 	"sramStatusVersion", "symbolCount", "temperatureVersion", "untouched", "usualRecord", "wordSize",
 }
 

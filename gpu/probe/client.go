@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -82,7 +81,8 @@ func (c *Client) init() {
 }
 
 // Inventory asks the child for the machine's GPUs. The error says in one line why there is no
-// answer. It wraps ctx's error if ctx ended first.
+// answer. It wraps ctx's error if ctx ended first, and it is a [gpu.HangError] if that was because
+// NVML did not answer in time.
 func (c *Client) Inventory(ctx context.Context) (gpu.Inventory, error) {
 	answer, err := c.ask(ctx, askInventory)
 	if err != nil {
@@ -155,13 +155,10 @@ func (c *Client) ask(ctx context.Context, what string) (reply, error) {
 		return reply{}, err
 	}
 	c.child.listens = c.child.listens || c.wantsEvents()
-	message, err := c.child.roundTrip(ctx, request{Ask: what, Listen: c.child.listens})
+	begin := time.Now()
+	answer, err := c.child.roundTrip(ctx, request{Ask: what, Listen: c.child.listens})
 	if err != nil {
-		return reply{}, c.questionFailed(ctx, err)
-	}
-	var answer reply
-	if err := json.Unmarshal(message, &answer); err != nil {
-		return reply{}, c.questionFailed(ctx, fmt.Errorf("it is not JSON: %w", err))
+		return reply{}, c.questionFailed(ctx, err, time.Since(begin))
 	}
 	c.backoff.reset()
 	c.recordAnswer()
@@ -199,9 +196,9 @@ func (c *Client) ensureChild() error {
 	return nil
 }
 
-// questionFailed returns the error of a question that got no valid answer, and kills the child so
-// that it is not asked again.
-func (c *Client) questionFailed(ctx context.Context, err error) error {
+// questionFailed returns the error of a question that got no valid answer in the time for which it
+// was waited, and kills the child so that it is not asked again.
+func (c *Client) questionFailed(ctx context.Context, err error, waited time.Duration) error {
 	defer c.child.kill()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		c.child.listens = false // the caller gave up, which must not count against the child
@@ -211,6 +208,9 @@ func (c *Client) questionFailed(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && !c.child.listens {
 		// The child was late without listening for events, so listening is not the cause.
 		c.listenerDeaths = 0
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return c.child.hangError(noAnswerError(ctx), waited)
 	}
 	if ctx.Err() != nil {
 		return noAnswerError(ctx)

@@ -46,6 +46,9 @@ func DiscoverWith(ctx context.Context, c *Client, o Options) gpu.Inventory {
 	reason := err.Error()
 	if errors.Is(err, context.DeadlineExceeded) {
 		reason = fmt.Sprintf("NVML did not answer within %v", grantedTime(ctx, begin))
+		if hang := new(gpu.HangError); errors.As(err, &hang) && hang.Call != "" {
+			reason += " (it has not returned from " + hang.Call + ")"
+		}
 	}
 	return inventoryWithin(driverFilesTimeout, reason, func() gpu.Inventory {
 		return driverInventory(o.Root, reason)

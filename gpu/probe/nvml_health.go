@@ -45,8 +45,7 @@ func (g *nvmlGPU) goneRemedy() string {
 	if errors.Is(g.goneError, nvml.ErrResetRequired) {
 		return g.resetRemedy()
 	}
-	return "look for XID 79 in the kernel's log, then power-cycle the machine; " +
-		"if it happens again, check the card's seat, cables and power"
+	return gpu.RemedyLost
 }
 
 // openRemedy says what to do about a GPU that cannot be opened.

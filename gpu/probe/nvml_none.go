@@ -4,6 +4,7 @@ package probe
 
 import (
 	"errors"
+	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
@@ -12,3 +13,6 @@ import (
 func openNVML(Options, func() []gpu.Device) (source, error) {
 	return nil, loadError{errors.New("this build has no NVML (it was made with -tags nonvml)")}
 }
+
+// runningCall returns no call.
+func runningCall() (function string, since time.Time, ok bool) { return "", time.Time{}, false }
