@@ -4,8 +4,8 @@ import "slices"
 
 // Refreshed returns the inventory with what a later one says of the same GPUs: whether they are
 // usable, their findings and their MIG instances. The list itself stays the same, so that indexes
-// mean the same GPUs as before. A GPU that the later inventory lacks is lost. What processes compute
-// on the GPUs, and findings about that, stay as they were, because later ones may be the job's own.
+// mean the same GPUs as before. A GPU that the later inventory lacks is lost. The processes on the
+// GPUs, and findings about them, stay as they were, because later ones may be the job's own.
 func (inv Inventory) Refreshed(later Inventory) Inventory {
 	inv.Devices = slices.Clone(inv.Devices)
 	nameless := slices.DeleteFunc(slices.Clone(later.Devices), func(d Device) bool {

@@ -145,8 +145,8 @@ func howEnded(end ExitStatus, stopped, oom bool) report.How {
 	return report.ByItself
 }
 
-// updateGPUs looks up the XIDs and the losses of the workers' GPUs again, because more may have been
-// reported since the workers ended.
+// updateGPUs looks up the XIDs and the losses of the workers' GPUs again, because more may have
+// been reported since the workers ended.
 func (j *job) updateGPUs(r *Result) {
 	for i := range r.Workers {
 		w := &r.Workers[i]

@@ -120,7 +120,8 @@ var constants = map[string]string{
 var ownConstants = []string{
 	"NoInstance", "cpuWords", "dlinfoLinkMap", "fabricV2Version", "fabricV3Version",
 	"firstProcessRoom", "largeRecord", "libraryName", "maxCPUWords", "maxProcessRoom",
-	"maxProcessTries", "maxRunning", "memoryUnknown", "memoryV2Version", "symbolMissing", "smallRecord",
+	"maxProcessTries", "maxRunning", "memoryUnknown", "memoryV2Version", "symbolMissing",
+	"smallRecord",
 	"sramStatusVersion", "symbolCount", "temperatureVersion", "untouched", "usualRecord", "wordSize",
 }
 

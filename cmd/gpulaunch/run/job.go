@@ -210,8 +210,8 @@ func (j *Job) replan(m plan.Machine, gpus *probe.Watcher, before plan.Plan) (pla
 // refreshLimit is how long NVML may take to list the GPUs before a restart.
 const refreshLimit = 5 * time.Second
 
-// refreshed returns the GPUs of the start as they are now, and whether one of them is not usable any
-// more. If NVML does not answer, they stay as they were: they may be usable all the same.
+// refreshed returns the GPUs of the start as they are now, and whether one of them is not usable
+// any more. If NVML does not answer, they stay as they were: they may be usable all the same.
 func (j *Job) refreshed(before gpu.Inventory, gpus *probe.Watcher) (inv gpu.Inventory, lost bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), refreshLimit)
 	defer cancel()
