@@ -235,3 +235,21 @@ func TestNamedLibrary(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowStart: that NVML does not come back while a job is planned is told once, with the call,
+// and that it has.
+func TestSlowStart(t *testing.T) {
+	t.Parallel()
+	library := nvmltest.Install(t, two(t).With(nvmltest.Sleep(6500).In("nvmlInitWithFlags")))
+	code, stdout, stderr := ended(t, append([]string{"run", "--gpu-timeout=50s",
+		"--nvml-library=" + library}, launchertest.Worker("report")...)...)
+	for _, line := range []string{"gpulaunch: NVML has not returned from nvmlInitWithFlags for ",
+		"; it is waited for up to 50s (--gpu-timeout)\n", "gpulaunch: NVML has answered, after "} {
+		if n := strings.Count(stderr, line); n != 1 {
+			t.Errorf("%q is told %d times\n%s", line, n, stderr)
+		}
+	}
+	if code != 0 || strings.Count(stdout, "report {") != 2 {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}

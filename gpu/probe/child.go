@@ -24,6 +24,7 @@ type child struct {
 	started  time.Time
 	running  *running  // the call of NVML that the current question waits for
 	told     time.Time // when running was received
+	onHang   func(*gpu.HangError)
 	notes    *crashNotes
 	killed   bool
 	done     chan struct{} // closed when the process has exited; err is set by then
@@ -126,6 +127,7 @@ func (c *child) roundTrip(ctx context.Context, what request) (reply, error) {
 
 // readAnswer returns the next answer. Until it comes, the child may say what it waits for.
 func (c *child) readAnswer() (reply, error) {
+	reported := c.onHang == nil
 	for {
 		message, err := readFrame(c.replies)
 		if err != nil {
@@ -139,6 +141,10 @@ func (c *child) readAnswer() (reply, error) {
 			return answer, nil
 		}
 		c.running, c.told = answer.Running, time.Now()
+		if hang := c.hangError(nil, 0); !reported && hang.For >= hangNotice {
+			c.onHang(hang)
+			reported = true
+		}
 	}
 }
 

@@ -13,6 +13,10 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
+// hangNotice is after how long a call of NVML that has not returned is reported to OnHang. A driver
+// that has to initialize its GPUs may take some seconds.
+const hangNotice = 5 * time.Second
+
 // exitTimeout is how long the client waits for a child that should exit: because its pipe was
 // closed, because it is crashing, or because it was killed. A child that is stuck in the kernel
 // may take longer than any timeout.
@@ -42,6 +46,9 @@ type Client struct {
 	// Stderr receives what the child prints on its standard output and standard error. If it is
 	// nil, the output is discarded.
 	Stderr io.Writer
+	// OnHang, if set, is called once for a question that is still waited for when a call of NVML
+	// has not returned for hangNotice. It is called in the goroutine that asks.
+	OnHang func(*gpu.HangError)
 	// OnEvent, if set, is called for events from the first question on. Events that happen
 	// between the death of a child and the start of the next one are lost.
 	//
@@ -190,6 +197,7 @@ func (c *Client) ensureChild() error {
 		return fmt.Errorf("cannot start the GPU probe: %w", err)
 	}
 	c.child = child
+	child.onHang = c.OnHang
 	if c.OnEvent != nil {
 		go c.listener.receive(child.events, c.OnEvent, c.OnNoEvents)
 	}

@@ -128,22 +128,24 @@ func TestHangingCall(t *testing.T) {
 	if _, _, ok := runningCall(); ok {
 		t.Error("a call is under way before the test")
 	}
-	hanging := eightGPUs().With(nvmltest.Hang.InDevice("nvmlDeviceGetUUID", 5))
-	o := install(t, hanging)
-	c := realChild(t, o)
-	defer c.Close()
-	_, err := c.Sample(within(t, 2*runningPause))
-	var hang *gpu.HangError
-	if !errors.As(err, &hang) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("the error is %v", err)
+	for _, function := range []string{"nvmlInitWithFlags", "nvmlDeviceGetUUID"} {
+		t.Run(function, func(t *testing.T) {
+			t.Parallel()
+			o := install(t, eightGPUs().With(nvmltest.Hang.In(function)))
+			_, err := realChild(t, o).Sample(within(t, 2*runningPause))
+			var hang *gpu.HangError
+			if !errors.As(err, &hang) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("the error is %v", err)
+			}
+			if hang.Call != hangingCall(function) || hang.For <= 0 {
+				t.Errorf("it hangs in %q for %v", hang.Call, hang.For)
+			}
+			want := "NVML did not answer within 2s"
+			if call := hangingCall(function); call != "" {
+				want += " (it has not returned from " + call + "); using"
+			}
+			inv := DiscoverWith(within(t, 2*runningPause), realChild(t, o), o)
+			checkReason(t, inv, gpu.SourceDriver, want)
+		})
 	}
-	if hang.Call != hangingCall("nvmlDeviceGetUUID") || hang.For <= 0 {
-		t.Errorf("it hangs in %q for %v", hang.Call, hang.For)
-	}
-	want := "NVML did not answer within 2s"
-	if call := hangingCall("nvmlDeviceGetUUID"); call != "" {
-		want += " (it has not returned from " + call + "); using"
-	}
-	checkReason(t, DiscoverWith(within(t, 2*runningPause), realChild(t, o), o),
-		gpu.SourceDriver, want)
 }

@@ -64,7 +64,9 @@ func ServeChild(o Options) error {
 	if err != nil {
 		return err
 	}
+	stop := reportRunning(out) // the first question is being waited for
 	p := newLocalProbe(o)
+	stop()
 	var once sync.Once
 	return serve(in, out, p, func() { once.Do(func() { go p.sendEvents(events) }) })
 }

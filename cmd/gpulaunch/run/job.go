@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
@@ -36,6 +37,7 @@ type Job struct {
 	launched     chan struct{} // closed when all workers have been started, or none will be
 	markLaunched func()        // closes it, once
 	starting     int           // workers that have not been started yet
+	hang         atomic.Bool   // the user has been told that NVML hangs while the job is planned
 }
 
 const (
@@ -142,6 +144,7 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 		return rep, err
 	}
 	gpus := newWatcher(j.Library, j.sup)
+	gpus.OnHang = j.sayHang
 	defer gpus.Close()
 	j.out = newConsole(j.sup)
 	defer j.out.close()
