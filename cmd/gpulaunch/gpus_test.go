@@ -228,6 +228,13 @@ func TestNamedLibrary(t *testing.T) {
 				}
 			}
 		}
+		for _, args := range [][]string{{"devices"}, {"devices", "--json"},
+			{"capture", filepath.Join(folder, "machine.tar.gz")}} {
+			code, stdout, stderr := ended(t, append(args, "--nvml-library="+library)...)
+			if code != 125 || stdout != "" || !strings.Contains(stderr, library) {
+				t.Errorf("%q: exit code %d\n%s%s", args, code, stdout, stderr)
+			}
+		}
 		code, stdout, stderr := ended(t, "run", "--nvml-library="+library, "--nproc-per-node=cpu",
 			"--affinity=none", "-q", "--", "true")
 		if code != 0 {

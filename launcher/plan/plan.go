@@ -99,8 +99,10 @@ func New(m Machine, o Options) (Plan, error) {
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
-	if err := m.checkLibrary(o); err != nil {
-		return Plan{}, err
+	if !o.Workers.cpuOnly() {
+		if err := CheckLibrary(m.Inventory); err != nil {
+			return Plan{}, err
+		}
 	}
 	m, err := m.excludeUnfit(o)
 	if err != nil {
@@ -229,15 +231,14 @@ func (o Options) check() error {
 	return nil
 }
 
-// checkLibrary returns an error if the NVML library that the user named could not be loaded. What
+// CheckLibrary returns an error if the NVML library that the user named could not be loaded. What
 // is there without it, other GPUs or CPUs, is not what the user meant.
-func (m Machine) checkLibrary(o Options) error {
-	problem := m.Inventory.LibraryProblem
-	if problem == "" || o.Workers.cpuOnly() {
+func CheckLibrary(inv gpu.Inventory) error {
+	if inv.LibraryProblem == "" {
 		return nil
 	}
 	return fmt.Errorf("--nvml-library names a library that cannot be used: %s; correct it, or "+
-		"leave it out to have the library searched for", problem)
+		"leave it out to have the library searched for", inv.LibraryProblem)
 }
 
 // chooseDevices returns the devices that are used, the number of workers, and the reason for the
