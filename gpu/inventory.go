@@ -8,13 +8,16 @@ const (
 	SourceNVML = "nvml"
 	// SourceDriver stands for the kernel driver's files in /proc/driver/nvidia.
 	SourceDriver = "driver"
+	// SourceIntegrated stands for the device files of the GPU that is part of an NVIDIA Tegra, as
+	// on a Jetson. It is the source where NVML does not report that GPU.
+	SourceIntegrated = "integrated"
 	// SourceNone means that there is no GPU, or that none could be found.
 	SourceNone = "none"
 )
 
 // Inventory lists the machine's GPUs and says where that knowledge comes from.
 type Inventory struct {
-	// Source is SourceNVML, SourceDriver or SourceNone.
+	// Source is SourceNVML, SourceDriver, SourceIntegrated or SourceNone.
 	Source string `json:"source"`
 	// Reason is one line that says why it is this source.
 	Reason string `json:"reason"`
@@ -26,6 +29,9 @@ type Inventory struct {
 	CUDAVersion string `json:"cuda_version,omitempty"`
 	// Library is the file that NVML was loaded from.
 	Library string `json:"library,omitempty"`
+	// LibraryProblem says why a library that the user named could not be loaded. It is "" if it
+	// was loaded, and if none was named.
+	LibraryProblem string `json:"library_problem,omitempty"`
 	// Devices are in the order of their PCI addresses. If there are none, it is empty and not
 	// nil.
 	Devices []Device `json:"devices"`
@@ -42,8 +48,15 @@ type Device struct {
 	PCIBusID string `json:"pci_bus_id"`
 	// Minor is the number in /dev/nvidia<number>, or nil if it is unknown.
 	Minor *int `json:"minor_number,omitempty"`
+	// Integrated is true for the GPU of SourceIntegrated. It has no UUID and no PCI address, and
+	// CUDA finds it without being told which one to use.
+	Integrated bool `json:"integrated,omitempty"`
 	// MemoryTotalBytes is 0 if it is unknown. Only NVML knows it.
 	MemoryTotalBytes uint64 `json:"memory_total_bytes,omitempty"`
+	// Cores is the number of CUDA cores, and MaxClockMHz their highest frequency. They are 0 if
+	// they are unknown. NVML is asked for them only if the machine's GPUs are not all alike.
+	Cores       int `json:"cuda_cores,omitempty"`
+	MaxClockMHz int `json:"max_sm_clock_mhz,omitempty"`
 	// CPUAffinity is the set of CPUs on the GPU's NUMA node, in the kernel's list format
 	// ("0-15,64-79"). It is "" if it is unknown. Only NVML knows it.
 	CPUAffinity string `json:"cpu_affinity,omitempty"`

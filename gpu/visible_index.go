@@ -33,7 +33,7 @@ func readIndexes(entries []string) ([]string, *cutoff) {
 	seen := make(map[string]bool, len(entries))
 	indexes := make([]string, 0, len(entries))
 	for _, entry := range entries {
-		digits, negative, ok := leadingInteger(entry)
+		digits, negative, _, ok := leadingInteger(entry)
 		switch {
 		case !ok:
 			return indexes, stopAt(entry, "%s, which is not an index; correct or remove it",
@@ -51,9 +51,9 @@ func readIndexes(entries []string) ([]string, *cutoff) {
 	return indexes, nil
 }
 
-// leadingInteger reads what C's strtol reads in base 10: blanks, a sign and digits. It ignores
-// what follows. It returns the digits without leading zeros, and at least one.
-func leadingInteger(s string) (digits string, negative, ok bool) {
+// leadingInteger reads what C's strtol reads in base 10: blanks, a sign and digits. It returns the
+// digits without leading zeros, and at least one, and what follows them.
+func leadingInteger(s string) (digits string, negative bool, rest string, ok bool) {
 	s = strings.TrimLeft(s, " \t\n\v\f\r")
 	if s != "" && (s[0] == '-' || s[0] == '+') {
 		negative = s[0] == '-'
@@ -64,13 +64,14 @@ func leadingInteger(s string) (digits string, negative, ok bool) {
 		end++
 	}
 	if end == 0 {
-		return "", false, false
+		return "", false, "", false
 	}
+	rest = s[end:]
 	digits = strings.TrimLeft(s[:end], "0")
 	if digits == "" {
-		return "0", false, true // -0 is 0
+		return "0", false, rest, true // -0 is 0
 	}
-	return digits, negative, true
+	return digits, negative, rest, true
 }
 
 // indexRange says which indexes there are.

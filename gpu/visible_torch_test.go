@@ -115,7 +115,7 @@ func TestVisibleVectors(t *testing.T) {
 func entriesAsSet(value string) []int {
 	set := []int{}
 	for entry := range strings.SplitSeq(value, ",") {
-		digits, negative, ok := gpu.LeadingInteger(entry)
+		digits, negative, _, ok := gpu.LeadingInteger(entry)
 		switch n, err := strconv.Atoi(digits); {
 		case !ok || negative:
 			set = append(set, -1)

@@ -14,26 +14,31 @@ const (
 	XIDOther XIDClass = "other"
 )
 
-// DescribeXID returns the class of an XID and its meaning in a few words. The meaning of an unknown
-// XID is "not in NVIDIA's catalogue".
+// XIDUnknownToNVML is the number that NVML reports for an XID that it does not know itself (nvml.h,
+// the comment of nvmlEventData_t).
+const XIDUnknownToNVML = 999
+
+// DescribeXID returns the class of an XID and its meaning in a few words. The meaning of a number
+// that is not listed here is "unknown to this version": a later catalogue may have it.
 //
 // The class follows from the immediate action in NVIDIA's catalogue of XIDs, as it was when it
 // went up to XID 172 (https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html):
 // RESTART_APP is XIDApplication. RESET_GPU, RESTART_VM, RESTART_BM and the workflows that lead to
-// a reset (48, 74) are XIDFatal. IGNORE and the rest are XIDOther. The exceptions are:
+// a reset (48, 74) are XIDFatal. IGNORE and the rest are XIDOther. For 144 to 150 the catalogue has
+// a table of subcodes. NVML does not report the subcode, so the class is the one that all of an
+// XID's rows agree on: 150 is XIDFatal, 147 and 148 are XIDOther, and so are those whose rows
+// disagree (144, 145, 146, 149). The exceptions are:
 //
-//   - 13, 31, 43, 45, 68 and 109 are XIDApplication, because NVIDIA's Kubernetes device plugin
-//     takes them for errors of the application (internal/rm/health.go). For 43 and 45 the text of
-//     the catalogue agrees. For 109, a context switch that took too long, its action is RESET_GPU;
-//     but a kernel that runs too long causes it as well, and if a reset is necessary, the driver
-//     says so with its recovery action and XID 154.
+//   - 13, 31, 43, 45 and 68 are XIDApplication, because NVIDIA's Kubernetes device plugin takes
+//     them for errors of the application (internal/rm/health.go). For 43 and 45 the text of the
+//     catalogue agrees. The plugin has 109 as well, a context switch that took too long, but the
+//     row of the catalogue says RESET_GPU, so it is XIDFatal.
 //   - 137 is XIDApplication. Its action is IGNORE, but the text says that it is typically a bug of
 //     the application.
 //   - 94 is XIDApplication because of its action, although broken memory causes it: the error is
 //     contained to one application.
 //   - 155 is XIDOther although its action is RESET_GPU, because a link that goes down on purpose
 //     causes it as well.
-//   - 144 to 150 are XIDOther, because a subcode decides whether they are fatal.
 func DescribeXID(code uint64) (class XIDClass, meaning string) {
 	if x, ok := xids[code]; ok {
 		return x.class, x.meaning
@@ -43,7 +48,7 @@ func DescribeXID(code uint64) (class XIDClass, meaning string) {
 			return XIDApplication, e.meaning
 		}
 	}
-	return XIDOther, "not in NVIDIA's catalogue"
+	return XIDOther, "unknown to this version"
 }
 
 type xid struct {
@@ -51,11 +56,13 @@ type xid struct {
 	meaning string
 }
 
-// xids are the XIDs that the catalogue has in use, without those of the engines below.
+// xids are the XIDs that the catalogue has in use, without those of the engines below, and the one
+// that stands for an unknown XID.
 var xids = map[uint64]xid{
 	8:  {XIDApplication, "a channel of the GPU timed out"},
 	11: {XIDApplication, "broken commands in the push buffer"},
 	13: {XIDApplication, "exception in a kernel, such as an access out of bounds"},
+	25: {XIDApplication, "invalid or illegal commands in the push buffer"},
 	31: {XIDApplication, "page fault in GPU memory: an illegal address was accessed"},
 	32: {XIDApplication, "broken push buffer, often from a bad PCIe link"},
 	37: {XIDOther, "driver firmware error"},
@@ -90,7 +97,7 @@ var xids = map[uint64]xid{
 
 	106: {XIDOther, "test message"},
 	107: {XIDOther, "test message"},
-	109: {XIDApplication, "context switch timed out"},
+	109: {XIDFatal, "context switch timed out"},
 	110: {XIDFatal, "security fault"},
 	119: {XIDFatal, "the GPU's system processor (GSP) does not answer"},
 	120: {XIDFatal, "error in the GPU's system processor (GSP)"},
@@ -108,7 +115,7 @@ var xids = map[uint64]xid{
 	147: {XIDOther, "NVLink error (TREX)"},
 	148: {XIDOther, "NVLink error (NVLPW)"},
 	149: {XIDOther, "NVLink error (NETIR)"},
-	150: {XIDOther, "NVLink error (MSE)"},
+	150: {XIDFatal, "NVLink error (MSE)"},
 	151: {XIDFatal, "key rotation error"},
 	152: {XIDOther, "deep learning accelerator: memory management error"},
 	153: {XIDOther, "deep learning accelerator timed out"},
@@ -131,6 +138,8 @@ var xids = map[uint64]xid{
 	170: {XIDOther, "NVLink interrupt in confidential computing mode"},
 	171: {XIDOther, "uncorrectable DRAM error, details of Xid 48"},
 	172: {XIDOther, "uncorrectable SRAM error, details of Xid 48"},
+
+	XIDUnknownToNVML: {XIDOther, "an XID that NVML itself does not know"},
 }
 
 // engines are kinds of engines of which a GPU has several, with one XID for each.

@@ -78,8 +78,9 @@ type Config struct {
 	// grace_period in PyTorch's ProcessContext.join. 0 means that they are asked at once.
 	FailureWait time.Duration
 	// Replan returns the plan for a restart. It gets the last plan, whose CPUs may have become
-	// forbidden since, while others may have become allowed. It must keep the number of workers and
-	// their ranks. nil means that restarts use the last plan.
+	// forbidden since, while others may have become allowed, and whose GPUs may have been lost. It
+	// must keep the number of workers and their ranks. nil means that restarts use the last plan.
+	// A job is not restarted with a plan that has a GPU which GPUs reports as lost.
 	Replan func(plan.Plan) (plan.Plan, error)
 	// Output is OutputInherit for one worker and OutputPrefix for several if it is empty.
 	Output OutputMode

@@ -109,6 +109,7 @@ func (a *Attempt) workerResult(w *worker) report.Worker {
 	if r.OK() {
 		return r
 	}
+	r.GPULost = a.monitor.Loss(w.Worker, w.Started)
 	r.LastStderr = w.stderr.Lines()
 	r.Silent = w.stderr != nil && len(r.LastStderr) == 0
 	if a.folder == nil {
@@ -144,14 +145,17 @@ func howEnded(end ExitStatus, stopped, oom bool) report.How {
 	return report.ByItself
 }
 
-// updateXIDs looks up the XIDs of the workers' GPUs again, because more may have been reported
-// since the workers ended.
-func (j *job) updateXIDs(r *Result) {
+// updateGPUs looks up the XIDs and the losses of the workers' GPUs again, because more may have
+// been reported since the workers ended.
+func (j *job) updateGPUs(r *Result) {
 	for i := range r.Workers {
 		w := &r.Workers[i]
 		planned := slices.IndexFunc(j.plan.Workers,
 			func(p plan.Worker) bool { return p.Rank == w.Rank })
 		w.XIDs = j.monitor.XIDs(&j.plan.Workers[planned], w.Started, w.Ended)
+		if !w.OK() {
+			w.GPULost = j.monitor.Loss(&j.plan.Workers[planned], w.Started)
+		}
 	}
 }
 

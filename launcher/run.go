@@ -2,8 +2,10 @@ package launcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
@@ -35,7 +37,7 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	r := j.run()
 	r.GPULeftovers = j.gpuLeftovers(r)
 	s.monitor.Close()
-	j.updateXIDs(&r)
+	j.updateGPUs(&r)
 	r.Ended = time.Now().Round(0)
 	if r.ExitCode == 0 && cfg.LeaveBehind {
 		s.sup.LeaveBehind()
@@ -139,6 +141,8 @@ func (j *job) prepareRestart(r Result) bool {
 		return false
 	}
 	defer j.sup.End()
+	j.monitor.CheckGPUs(context.Background())
+	j.updateGPUs(&r) // the root cause is kept
 	if err := j.replan(); err != nil {
 		j.cfg.Log(fmt.Sprintf("not restarting: %v", err))
 		return false
@@ -162,18 +166,22 @@ func (j *job) prepareRestart(r Result) bool {
 }
 
 // replan makes a new plan if the machine has changed. If no plan fits the machine any more, the job
-// is not restarted, because the last plan may use CPUs that are now forbidden.
+// is not restarted, because the last plan may use CPUs that are now forbidden. Neither is it
+// restarted on a GPU that is lost.
 func (j *job) replan() error {
-	if j.cfg.Replan == nil {
-		return nil
+	p := j.plan
+	if j.cfg.Replan != nil {
+		var err error
+		if p, err = j.cfg.Replan(j.plan); err != nil {
+			return err
+		}
 	}
-	p, err := j.cfg.Replan(j.plan)
-	if err == nil && len(p.Workers) != len(j.plan.Workers) {
-		err = fmt.Errorf("there would be %d workers instead of %d", len(p.Workers),
+	if len(p.Workers) != len(j.plan.Workers) {
+		return fmt.Errorf("there would be %d workers instead of %d", len(p.Workers),
 			len(j.plan.Workers))
 	}
-	if err != nil {
-		return err
+	if lost := j.monitor.Lost(p); len(lost) > 0 {
+		return errors.New(strings.Join(lost, "; "))
 	}
 	for _, w := range p.Warnings {
 		if !slices.Contains(j.plan.Warnings, w) {
@@ -182,5 +190,6 @@ func (j *job) replan() error {
 	}
 	p.MasterPort, p.RunID = j.plan.MasterPort, j.plan.RunID
 	j.plan = p
+	j.monitor.Replanned(p)
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
 func newCapture() *cobra.Command {
@@ -44,6 +45,9 @@ of the GPUs.`,
 			client, closeClient := run.NewClient(f.Library)
 			defer closeClient()
 			inv := run.Discover(context.Background(), client, *f)
+			if err := plan.CheckLibrary(inv); err != nil {
+				return err
+			}
 			return writeCapture(args[0], inv)
 		},
 	}
@@ -69,6 +73,7 @@ func writeCapture(path string, inv gpu.Inventory) error {
 
 // anonymous leaves out of an inventory what names one machine, or its users.
 func anonymous(inv gpu.Inventory) gpu.Inventory {
+	inv.LibraryProblem = ""
 	inv.Library, inv.Reason = "", "captured with the source "+inv.Source // paths tell who uses them
 	devices := make([]gpu.Device, len(inv.Devices))
 	for i, d := range inv.Devices {

@@ -16,6 +16,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/run"
 	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/gpu/probe"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
@@ -42,6 +43,9 @@ apart. Use --wide or --json to see them in full.`,
 			client, closeClient := run.NewClient(f.Library)
 			defer closeClient()
 			inv := run.Discover(context.Background(), client, *f)
+			if err := plan.CheckLibrary(inv); err != nil {
+				return err
+			}
 			if asJSON {
 				return printJSON(c.OutOrStdout(), inv)
 			}

@@ -69,6 +69,12 @@ func (d diagnosis) failures() (names []string) {
 	return names
 }
 
+// shortVersion returns the machine with an NVML that shortens its version.
+func shortVersion(m nvmltest.Machine) nvmltest.Machine {
+	m.NVMLVersion = "550.54"
+	return m
+}
+
 func TestDoctor(t *testing.T) {
 	eight := eightGPUs(t)
 	for name, c := range map[string]struct {
@@ -81,8 +87,13 @@ func TestDoctor(t *testing.T) {
 	}{
 		"eight GPUs": {eight, nil, "health", doctor.OK, "8 GPUs", nil},
 		"plan":       {eight, nil, "plan", doctor.OK, "8 workers", nil},
-		"lost": {eight.LostGPU(3), nil, "health", doctor.Fail, "lost",
-			[]string{"health"}},
+		"lost": {eight.LostGPU(3), nil, "health", doctor.Warn,
+			"lost (code 15) (a job would do without it)", nil},
+		"lost and wanted": {eight.LostGPU(3), []string{"GPULAUNCH_HEALTH=fail"}, "health",
+			doctor.Fail, "lost", []string{"health", "plan"}},
+		"no permission": {eight.With(nvmltest.Fail(4).InDevice("nvmlDeviceGetHandleByIndex*", 3)),
+			nil, "health", doctor.Warn, "no permission", nil},
+		"shortened version": {shortVersion(eight), nil, "versions", doctor.OK, "550.54.15", nil},
 		"lost and hidden": {eight.LostGPU(3), []string{"CUDA_VISIBLE_DEVICES=0,1"}, "health",
 			doctor.Warn, "lost", nil},
 		"ECC": {eight.WithDevice(5, func(d *nvmltest.Device) {
@@ -100,7 +111,7 @@ func TestDoctor(t *testing.T) {
 			[]string{"discovery"}},
 		"MIG without instances": {eight.MIG(2).WithDevice(2,
 			func(d *nvmltest.Device) { d.Instances = nil }), nil,
-			"mig", doctor.Fail, "GPU 2", []string{"mig"}},
+			"mig", doctor.Warn, "GPU 2", nil},
 		"busy": {eight.WithDevice(1, func(d *nvmltest.Device) {
 			d.Processes = []nvmltest.Process{{PID: 1 << 30, Used: 1 << 30,
 				GPUInstance: nvmltest.NoInstance, ComputeInstance: nvmltest.NoInstance}}
@@ -166,7 +177,8 @@ func TestDoctorMetrics(t *testing.T) {
 // TestDoctorText has no terminal, so each result and each remedy is on one line, without colours.
 func TestDoctorText(t *testing.T) {
 	library := nvmltest.Install(t, eightGPUs(t).LostGPU(3))
-	j := launchertest.Start(t, neutral, "doctor", "--nvml-library="+library)
+	env := append(slices.Clone(neutral), "GPULAUNCH_HEALTH=fail")
+	j := launchertest.Start(t, env, "doctor", "--nvml-library="+library)
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	if code != 1 || stderr != "" {

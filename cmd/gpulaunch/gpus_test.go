@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -143,8 +144,6 @@ func TestTrouble(t *testing.T) {
 		workers int
 		reason  string
 	}{
-		"missing": {filepath.Join(t.TempDir(), "libnvidia-ml.so.1"), 1,
-			"libnvidia-ml.so.1"},
 		"does not start": {nvmltest.Install(t, eight.FailsToStart()), 1, "different versions"},
 		"old driver": {nvmltest.Install(t, eight.OldDriver()), 8,
 			"GPU 0, 1, 2, 3, 4, 5, 6, 7"},
@@ -170,5 +169,94 @@ func TestTrouble(t *testing.T) {
 				t.Errorf("%q is told %d times, want once:\n%s", c.reason, n, stderr)
 			}
 		})
+	}
+}
+
+// TestUnlikeCards has a slow card that comes first on the bus: a list of indexes is warned about
+// with both names, and an explicit order is honoured.
+func TestUnlikeCards(t *testing.T) {
+	m := two(t).WithDevice(0, func(d *nvmltest.Device) {
+		d.Name, d.Cores, d.MaxSMClock = "NVIDIA T400", 384, 1425
+	})
+	library := nvmltest.Install(t, m)
+	for order, c := range map[string]struct {
+		id, name string
+		warned   bool
+	}{
+		"":              {"0", m.Devices[0].UUID, true},
+		"PCI_BUS_ID":    {"0", m.Devices[0].UUID, false},
+		"FASTEST_FIRST": {m.Devices[1].UUID, m.Devices[1].UUID, false},
+	} {
+		j := launchertest.Start(t, []string{"CUDA_VISIBLE_DEVICES=0", "CUDA_DEVICE_ORDER=" + order},
+			append([]string{"run", "--nvml-library=" + library}, launchertest.Worker("report")...)...)
+		code, stderr := j.Exit()
+		stdout, _ := j.Output()
+		if code != 0 || !strings.Contains(stdout, `"CUDA_VISIBLE_DEVICES":"`+c.id+`"`) ||
+			!strings.Contains(stdout, `"GPULAUNCH_GPU_UUID":"`+c.name+`"`) {
+			t.Errorf("%s: exit code %d\n%s", order, code, stdout)
+		}
+		warned := strings.Contains(stderr, "warning: ") && strings.Contains(stderr, "NVIDIA T400") &&
+			strings.Contains(stderr, "NVIDIA H100 80GB HBM3")
+		if warned != c.warned || strings.Contains(stderr, "warning: ") != c.warned {
+			t.Errorf("%s: %s", order, stderr)
+		}
+	}
+}
+
+// TestNamedLibrary: a job does not start without the NVML library that the user named, on CPUs or
+// with the driver's files. Where it is not needed, it does not matter.
+func TestNamedLibrary(t *testing.T) {
+	folder := t.TempDir()
+	text := filepath.Join(folder, "text.so")
+	if err := os.WriteFile(text, []byte("not a library"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, library := range []string{filepath.Join(folder, "libnvidia-ml.so.1"), text, folder} {
+		for _, command := range []string{"run", "plan"} {
+			for flag, env := range map[string]string{"--nvml-library=" + library: "X=",
+				"--quiet": "GPULAUNCH_NVML_LIBRARY=" + library} {
+				if command == "plan" && flag == "--quiet" {
+					flag = "--json"
+				}
+				j := launchertest.Start(t, []string{env}, command, flag, "--", "echo", "started")
+				code, stderr := j.Exit()
+				stdout, _ := j.Output()
+				if code != 125 || stdout != "" || strings.Count(stderr, "\n") != 1 ||
+					!strings.Contains(stderr, "--nvml-library names a library that cannot be used") ||
+					!strings.Contains(stderr, library) {
+					t.Errorf("%s %s: exit code %d\n%s%s", command, flag, code, stdout, stderr)
+				}
+			}
+		}
+		for _, args := range [][]string{{"devices"}, {"devices", "--json"},
+			{"capture", filepath.Join(folder, "machine.tar.gz")}} {
+			code, stdout, stderr := ended(t, append(args, "--nvml-library="+library)...)
+			if code != 125 || stdout != "" || !strings.Contains(stderr, library) {
+				t.Errorf("%q: exit code %d\n%s%s", args, code, stdout, stderr)
+			}
+		}
+		code, stdout, stderr := ended(t, "run", "--nvml-library="+library, "--nproc-per-node=cpu",
+			"--affinity=none", "-q", "--", "true")
+		if code != 0 {
+			t.Errorf("on CPUs: exit code %d\n%s%s", code, stdout, stderr)
+		}
+	}
+}
+
+// TestSlowStart: that NVML does not come back while a job is planned is told once, with the call,
+// and that it has.
+func TestSlowStart(t *testing.T) {
+	t.Parallel()
+	library := nvmltest.Install(t, two(t).With(nvmltest.Sleep(6500).In("nvmlInitWithFlags")))
+	code, stdout, stderr := ended(t, append([]string{"run", "--gpu-timeout=50s",
+		"--nvml-library=" + library}, launchertest.Worker("report")...)...)
+	for _, line := range []string{"gpulaunch: NVML has not returned from nvmlInitWithFlags for ",
+		"; it is waited for up to 50s (--gpu-timeout)\n", "gpulaunch: NVML has answered, after "} {
+		if n := strings.Count(stderr, line); n != 1 {
+			t.Errorf("%q is told %d times\n%s", line, n, stderr)
+		}
+	}
+	if code != 0 || strings.Count(stdout, "report {") != 2 {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -44,6 +44,13 @@ func sick(m nvmltest.Machine) nvmltest.Machine {
 // rank 1 with code 7, the others with 0.
 func holding(t *testing.T, workers int, args ...string) (j *launchertest.Job, release func()) {
 	t.Helper()
+	return holdingWith(t, nil, workers, args...)
+}
+
+// holdingWith is holding with variables.
+func holdingWith(t *testing.T, env []string, workers int, args ...string) (j *launchertest.Job,
+	release func()) {
+	t.Helper()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -55,7 +62,7 @@ func holding(t *testing.T, workers int, args ...string) (j *launchertest.Job, re
 	t.Cleanup(func() { f.Close() })
 	args = append([]string{"run"}, args...)
 	const worker = `echo ready $$; read x < "$0"; test "$RANK" != 1 || exit 7`
-	j = launchertest.Start(t, nil, append(args, "--output=prefix", "--", "sh", "-c", worker,
+	j = launchertest.Start(t, env, append(args, "--output=prefix", "--", "sh", "-c", worker,
 		fifo)...)
 	return j, func() {
 		t.Helper()
@@ -72,6 +79,41 @@ func ended(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	code, stderr = j.Exit()
 	stdout, _ = j.Output()
 	return code, stdout, stderr
+}
+
+// TestFailWithoutAccess: with --health=fail a job does not start with fewer workers because a GPU
+// cannot be opened.
+func TestFailWithoutAccess(t *testing.T) {
+	unopened := func(code int) nvmltest.Machine {
+		return two(t).With(nvmltest.Fail(code).InDevice("nvmlDeviceGetHandleByIndex*", 1))
+	}
+	for name, m := range map[string]nvmltest.Machine{
+		"power cables not attached properly (code 8)": unopened(8),
+		"interrupt problem with a GPU (code 11)":      unopened(11),
+		"unknown error (code 999)":                    unopened(999),
+		"no permission (code 4)":                      unopened(4),
+		"MIG is enabled but no instance exists": two(t).MIG(1).WithDevice(1,
+			func(d *nvmltest.Device) { d.Instances = nil }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			library := nvmltest.Install(t, m)
+			for mode, workers := range map[string]int{"fail": 0, "warn": 1} {
+				code, stdout, stderr := ended(t, append([]string{"run", "--nvml-library=" + library,
+					"--health=" + mode}, launchertest.Worker("report")...)...)
+				if n := strings.Count(stdout, "report {"); n != workers ||
+					(code == 125) != (workers == 0) || !strings.Contains(stderr, name) {
+					t.Errorf("%s: exit code %d and %d workers\n%s", mode, code, n, stderr)
+				}
+			}
+		})
+	}
+}
+
+// remapping is a machine whose first GPU waits for a reset to replace a memory row.
+func remapping(m nvmltest.Machine) nvmltest.Machine {
+	return m.WithDevice(0, func(d *nvmltest.Device) {
+		d.Health.RemappedRows = &nvmltest.RemappedRows{Uncorrected: 1, Pending: true}
+	})
 }
 
 func TestHealthAndBusyModes(t *testing.T) {
@@ -91,6 +133,10 @@ func TestHealthAndBusyModes(t *testing.T) {
 			`nothing is started, because of --health=fail: GPU 0 .*` + ecc, 0},
 		"health off": {sick(two(t)), "--health=off", 0, "", 2},
 		"healthy":    {two(t), "--health=fail", 0, "", 2},
+		"remap pending, skip": {remapping(two(t)), "--health=skip", 0,
+			`warning: GPU 0 .*waits to be remapped.*may go on taking work`, 2},
+		"remap pending, fail": {remapping(two(t)), "--health=fail", 0,
+			`warning: GPU 0 .*waits to be remapped.*may go on taking work`, 2},
 		"busy warn": {occupied(two(t)), "--busy=warn", 0, `warning: GPU 0 \(0000:1b:00.0\) is ` +
 			busy, 2},
 		"busy skip": {occupied(two(t)), "--busy=skip", 0, `warning: GPU 0 .* is left out: ` +

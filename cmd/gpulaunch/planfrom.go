@@ -49,6 +49,7 @@ func machineFrom(path, localities string) (m plan.Machine, err error) {
 func distrusted(inv gpu.Inventory) gpu.Inventory {
 	inv.Source, inv.Reason, inv.DriverVersion = printable(inv.Source), printable(inv.Reason),
 		printable(inv.DriverVersion)
+	inv.LibraryProblem = "" // of the library that was named there
 	for i := range inv.Devices {
 		d := &inv.Devices[i]
 		d.Index, d.UUID, d.Name, d.Problem, d.Processes = i, madeUpUUID("GPU", i, 0),

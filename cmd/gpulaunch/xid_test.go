@@ -7,11 +7,13 @@ import (
 	"context"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
+	"github.com/gpulaunch/gpulaunch/launcher/report"
 )
 
 // awaitCalls waits until the library has been asked to do something n times.
@@ -54,6 +56,131 @@ func TestXIDsOfARunningJob(t *testing.T) {
 			}
 		})
 	}
+}
+
+// three is a machine with three GPUs.
+func three(t *testing.T) nvmltest.Machine {
+	m := eightGPUs(t)
+	m.Devices = m.Devices[:3]
+	return m
+}
+
+// without is a machine whose NVML no longer lists GPU i.
+func without(m nvmltest.Machine, i int) nvmltest.Machine {
+	m.Devices = slices.Delete(slices.Clone(m.Devices), i, i+1)
+	return m
+}
+
+// TestGPULost: a GPU that is lost in the middle of a job is named once, with its rank, and in the
+// report. The restart plans around it, or there is none.
+func TestGPULost(t *testing.T) {
+	isLost, unlisted := three(t).LostGPU(1), without(three(t), 1)
+	const restarting, refused = "restarting all workers", "not restarting: 2 workers were asked for"
+	for name, c := range map[string]struct {
+		after  nvmltest.Machine
+		env    []string
+		reason string
+		goesOn bool
+	}{
+		"lost":             {isLost, nil, "GPU is lost (code 15)", true},
+		"no longer listed": {unlisted, nil, "NVML no longer lists it", true},
+		"needs a reset": {three(t).With(nvmltest.Fail(16).InDevice("nvmlDeviceGetMemoryInfo*", 1)),
+			nil, "GPU needs a reset (code 16)", true},
+		"by index, by the user": {unlisted, []string{"CUDA_VISIBLE_DEVICES=0,1,2"},
+			"NVML no longer lists it", true},
+		"no other GPU": {without(isLost, 2), nil, "GPU is lost (code 15)", false},
+		"no other GPU for the user": {isLost, []string{"CUDA_VISIBLE_DEVICES=0,1"},
+			"GPU is lost (code 15)", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			library := nvmltest.Install(t, three(t))
+			file := filepath.Join(t.TempDir(), "report.json")
+			j, release := holdingWith(t, c.env, 2, "--nvml-library="+library, "--report="+file,
+				"--nproc-per-node=2", "--max-restarts=1", "--metrics-address=off")
+			j.Await(2, "ready")
+			nvmltest.Change(t, library, c.after)
+			release()
+			if c.goesOn {
+				j.Await(2, "ready")
+				release()
+			}
+			code, stderr := j.Exit()
+			line := "gpulaunch: GPU 1 (rank 1) is lost: " + c.reason + "\n"
+			want := refused
+			if c.goesOn {
+				want = restarting
+			}
+			if code != 7 || strings.Count(stderr, line) != 1 || !strings.Contains(stderr, want) {
+				t.Errorf("exit code %d, want %q and %q\n%s", code, line, want, stderr)
+			}
+			r := readReport(t, file)
+			failed := r.Workers
+			if c.goesOn {
+				failed = r.Earlier
+				if d := workerOf(r, 1).Device; d == nil || d.Index != 2 {
+					t.Errorf("the restart uses %+v", d)
+				}
+			}
+			if len(failed) == 0 || failed[0].GPULost == nil || failed[0].GPULost.Reason != c.reason {
+				t.Errorf("%+v", failed)
+			}
+			cause := "GPU 1 (rank 1) was lost: " + c.reason
+			if !c.goesOn {
+				cause = "probable cause: " + cause
+			}
+			unwrapped := strings.Join(strings.Fields(stderr), " ")
+			if n := strings.Count(unwrapped, cause); n != 1 {
+				t.Errorf("%q is told %d times\n%s", cause, n, stderr)
+			}
+		})
+	}
+}
+
+// TestGPUsWhileTheJobRuns: that NVML hangs is told once, with the call, and that it is over; so is
+// that a GPU is lost and works again, without any failure of a worker.
+func TestGPUsWhileTheJobRuns(t *testing.T) {
+	t.Parallel()
+	m := two(t)
+	library := nvmltest.Install(t, m)
+	file := filepath.Join(t.TempDir(), "report.json")
+	j, release := holding(t, 2, "--nvml-library="+library, "--metrics-address=off",
+		"--report="+file)
+	j.Await(2, "ready")
+	told := []string{
+		"NVML has not returned from nvmlDeviceGetMemoryInfo_v2 for ",
+		"NVML answers again, after ",
+		"GPU 0 (rank 0) is lost: NVML no longer lists it\n",
+		"GPU 0 (rank 0) works again\n",
+	}
+	hanging := m.With(nvmltest.Hang.InDevice("nvmlDeviceGetMemoryInfo*", 1))
+	for i, now := range []nvmltest.Machine{hanging, m, without(m, 0), m} {
+		nvmltest.Change(t, library, now)
+		j.AwaitStderr("gpulaunch: " + told[i])
+	}
+	release()
+	code, stderr := j.Exit()
+	for _, line := range told {
+		if n := strings.Count(stderr, line); n != 1 {
+			t.Errorf("%q is told %d times", line, n)
+		}
+	}
+	if code != 7 || strings.Contains(stderr, "probable cause") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if w := workerOf(readReport(t, file), 0); w.GPULost != nil {
+		t.Errorf("%+v", w)
+	}
+}
+
+// workerOf is the worker of a rank in a report.
+func workerOf(r report.Report, rank int) report.Worker {
+	for _, w := range r.Workers {
+		if w.Rank == rank {
+			return w
+		}
+	}
+	return report.Worker{}
 }
 
 func TestOnXID(t *testing.T) {

@@ -202,8 +202,10 @@ func compareStructs(ours, theirs checked, name string, pair structPair) (problem
 // unlisted returns the constants and structs that are in none of the tables.
 func unlisted(ours checked) (problems []string) {
 	goOnly := []string{
-		"Library", "Device", "MemoryInfo", "PCIInfo", "Process", "RemappedRows", "FabricInfo",
+		"Library", "Device", "MemoryInfo", "PCIInfo", "Process", "RemappedRows", "SpareRows",
+		"FabricInfo",
 		"Attributes", "Event", "EventSet", "linkMap", "openError",
+		"runningCall", "runningCalls",
 	}
 	for _, name := range ours.Scope().Names() {
 		switch object := ours.Scope().Lookup(name).(type) {

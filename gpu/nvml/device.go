@@ -74,6 +74,16 @@ func (d Device) Clock(domain ClockType) (megahertz uint32, err error) {
 	return megahertz, err
 }
 
+// MaxClock returns the highest frequency of a clock domain in MHz (nvmlDeviceGetMaxClockInfo).
+func (d Device) MaxClock(domain ClockType) (megahertz uint32, err error) {
+	err = d.lib.call(deviceMaxClock, d.handle, uintptr(domain),
+		uintptr(unsafe.Pointer(&megahertz)))
+	return megahertz, err
+}
+
+// Cores returns the number of CUDA cores (nvmlDeviceGetNumGpuCores).
+func (d Device) Cores() (uint32, error) { return d.number(deviceCores) }
+
 // text calls a function that returns a string.
 func (d Device) text(s symbol) (string, error) {
 	var buf [deviceTextSize]byte

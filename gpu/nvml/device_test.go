@@ -33,6 +33,8 @@ func expectedFacts(d nvmltest.Device) facts {
 		"mig":          [2]bool{d.MIG, d.MIGPending},
 		"cpus":         d.CPUs,
 		"processes":    []Process(nil),
+		"max SM clock": d.MaxSMClock,
+		"cores":        d.Cores,
 	}
 	for domain, name := range clockNames {
 		f[name] = d.Clocks[domain]
@@ -128,6 +130,7 @@ func TestOldDrivers(t *testing.T) {
 				memory := MemoryInfo(d.Memory)
 				memory.Used, memory.Reserved = memory.Used+memory.Reserved, 0
 				want["memory"] = memory
+				want["cores"] = missingFunctionError("nvmlDeviceGetNumGpuCores")
 				want["mig"] = missingFunctionError("nvmlDeviceGetMigMode")
 				if diff := cmp.Diff(want, deviceFacts(device(t, lib, i))); diff != "" {
 					t.Errorf("device %d (-want +got):\n%s", i, diff)

@@ -34,6 +34,16 @@ func (d Device) UncorrectedECCErrors() (uint64, error) {
 	return n, err
 }
 
+// SRAMThresholdExceeded reports whether the SRAM has had more uncorrectable errors in the card's
+// life than NVIDIA's field diagnostics tolerates (nvmlDeviceGetSramEccErrorStatus, bThresholdExceeded).
+// Cards have the answer since Ampere, and drivers may give it only to root: for others the error is
+// [ErrNoPermission].
+func (d Device) SRAMThresholdExceeded() (bool, error) {
+	status := sramStatus{version: sramStatusVersion}
+	err := d.lib.call(deviceSRAMStatus, d.handle, uintptr(unsafe.Pointer(&status)))
+	return status.thresholdExceeded != 0, err
+}
+
 // UncorrectedSRAMErrors returns the same number for the SRAM alone. MIG instances have it as well
 // (nvmlDeviceGetMemoryErrorCounter).
 func (d Device) UncorrectedSRAMErrors() (uint64, error) {

@@ -131,17 +131,21 @@ func (r goNVMLReader) device(d gonvml.Device, whole bool) facts {
 		return ask(r, read, prefix+"ClockInfo")
 	}
 	f := facts{
-		"name":             ask(r, d.GetName, prefix+"Name"),
-		"uuid":             ask(r, d.GetUUID, prefix+"UUID"),
-		"pci":              pciFact(d),
-		"minor":            ask(r, d.GetMinorNumber, prefix+"MinorNumber"),
-		"memory":           r.memory(d),
-		"temperature":      r.temperature(d),
-		"power usage":      ask(r, d.GetPowerUsage, prefix+"PowerUsage"),
-		"power limit":      ask(r, d.GetEnforcedPowerLimit, prefix+"EnforcedPowerLimit"),
-		"graphics clock":   clock(gonvml.CLOCK_GRAPHICS),
-		"SM clock":         clock(gonvml.CLOCK_SM),
-		"memory clock":     clock(gonvml.CLOCK_MEM),
+		"name":           ask(r, d.GetName, prefix+"Name"),
+		"uuid":           ask(r, d.GetUUID, prefix+"UUID"),
+		"pci":            pciFact(d),
+		"minor":          ask(r, d.GetMinorNumber, prefix+"MinorNumber"),
+		"memory":         r.memory(d),
+		"temperature":    r.temperature(d),
+		"power usage":    ask(r, d.GetPowerUsage, prefix+"PowerUsage"),
+		"power limit":    ask(r, d.GetEnforcedPowerLimit, prefix+"EnforcedPowerLimit"),
+		"graphics clock": clock(gonvml.CLOCK_GRAPHICS),
+		"SM clock":       clock(gonvml.CLOCK_SM),
+		"memory clock":   clock(gonvml.CLOCK_MEM),
+		"max SM clock": ask(r, func() (uint32, gonvml.Return) {
+			return d.GetMaxClockInfo(gonvml.CLOCK_SM)
+		}, prefix+"MaxClockInfo"),
+		"cores":            unsigned(ask(r, d.GetNumGpuCores, prefix+"NumGpuCores")),
 		"gpu instance":     unsigned(ask(r, d.GetGpuInstanceId, prefix+"GpuInstanceId")),
 		"compute instance": unsigned(ask(r, d.GetComputeInstanceId, prefix+"ComputeInstanceId")),
 		"places":           ask(r, d.GetMaxMigDeviceCount, prefix+"MaxMigDeviceCount"),
@@ -176,6 +180,15 @@ func (r goNVMLReader) device(d gonvml.Device, whole bool) facts {
 			corrected, uncorrected, pending, failed, code := d.GetRemappedRows()
 			return RemappedRows{uint32(corrected), uint32(uncorrected), pending, failed}, code
 		}, prefix+"RemappedRows"),
+		"SRAM threshold": ask(r, func() (bool, gonvml.Return) {
+			status, code := d.GetSramEccErrorStatus()
+			return status.BThresholdExceeded != 0, code
+		}, prefix+"SramEccErrorStatus"),
+		"spare rows": ask(r, func() (SpareRows, gonvml.Return) {
+			rows, code := d.GetRowRemapperHistogram()
+			return SpareRows{rows.Max, rows.High, rows.Partial, rows.Low, rows.None}, code
+		}, prefix+"RowRemapperHistogram"),
+		"clock reasons": r.clockReasons(d),
 		"pages": ask(r, func() (bool, gonvml.Return) {
 			pending, code := d.GetRetiredPagesPendingStatus()
 			return pending == gonvml.FEATURE_ENABLED, code
@@ -311,16 +324,31 @@ func (r goNVMLReader) fabric(d gonvml.Device) any {
 		if code != gonvml.ERROR_ARGUMENT_VERSION_MISMATCH {
 			info := FabricInfo{
 				FabricState(v3.State), Return(v3.Status), FabricHealth(v3.HealthSummary),
+				FabricMask(v3.HealthMask),
 			}
 			return answer(info, code)
 		}
 		v2, code := d.GetGpuFabricInfoV().V2()
-		return answer(FabricInfo{FabricState(v2.State), Return(v2.Status), 0}, code)
+		return answer(FabricInfo{
+			FabricState(v2.State), Return(v2.Status), 0, FabricMask(v2.HealthMask),
+		}, code)
 	}
 	return ask(r, func() (FabricInfo, gonvml.Return) {
 		v1, code := d.GetGpuFabricInfo()
-		return FabricInfo{FabricState(v1.State), Return(v1.Status), 0}, code
+		return FabricInfo{FabricState(v1.State), Return(v1.Status), 0, 0}, code
 	}, "nvmlDeviceGetGpuFabricInfo")
+}
+
+func (r goNVMLReader) clockReasons(d gonvml.Device) any {
+	const prefix = "nvmlDeviceGetCurrentClocks"
+	read := d.GetCurrentClocksEventReasons
+	if !r.has(prefix + "EventReasons") {
+		read = d.GetCurrentClocksThrottleReasons
+	}
+	return ask(r, func() (ClockReasons, gonvml.Return) {
+		reasons, code := read()
+		return ClockReasons(reasons), code
+	}, prefix+"EventReasons", prefix+"ThrottleReasons")
 }
 
 func (r goNVMLReader) recovery(d gonvml.Device) any {

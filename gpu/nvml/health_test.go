@@ -21,6 +21,9 @@ func sickHealth() nvmltest.Health {
 		},
 		RemappedRows:   &nvmltest.RemappedRows{Corrected: 1, Uncorrected: 2, Failed: true},
 		RetiredPending: new(true),
+		SRAMThreshold:  new(true),
+		SpareRows:      &nvmltest.SpareRows{All: 1, High: 2, Partial: 3, Low: 4, None: 5},
+		ClockReasons:   new(uint64(0x48)),
 		Fabric:         &nvmltest.Fabric{State: 2, Status: 17, Mask: 0x101, Summary: 3},
 		RecoveryAction: new(uint32(4)),
 		Persistence:    new(false),
@@ -42,8 +45,11 @@ func TestHealth(t *testing.T) {
 		"pages":       true,
 		"fabric": FabricInfo{
 			State: FabricInProgress, Status: ErrOperatingSystem, Health: FabricLimitedCapacity,
+			Mask: 0x101,
 		},
-		"recovery": RecoveryDrainAndReset, "persistence": false,
+		"SRAM threshold": true, "spare rows": SpareRows{1, 2, 3, 4, 5},
+		"clock reasons": ReasonHardwareSlowdown | ReasonHardwareThermal,
+		"recovery":      RecoveryDrainAndReset, "persistence": false,
 		"event types": EventTypes(1<<40 | 2),
 	}
 	lib := start(t, withHealth(1, sickHealth(), 1<<40|2))
@@ -67,6 +73,8 @@ func TestHealthUnknown(t *testing.T) {
 	}
 	m = m.Without("nvmlDeviceGetEccMode", "nvmlDeviceGetTotalEccErrors",
 		"nvmlDeviceGetMemoryErrorCounter", "nvmlDeviceGetRemappedRows",
+		"nvmlDeviceGetRowRemapperHistogram", "nvmlDeviceGetSramEccErrorStatus",
+		"nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons",
 		"nvmlDeviceGetRetiredPagesPendingStatus", "nvmlDeviceGetGpuFabricInfo",
 		"nvmlDeviceGetGpuFabricInfoV", "nvmlDeviceGetFieldValues", "nvmlDeviceGetPersistenceMode",
 		"nvmlDeviceGetSupportedEventTypes")
@@ -81,9 +89,12 @@ func TestFabricVersions(t *testing.T) {
 	m := withHealth(0, sickHealth(), 0)
 	want := FabricInfo{
 		State: FabricInProgress, Status: ErrOperatingSystem, Health: FabricLimitedCapacity,
+		Mask: 0x101,
 	}
 	withoutHealth := want
 	withoutHealth.Health = FabricHealthUnknown
+	withoutMask := withoutHealth
+	withoutMask.Mask = 0
 	second := m
 	second.FabricVersion = 2
 	for version, test := range map[string]struct {
@@ -92,12 +103,46 @@ func TestFabricVersions(t *testing.T) {
 	}{
 		"3": {m, want},
 		"2": {second, withoutHealth},
-		"1": {m.Without("nvmlDeviceGetGpuFabricInfoV"), withoutHealth},
+		"1": {m.Without("nvmlDeviceGetGpuFabricInfoV"), withoutMask},
 	} {
 		got, err := device(t, start(t, test.machine), 0).Fabric()
 		if got != test.want || err != nil {
 			t.Errorf("version %s: Fabric() = %+v, %v; want %+v", version, got, err, test.want)
 		}
+	}
+}
+
+// TestFabricMask has NVML_GPU_FABRIC_HEALTH_MASK_* as nvml.h defines them.
+func TestFabricMask(t *testing.T) {
+	for mask, want := range map[FabricMask][2]string{
+		0:                      {"", ""},
+		2 | 2<<2 | 2<<4 | 2<<6: {"", ""}, // all are false
+		1 << 8:                 {"", ""}, // the configuration is correct
+		1 << 12:                {"", ""}, // a partition is assigned
+		1:                      {"", "the bandwidth is degraded"},
+		1 << 2:                 {"", "a route is being recovered"},
+		1 << 4:                 {"a route is unhealthy", ""},
+		1 << 6:                 {"", "an access timeout is being recovered from"},
+		2 << 8:                 {"the configuration is incorrect: system GUID", ""},
+		8 << 8:                 {"the configuration is incorrect: invalid state of the GPU", ""},
+		9 << 8:                 {"the configuration is incorrect (9)", ""},
+		1 | 1<<2 | 1<<4 | 5<<8: {
+			"a route is unhealthy, the configuration is incorrect: too few NVLinks",
+			"the bandwidth is degraded, a route is being recovered",
+		},
+	} {
+		if broken, limited := mask.Problems(); broken != want[0] || limited != want[1] {
+			t.Errorf("%#x: %q, %q, want %q", uint32(mask), broken, limited, want)
+		}
+	}
+}
+
+// TestClockReasonsOfOldDrivers checks that the function's former name is used.
+func TestClockReasonsOfOldDrivers(t *testing.T) {
+	m := withHealth(1, sickHealth(), 0).Without("nvmlDeviceGetCurrentClocksEventReasons")
+	got, err := device(t, start(t, m), 1).ClockReasons()
+	if want := ReasonHardwareSlowdown | ReasonHardwareThermal; got != want || err != nil {
+		t.Errorf("%#x, %v, want %#x", uint64(got), err, uint64(want))
 	}
 }
 

@@ -51,7 +51,9 @@ func (l *Library) call(s symbol, args ...uintptr) error {
 	if err != nil {
 		return err
 	}
+	place := running.begin(s)
 	r, _, _ := purego.SyscallN(addr, args...)
+	running.end(place)
 	// A C int is in the lower half of the register. The upper half is undefined.
 	if ret := Return(int32(uint32(r))); ret != Success {
 		return ret

@@ -31,6 +31,21 @@ func (d Device) RemappedRows() (RemappedRows, error) {
 	return RemappedRows{corrected, uncorrected, pending != 0, failed != 0}, err
 }
 
+// SpareRows counts the GPU's memory banks by how many spare rows they have left
+// (nvmlRowRemapperHistogramValues_t).
+type SpareRows struct {
+	// All is the number of banks that have all of their spare rows, None of those that have none.
+	All, High, Partial, Low, None uint32
+}
+
+// SpareRows returns how many memory banks still have spare rows, on cards since Ampere
+// (nvmlDeviceGetRowRemapperHistogram).
+func (d Device) SpareRows() (SpareRows, error) {
+	var rows spareRows
+	err := d.lib.call(deviceSpareRows, d.handle, uintptr(unsafe.Pointer(&rows)))
+	return SpareRows{rows.all, rows.high, rows.partial, rows.low, rows.none}, err
+}
+
 // RetiredPagesPending reports whether memory pages will be taken out of use at the next reboot.
 // Only cards before Ampere do that (nvmlDeviceGetRetiredPagesPendingStatus).
 func (d Device) RetiredPagesPending() (bool, error) {

@@ -82,6 +82,32 @@ type attributes struct {
 	memoryMegabytes uint64
 }
 
+// sramStatus is nvmlEccSramErrorStatus_v1_t.
+type sramStatus struct {
+	version           uint32
+	lifetimeParity    uint64 // uncorrectable errors that parity found
+	lifetimeSECDED    uint64 // uncorrectable errors that ECC found
+	lifetimeCorrected uint64
+	parity            uint64 // the same since the last reset
+	secded            uint64
+	corrected         uint64
+	l2                uint64 // uncorrectable errors by part of the GPU
+	sm                uint64
+	pcie              uint64
+	mcu               uint64
+	other             uint64
+	thresholdExceeded uint32
+}
+
+// spareRows is nvmlRowRemapperHistogramValues_t.
+type spareRows struct {
+	all     uint32
+	high    uint32
+	partial uint32
+	low     uint32
+	none    uint32
+}
+
 // fabricV1 is nvmlGpuFabricInfo_t.
 type fabricV1 struct {
 	cluster [16]byte
@@ -137,6 +163,7 @@ type eventData struct {
 const (
 	memoryV2Version    = uint32(unsafe.Sizeof(memoryV2{})) | 2<<24
 	temperatureVersion = uint32(unsafe.Sizeof(temperature{})) | 1<<24
+	sramStatusVersion  = uint32(unsafe.Sizeof(sramStatus{})) | 1<<24
 	fabricV2Version    = uint32(unsafe.Sizeof(fabricV2{})) | 2<<24
 	fabricV3Version    = uint32(unsafe.Sizeof(fabricV3{})) | 3<<24
 )

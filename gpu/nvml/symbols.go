@@ -35,6 +35,10 @@ const (
 	devicePowerUsage
 	devicePowerLimit
 	deviceClock
+	deviceMaxClock
+	deviceCores
+	deviceClockReasonsV2
+	deviceClockReasonsV1
 	deviceComputeMode
 	deviceMIGMode
 	deviceMaxMIG
@@ -49,7 +53,9 @@ const (
 	deviceECCMode
 	deviceECCTotal
 	deviceECCCounter
+	deviceSRAMStatus
 	deviceRemappedRows
+	deviceSpareRows
 	deviceRetiredPending
 	deviceFabricV
 	deviceFabric
@@ -93,6 +99,10 @@ var symbolNames = [symbolCount]string{
 	devicePowerUsage:      "nvmlDeviceGetPowerUsage",
 	devicePowerLimit:      "nvmlDeviceGetEnforcedPowerLimit",
 	deviceClock:           "nvmlDeviceGetClockInfo",
+	deviceMaxClock:        "nvmlDeviceGetMaxClockInfo",
+	deviceCores:           "nvmlDeviceGetNumGpuCores",
+	deviceClockReasonsV2:  "nvmlDeviceGetCurrentClocksEventReasons",
+	deviceClockReasonsV1:  "nvmlDeviceGetCurrentClocksThrottleReasons",
 	deviceComputeMode:     "nvmlDeviceGetComputeMode",
 	deviceMIGMode:         "nvmlDeviceGetMigMode",
 	deviceMaxMIG:          "nvmlDeviceGetMaxMigDeviceCount",
@@ -107,7 +117,9 @@ var symbolNames = [symbolCount]string{
 	deviceECCMode:         "nvmlDeviceGetEccMode",
 	deviceECCTotal:        "nvmlDeviceGetTotalEccErrors",
 	deviceECCCounter:      "nvmlDeviceGetMemoryErrorCounter",
+	deviceSRAMStatus:      "nvmlDeviceGetSramEccErrorStatus",
 	deviceRemappedRows:    "nvmlDeviceGetRemappedRows",
+	deviceSpareRows:       "nvmlDeviceGetRowRemapperHistogram",
 	deviceRetiredPending:  "nvmlDeviceGetRetiredPagesPendingStatus",
 	deviceFabricV:         "nvmlDeviceGetGpuFabricInfoV",
 	deviceFabric:          "nvmlDeviceGetGpuFabricInfo",

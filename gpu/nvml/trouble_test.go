@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
@@ -116,4 +117,34 @@ func memoryAtDepth(depth int, d Device) MemoryInfo {
 		return memory
 	}
 	return memoryAtDepth(depth-1, d)
+}
+
+// TestRunning checks that the call that hangs is known, and that nothing is left of calls that have
+// returned or failed.
+func TestRunning(t *testing.T) {
+	m := eightGPUs()
+	m.LogCalls = true
+	path := nvmltest.Install(t, m)
+	lib := startLibrary(t, path)
+	deviceFacts(device(t, lib, 0))
+	if function, _, ok := Running(); ok {
+		t.Errorf("%s is running", function)
+	}
+	before := time.Now()
+	nvmltest.Change(t, path, m.With(nvmltest.Sleep(300).In("nvmlDeviceGetName")))
+	done := make(chan error)
+	go func() { _, err := device(t, lib, 0).Name(); done <- err }()
+	if err := nvmltest.WaitForCall(t.Context(), path, "nvmlDeviceGetName", 2); err != nil {
+		t.Fatal(err)
+	}
+	function, since, ok := Running()
+	if !ok || function != "nvmlDeviceGetName" || since.Before(before) {
+		t.Errorf("%q is running since %v: %v", function, since, ok)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if function, _, ok := Running(); ok {
+		t.Errorf("%s is running", function)
+	}
 }

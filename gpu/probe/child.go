@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
 // child is one process that answers questions, and our ends of its pipes.
@@ -20,6 +22,9 @@ type child struct {
 	listens  bool // it was asked to listen for events
 	answers  int  // how many questions it has answered
 	started  time.Time
+	running  *running  // the call of NVML that the current question waits for
+	told     time.Time // when running was received
+	onHang   func(*gpu.HangError)
 	notes    *crashNotes
 	killed   bool
 	done     chan struct{} // closed when the process has exited; err is set by then
@@ -94,9 +99,10 @@ func closeAll(files []*os.File) {
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-// roundTrip sends a question and returns the bytes of the answer. It returns an error as soon as
-// ctx ends. The child cannot be asked again after that.
-func (c *child) roundTrip(ctx context.Context, what request) ([]byte, error) {
+// roundTrip sends a question and returns the answer. It returns an error as soon as ctx ends. The
+// child cannot be asked again after that.
+func (c *child) roundTrip(ctx context.Context, what request) (reply, error) {
+	c.running = nil
 	stop := context.AfterFunc(ctx, func() {
 		past := time.Unix(1, 0)
 		c.requests.SetWriteDeadline(past)
@@ -105,18 +111,51 @@ func (c *child) roundTrip(ctx context.Context, what request) ([]byte, error) {
 	defer stop()
 	question, err := json.Marshal(what)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	if err := writeFrame(c.requests, question); err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	answer, err := readFrame(c.replies)
+	answer, err := c.readAnswer()
 	if err == nil && !stop() {
 		// ctx ended while the answer came in. The pipes' deadlines are in the past now, so the
 		// child is of no more use and the answer counts as too late.
 		err = ctx.Err()
 	}
 	return answer, err
+}
+
+// readAnswer returns the next answer. Until it comes, the child may say what it waits for.
+func (c *child) readAnswer() (reply, error) {
+	reported := c.onHang == nil
+	for {
+		message, err := readFrame(c.replies)
+		if err != nil {
+			return reply{}, err
+		}
+		var answer reply
+		if err := json.Unmarshal(message, &answer); err != nil {
+			return reply{}, fmt.Errorf("it is not JSON: %w", err)
+		}
+		if answer.Running == nil {
+			return answer, nil
+		}
+		c.running, c.told = answer.Running, time.Now()
+		if hang := c.hangError(nil, 0); !reported && hang.For >= hangNotice {
+			c.onHang(hang)
+			reported = true
+		}
+	}
+}
+
+// hangError returns the error for a question that was given up because of err after a time.
+func (c *child) hangError(err error, waited time.Duration) *gpu.HangError {
+	e := &gpu.HangError{For: waited, Err: err}
+	if r := c.running; r != nil {
+		e.Call = r.Call
+		e.For = time.Duration(r.Milliseconds)*time.Millisecond + time.Since(c.told)
+	}
+	return e
 }
 
 // closePipes closes our ends of the pipes. A child that reads requests then exits by itself.

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,10 @@ import (
 
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
+
+// hangNotice is after how long a call of NVML that has not returned is reported to OnHang. A driver
+// that has to initialize its GPUs may take some seconds.
+const hangNotice = 5 * time.Second
 
 // exitTimeout is how long the client waits for a child that should exit: because its pipe was
 // closed, because it is crashing, or because it was killed. A child that is stuck in the kernel
@@ -43,6 +46,9 @@ type Client struct {
 	// Stderr receives what the child prints on its standard output and standard error. If it is
 	// nil, the output is discarded.
 	Stderr io.Writer
+	// OnHang, if set, is called once for a question that is still waited for when a call of NVML
+	// has not returned for hangNotice. It is called in the goroutine that asks.
+	OnHang func(*gpu.HangError)
 	// OnEvent, if set, is called for events from the first question on. Events that happen
 	// between the death of a child and the start of the next one are lost.
 	//
@@ -82,7 +88,8 @@ func (c *Client) init() {
 }
 
 // Inventory asks the child for the machine's GPUs. The error says in one line why there is no
-// answer. It wraps ctx's error if ctx ended first.
+// answer. It wraps ctx's error if ctx ended first, and it is a [gpu.HangError] if that was because
+// NVML did not answer in time.
 func (c *Client) Inventory(ctx context.Context) (gpu.Inventory, error) {
 	answer, err := c.ask(ctx, askInventory)
 	if err != nil {
@@ -155,13 +162,10 @@ func (c *Client) ask(ctx context.Context, what string) (reply, error) {
 		return reply{}, err
 	}
 	c.child.listens = c.child.listens || c.wantsEvents()
-	message, err := c.child.roundTrip(ctx, request{Ask: what, Listen: c.child.listens})
+	begin := time.Now()
+	answer, err := c.child.roundTrip(ctx, request{Ask: what, Listen: c.child.listens})
 	if err != nil {
-		return reply{}, c.questionFailed(ctx, err)
-	}
-	var answer reply
-	if err := json.Unmarshal(message, &answer); err != nil {
-		return reply{}, c.questionFailed(ctx, fmt.Errorf("it is not JSON: %w", err))
+		return reply{}, c.questionFailed(ctx, err, time.Since(begin))
 	}
 	c.backoff.reset()
 	c.recordAnswer()
@@ -193,15 +197,16 @@ func (c *Client) ensureChild() error {
 		return fmt.Errorf("cannot start the GPU probe: %w", err)
 	}
 	c.child = child
+	child.onHang = c.OnHang
 	if c.OnEvent != nil {
 		go c.listener.receive(child.events, c.OnEvent, c.OnNoEvents)
 	}
 	return nil
 }
 
-// questionFailed returns the error of a question that got no valid answer, and kills the child so
-// that it is not asked again.
-func (c *Client) questionFailed(ctx context.Context, err error) error {
+// questionFailed returns the error of a question that got no valid answer in the time for which it
+// was waited, and kills the child so that it is not asked again.
+func (c *Client) questionFailed(ctx context.Context, err error, waited time.Duration) error {
 	defer c.child.kill()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		c.child.listens = false // the caller gave up, which must not count against the child
@@ -211,6 +216,9 @@ func (c *Client) questionFailed(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && !c.child.listens {
 		// The child was late without listening for events, so listening is not the cause.
 		c.listenerDeaths = 0
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return c.child.hangError(noAnswerError(ctx), waited)
 	}
 	if ctx.Err() != nil {
 		return noAnswerError(ctx)

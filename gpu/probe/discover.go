@@ -36,7 +36,7 @@ func Discover(o Options) gpu.Inventory {
 // must use the same options.
 func DiscoverWith(ctx context.Context, c *Client, o Options) gpu.Inventory {
 	if o.Library == "" && !DriverPresent(o.Root) {
-		return emptyInventory(reasonNoDriver)
+		return withoutDevices(o.Root, reasonNoDriver)
 	}
 	begin := time.Now()
 	inv, err := c.Inventory(ctx)
@@ -46,6 +46,9 @@ func DiscoverWith(ctx context.Context, c *Client, o Options) gpu.Inventory {
 	reason := err.Error()
 	if errors.Is(err, context.DeadlineExceeded) {
 		reason = fmt.Sprintf("NVML did not answer within %v", grantedTime(ctx, begin))
+		if hang := new(gpu.HangError); errors.As(err, &hang) && hang.Call != "" {
+			reason += " (it has not returned from " + hang.Call + ")"
+		}
 	}
 	return inventoryWithin(driverFilesTimeout, reason, func() gpu.Inventory {
 		return driverInventory(o.Root, reason)
@@ -87,19 +90,29 @@ func inventoryWithin(limit time.Duration, reason string, read func() gpu.Invento
 // gave none.
 func driverInventory(root, reason string) gpu.Inventory {
 	if reason == reasonNoDriver {
-		return emptyInventory(reason)
+		return withoutDevices(root, reason)
 	}
-	devices, err := driverDevices(root)
+	all, err := driverDevices(root)
 	if err != nil {
-		return emptyInventory(fmt.Sprintf("%s; cannot read the driver's files: %v", reason, err))
+		return withoutDevices(root,
+			fmt.Sprintf("%s; cannot read the driver's files: %v", reason, err))
 	}
+	if len(all) == 0 {
+		return withoutDevices(root,
+			fmt.Sprintf("%s; the driver's files in %s list no GPU", reason, driverFolder))
+	}
+	devices, missing := withDeviceFile(root, all)
 	if len(devices) == 0 {
-		return emptyInventory(fmt.Sprintf("%s; the driver's files in %s list no GPU",
-			reason, driverFolder))
+		return withoutDevices(root, fmt.Sprintf("%s; the driver's files in %s list %d GPUs, but "+
+			"none has a device file here (%s)", reason, driverFolder, len(all), missing))
+	}
+	reason = fmt.Sprintf("%s; using the driver's files in %s", reason, driverFolder)
+	if missing != "" {
+		reason += fmt.Sprintf(", without the GPUs that have no device file here (%s)", missing)
 	}
 	return gpu.Inventory{
 		Source:        gpu.SourceDriver,
-		Reason:        fmt.Sprintf("%s; using the driver's files in %s", reason, driverFolder),
+		Reason:        reason,
 		DriverVersion: driverVersion(root),
 		Devices:       devices,
 	}

@@ -149,3 +149,98 @@ func TestInventoryJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestGPUsWithoutDeviceFile has a container that sees the driver's files of its host, but has the
+// device file of one GPU only, or of none. CUDA counts what can be opened.
+func TestGPUsWithoutDeviceFile(t *testing.T) {
+	missing := Options{Library: filepath.Join(t.TempDir(), "missing.so"), Root: twoGPUs(t)}
+	// GPU 1 of the host has minor number 0.
+	if err := os.Remove(filepath.Join(missing.Root, "dev/nvidia1")); err != nil {
+		t.Fatal(err)
+	}
+	inv := Discover(missing)
+	checkReason(t, inv, gpu.SourceDriver, "without the GPUs that have no device file here "+
+		"(/dev/nvidia1)")
+	if len(inv.Devices) != 1 || inv.Devices[0].UUID != gputest.UUID(2) ||
+		inv.Devices[0].Index != 0 {
+		t.Fatalf("devices %+v, want the one with a device file", inv.Devices)
+	}
+	if v := inv.Visible("", false); gputest.IDs(v) != gputest.UUID(2) {
+		t.Errorf("it is named %q, want its UUID", gputest.IDs(v))
+	}
+	if v := inv.Visible("0", true); gputest.IDs(v) != "0" {
+		t.Errorf("it is named %q, want the user's name", gputest.IDs(v))
+	}
+	if err := os.Remove(filepath.Join(missing.Root, "dev/nvidia0")); err != nil {
+		t.Fatal(err)
+	}
+	inv = Discover(missing)
+	checkReason(t, inv, gpu.SourceNone, "list 2 GPUs, but none has a device file here "+
+		"(/dev/nvidia1, /dev/nvidia0)")
+	// A GPU whose device file is not known may have one.
+	writeFile(t, filepath.Join(missing.Root, driverFolder, "gpus/0000:03:00.0/information"),
+		"Model: Fake GPU\n")
+	inv = Discover(missing)
+	checkReason(t, inv, gpu.SourceDriver)
+	if len(inv.Devices) != 1 || inv.Devices[0].PCIBusID != "0000:03:00.0" {
+		t.Errorf("devices %+v", inv.Devices)
+	}
+}
+
+// TestLibraryProblem checks that a named library that cannot be loaded is told from one that does
+// not work, and from one that was not named.
+func TestLibraryProblem(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing.so")
+	text := filepath.Join(t.TempDir(), "libnvidia-ml.so.1")
+	writeFile(t, text, "no library")
+	for _, library := range []string{missing, text} {
+		for _, root := range []string{t.TempDir(), twoGPUs(t)} {
+			inv := Discover(Options{Library: library, Root: root})
+			if !strings.HasPrefix(inv.Reason, inv.LibraryProblem) || inv.LibraryProblem == "" {
+				t.Errorf("%s: the problem is %q, the reason %q", library, inv.LibraryProblem,
+					inv.Reason)
+			}
+		}
+	}
+	if inv := Discover(Options{Root: t.TempDir()}); inv.LibraryProblem != "" {
+		t.Errorf("without a name the problem is %q", inv.LibraryProblem)
+	}
+}
+
+// jetson returns the root folder of a machine with the device file of an integrated GPU.
+func jetson(t *testing.T, file string) string {
+	t.Helper()
+	root := t.TempDir()
+	writeFile(t, filepath.Join(root, file), "")
+	writeFile(t, filepath.Join(root, modelFile), "NVIDIA Jetson AGX Orin\x00")
+	return root
+}
+
+func TestIntegratedGPU(t *testing.T) {
+	for _, file := range integratedFiles {
+		root := jetson(t, file)
+		c := NewClient(nil) // there is no NVML to ask
+		defer c.Close()
+		for _, inv := range []gpu.Inventory{Discover(Options{Root: root}),
+			DiscoverWith(within(t, long), c, Options{Root: root})} {
+			checkReason(t, inv, gpu.SourceIntegrated, "no NVIDIA driver is loaded",
+				"using the integrated GPU of NVIDIA Jetson AGX Orin ("+file+" exists)",
+				"CUDA_VISIBLE_DEVICES left as it is")
+			if len(inv.Devices) != 1 || !inv.Devices[0].Integrated ||
+				inv.Devices[0].Name != "NVIDIA Jetson AGX Orin" || !inv.Devices[0].Usable() {
+				t.Errorf("devices %+v", inv.Devices)
+			}
+		}
+	}
+	// With the driver of a display, but without NVML and without other GPUs.
+	root := jetson(t, integratedFiles[0])
+	writeFile(t, filepath.Join(root, driverFolder, "version"), versionText)
+	writeFile(t, filepath.Join(root, "/dev/nvidiactl"), "")
+	library := filepath.Join(t.TempDir(), "missing.so")
+	checkReason(t, Discover(Options{Library: library, Root: root}), gpu.SourceIntegrated,
+		"cannot read the driver's files", "using the integrated GPU")
+	// A board in whose container there is no device file of the GPU.
+	root = t.TempDir()
+	writeFile(t, filepath.Join(root, modelFile), "NVIDIA Jetson AGX Orin\x00")
+	checkReason(t, Discover(Options{Root: root}), gpu.SourceNone)
+}

@@ -36,6 +36,8 @@
 //
 //   - [ServeChild] reads requests, asks NVML and writes the answers in the goroutine that called
 //     it. It ends when the client closes the pipe.
+//   - While an answer takes longer than a second, a timer tells the client which call of NVML it
+//     waits for. It ends with the answer.
 //   - When the client first asks for events, a goroutine starts that owns the event pipe. It
 //     writes counted events until a write fails because the client has closed the pipe.
 //   - That goroutine starts the event loop, which owns NVML's event set and is the only goroutine

@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -65,6 +67,31 @@ func driverDevices(root string) ([]gpu.Device, error) {
 	arrange(devices)
 	return devices, nil
 }
+
+// withDeviceFile returns the GPUs that have a device file, numbered anew, and lists the files that
+// are missing. A container sees the driver's files of all GPUs of its host, but can open only those
+// whose device files it has; NVML and CUDA count only these. A GPU whose file is unknown stays.
+func withDeviceFile(root string, all []gpu.Device) (devices []gpu.Device, missing string) {
+	var files []string
+	for _, d := range all {
+		if d.Minor != nil {
+			file := fmt.Sprintf("/dev/nvidia%d", *d.Minor)
+			if _, err := os.Stat(inRoot(root, file)); errors.Is(err, fs.ErrNotExist) {
+				files = append(files, file)
+				continue
+			}
+		}
+		d.Index = len(devices)
+		devices = append(devices, d)
+	}
+	if more := len(files) - maxMissing; more > 0 {
+		files = append(files[:maxMissing], fmt.Sprintf("%d more", more))
+	}
+	return devices, strings.Join(files, ", ")
+}
+
+// maxMissing is how many device files that are missing are named.
+const maxMissing = 4
 
 // driverVersion returns the version of the loaded kernel module, or "" if it is unknown.
 func driverVersion(root string) string {

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,14 +30,17 @@ const (
 		"GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n"
 )
 
-// writeDriverFiles returns a root folder with a driver's files. The map holds the information
-// text for each address.
+// writeDriverFiles returns a root folder with a driver's files, and with the device files of its
+// GPUs. The map holds the information text for each address.
 func writeDriverFiles(t testing.TB, gpus map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
 	writeFile(t, filepath.Join(root, driverFolder, "version"), versionText)
 	for address, text := range gpus {
 		writeFile(t, filepath.Join(root, driverFolder, "gpus", address, "information"), text)
+		if d, _ := parseInformation(text); d.Minor != nil {
+			writeFile(t, filepath.Join(root, fmt.Sprintf("/dev/nvidia%d", *d.Minor)), "")
+		}
 	}
 	return root
 }

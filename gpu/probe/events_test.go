@@ -131,7 +131,8 @@ func TestEventsNotWanted(t *testing.T) {
 	mustSample(t, c)
 	mustSample(t, c)
 	for _, call := range nvmltest.Calls(t, o.Library) {
-		if strings.Contains(call, "Event") {
+		about := strings.Contains(call, "Event") && !strings.Contains(call, "ClocksEvent")
+		if about {
 			t.Errorf("%s was called", call)
 		}
 	}

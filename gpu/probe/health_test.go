@@ -32,6 +32,12 @@ func changedHealth(change func(*nvmltest.Health)) nvmltest.Machine {
 	return changed(func(d *nvmltest.Device) { change(&d.Health) })
 }
 
+// withFabric2 returns the machine with a driver that knows version 2 of the fabric's struct.
+func withFabric2(m nvmltest.Machine) nvmltest.Machine {
+	m.FabricVersion = 2
+	return m
+}
+
 // failing returns eight GPUs with a function that fails for GPU 2.
 func failing(function string, code int) nvmltest.Machine {
 	return eightGPUs().With(nvmltest.Fail(code).InDevice(function, 2))
@@ -46,6 +52,9 @@ func TestFindings(t *testing.T) {
 	}
 	recovery := func(action uint32) nvmltest.Machine {
 		return changedHealth(func(h *nvmltest.Health) { h.RecoveryAction = &action })
+	}
+	clocks := func(reasons uint64) nvmltest.Machine {
+		return changedHealth(func(h *nvmltest.Health) { h.ClockReasons = &reasons })
 	}
 	const (
 		reset  = "nvidia-smi --gpu-reset -i 0000:52:00.0"
@@ -92,6 +101,44 @@ func TestFindings(t *testing.T) {
 			gpu.CodeFabricNotReady, "(code 17)", "nvidia-fabricmanager"},
 		"fabric unhealthy": {fabric(nvmltest.Fabric{State: 3, Summary: 2}),
 			gpu.CodeFabricNotReady, "unhealthy", "nvidia-fabricmanager"},
+
+		"fabric limited": {fabric(nvmltest.Fabric{State: 3, Summary: 3}),
+			gpu.CodeFabricLimited, "limited capacity", "nvidia-fabricmanager"},
+		"fabric degraded": {fabric(nvmltest.Fabric{State: 3, Summary: 3, Mask: 1}),
+			gpu.CodeFabricLimited, "limited capacity: the bandwidth is degraded",
+			"nvidia-fabricmanager"},
+		"fabric route": {fabric(nvmltest.Fabric{State: 3, Summary: 2, Mask: 1 << 4}),
+			gpu.CodeFabricNotReady, "unhealthy: a route is unhealthy", "nvidia-fabricmanager"},
+		"fabric degraded, version 2": {
+			withFabric2(fabric(nvmltest.Fabric{State: 3, Mask: 1})),
+			gpu.CodeFabricLimited, "the bandwidth is degraded", "nvidia-fabricmanager"},
+		"fabric configuration, version 2": {
+			withFabric2(fabric(nvmltest.Fabric{State: 3, Mask: 4 << 8})),
+			gpu.CodeFabricNotReady, "no partition", "nvidia-fabricmanager"},
+
+		"SRAM threshold": {
+			changedHealth(func(h *nvmltest.Health) { h.SRAMThreshold = new(true) }),
+			gpu.CodeSRAMThreshold, "more uncorrectable errors", "replaced"},
+		"spare rows": {
+			changedHealth(func(h *nvmltest.Health) {
+				h.SpareRows = &nvmltest.SpareRows{All: 630, High: 4, Partial: 2, Low: 1, None: 3}
+			}),
+			gpu.CodeSpareRowsExhausted, "3 of 640 memory banks have no spare row left",
+			"replaced"},
+		"hot":         {clocks(0x48), gpu.CodeHardwareSlowdown, "too hot", "fans"},
+		"hot, idle":   {clocks(0x41), gpu.CodeHardwareSlowdown, "too hot", "fans"},
+		"power brake": {clocks(0x88), gpu.CodeHardwareSlowdown, "power brake", "power supplies"},
+		"slowdown": {clocks(0x8), gpu.CodeHardwareSlowdown, "slows the GPU down",
+			"nvidia-smi -q -d PERFORMANCE"},
+
+		"no permission": {failing("nvmlDeviceGetHandleByIndex*", 4),
+			gpu.CodeInaccessible, "no permission (code 4)", "permissions of /dev/nvidia"},
+		"power cables": {failing("nvmlDeviceGetHandleByIndex*", 8),
+			gpu.CodeInaccessible, "power cables not attached properly (code 8)", "cables"},
+		"interrupts": {failing("nvmlDeviceGetHandleByIndex*", 11),
+			gpu.CodeInaccessible, "interrupt problem with a GPU (code 11)", "interrupt"},
+		"unknown error": {failing("nvmlDeviceGetHandleByIndex*", 999),
+			gpu.CodeInaccessible, "unknown error (code 999)", "dmesg"},
 
 		"prohibited": {
 			changed(func(d *nvmltest.Device) { d.ComputeMode = 2 }),
@@ -141,7 +188,12 @@ func TestFindings(t *testing.T) {
 			if !strings.Contains(f.Remedy, test.remedy) {
 				t.Errorf("the remedy %q does not contain %q", f.Remedy, test.remedy)
 			}
-			isProblem := f.Code == gpu.CodeLost || f.Code == gpu.CodeResetRequired
+			isProblem := f.Code == gpu.CodeLost || f.Code == gpu.CodeResetRequired ||
+				f.Code == gpu.CodeInaccessible
+			if f.Code == gpu.CodeInaccessible && strings.Contains(f.Text, "permission") &&
+				strings.Contains(f.Remedy, "dmesg") {
+				t.Errorf("the kernel's log does not tell of permissions: %q", f.Remedy)
+			}
 			if d.Usable() == isProblem {
 				t.Errorf("the problem is %q with the finding %+v", d.Problem, f)
 			}
@@ -169,10 +221,17 @@ func TestNothingFound(t *testing.T) {
 		"no fabric": health(nvmltest.Health{
 			Fabric: &nvmltest.Fabric{State: 0, Status: 17, Summary: 2},
 		}),
-		"fabric with less capacity": health(nvmltest.Health{
-			Fabric: &nvmltest.Fabric{State: 3, Summary: 3},
+		"fabric without problems": health(nvmltest.Health{
+			Fabric: &nvmltest.Fabric{State: 3, Summary: 1, Mask: 0x51aa},
 		}),
-		"exclusive": changed(func(d *nvmltest.Device) { d.ComputeMode = 3 }),
+		"not in the fabric yet known to be limited": health(nvmltest.Health{
+			Fabric: &nvmltest.Fabric{State: 0, Summary: 3, Mask: 1},
+		}),
+		"spare rows":          health(nvmltest.Health{SpareRows: &nvmltest.SpareRows{All: 1, Low: 639}}),
+		"SRAM":                health(nvmltest.Health{SRAMThreshold: new(false)}),
+		"software slowdown":   health(nvmltest.Health{ClockReasons: new(uint64(0x4 | 0x20))}),
+		"idle, clocks change": health(nvmltest.Health{ClockReasons: new(uint64(0x8 | 0x1))}),
+		"exclusive":           changed(func(d *nvmltest.Device) { d.ComputeMode = 3 }),
 		"busy": changed(func(d *nvmltest.Device) {
 			d.Processes = []nvmltest.Process{{PID: 999999999}}
 		}),
@@ -219,20 +278,6 @@ func TestFindingsTogether(t *testing.T) {
 	}
 	if *d.ECC {
 		t.Error("ECC is on, want off")
-	}
-}
-
-// TestAttachFails has a GPU that is not usable although it is not lost.
-func TestAttachFails(t *testing.T) {
-	d := discover(t, install(t, failing("nvmlDeviceGetHandleByIndex*", 4))).Devices[2]
-	if d.Healthy() {
-		t.Error("the GPU is healthy")
-	}
-	if d.Usable() {
-		t.Error("the GPU is usable")
-	}
-	if len(d.Findings) != 0 {
-		t.Errorf("findings %+v, want none", d.Findings)
 	}
 }
 

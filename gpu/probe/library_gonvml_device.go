@@ -97,6 +97,26 @@ func (h goDevice) Clock(domain nvml.ClockType) (megahertz uint32, err error) {
 	})
 }
 
+func (h goDevice) MaxClock(domain nvml.ClockType) (megahertz uint32, err error) {
+	return goAsk(h.lib, "nvmlDeviceGetMaxClockInfo", func() (uint32, gonvml.Return) {
+		return h.d.GetMaxClockInfo(gonvml.ClockType(domain))
+	})
+}
+
+func (h goDevice) Cores() (uint32, error) {
+	n, err := goAsk(h.lib, "nvmlDeviceGetNumGpuCores", h.d.GetNumGpuCores)
+	return uint32(n), err
+}
+
+func (h goDevice) ClockReasons() (nvml.ClockReasons, error) {
+	const prefix = "nvmlDeviceGetCurrentClocks"
+	reasons, err := goAsk(h.lib, prefix+"EventReasons", h.d.GetCurrentClocksEventReasons)
+	if tooOld(err) {
+		reasons, err = goAsk(h.lib, prefix+"ThrottleReasons", h.d.GetCurrentClocksThrottleReasons)
+	}
+	return nvml.ClockReasons(reasons), err
+}
+
 func (h goDevice) ComputeMode() (nvml.ComputeMode, error) {
 	mode, err := goAsk(h.lib, "nvmlDeviceGetComputeMode", h.d.GetComputeMode)
 	return nvml.ComputeMode(mode), err
@@ -208,6 +228,18 @@ func (h goDevice) UncorrectedSRAMErrors() (uint64, error) {
 	})
 }
 
+func (h goDevice) SRAMThresholdExceeded() (bool, error) {
+	status, err := goAsk(h.lib, "nvmlDeviceGetSramEccErrorStatus", h.d.GetSramEccErrorStatus)
+	return status.BThresholdExceeded != 0, err
+}
+
+func (h goDevice) SpareRows() (nvml.SpareRows, error) {
+	rows, err := goAsk(h.lib, "nvmlDeviceGetRowRemapperHistogram", h.d.GetRowRemapperHistogram)
+	return nvml.SpareRows{
+		All: rows.Max, High: rows.High, Partial: rows.Partial, Low: rows.Low, None: rows.None,
+	}, err
+}
+
 func (h goDevice) RemappedRows() (nvml.RemappedRows, error) {
 	return goAsk(h.lib, "nvmlDeviceGetRemappedRows", func() (nvml.RemappedRows, gonvml.Return) {
 		corrected, uncorrected, pending, failed, r := h.d.GetRemappedRows()
@@ -227,13 +259,14 @@ func (h goDevice) Fabric() (nvml.FabricInfo, error) {
 	if !tooOld(err) {
 		return nvml.FabricInfo{
 			State: nvml.FabricState(v3.State), Status: nvml.Return(v3.Status),
-			Health: nvml.FabricHealth(v3.HealthSummary),
+			Health: nvml.FabricHealth(v3.HealthSummary), Mask: nvml.FabricMask(v3.HealthMask),
 		}, err
 	}
 	v2, err := goAsk(h.lib, "nvmlDeviceGetGpuFabricInfoV", h.d.GetGpuFabricInfoV().V2)
 	if !tooOld(err) {
 		return nvml.FabricInfo{
 			State: nvml.FabricState(v2.State), Status: nvml.Return(v2.Status),
+			Mask: nvml.FabricMask(v2.HealthMask),
 		}, err
 	}
 	v1, err := goAsk(h.lib, "nvmlDeviceGetGpuFabricInfo", h.d.GetGpuFabricInfo)

@@ -17,6 +17,9 @@ func openLibrary(path string) (library, error) {
 	return ownLibrary{lib}, nil
 }
 
+// runningCall returns the call of NVML that has not come back for the longest time.
+func runningCall() (function string, since time.Time, ok bool) { return nvml.Running() }
+
 // ownLibrary, ownDevice and ownEventSet adapt the binding's types to the interfaces.
 type ownLibrary struct{ *nvml.Library }
 

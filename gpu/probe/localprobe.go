@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -18,7 +19,9 @@ type localProbe struct {
 	mu      sync.Mutex
 	source  source // nil if NVML does not work
 	problem string // why source is nil
-	closed  bool
+	// libraryProblem is why the library that the user named could not be loaded.
+	libraryProblem string
+	closed         bool
 }
 
 // newLocalProbe opens NVML. It never fails: without NVML, a localProbe answers from the driver's
@@ -35,8 +38,12 @@ func (p *localProbe) open() {
 		return
 	}
 	source, err := openNVML(p.options, p.driverList)
+	p.libraryProblem = ""
 	if err != nil {
 		p.problem = err.Error()
+		if errors.As(err, new(loadError)) && p.options.Library != "" {
+			p.libraryProblem = p.problem
+		}
 		return
 	}
 	p.source, p.problem = source, ""
@@ -57,7 +64,9 @@ func (p *localProbe) Inventory() gpu.Inventory {
 		p.open()
 	}
 	if p.source == nil {
-		return driverInventory(p.options.Root, p.problem)
+		inv := driverInventory(p.options.Root, p.problem)
+		inv.LibraryProblem = p.libraryProblem
+		return inv
 	}
 	inv, err := p.source.inventory()
 	if err != nil {

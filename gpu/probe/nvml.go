@@ -31,13 +31,14 @@ type nvmlGPU struct {
 	instances []handle // one for each of device.MIGInstances
 	mode      nvml.ComputeMode
 	goneError error // the first error that means that the GPU is gone
+	openError error // why it is not attached
 }
 
 // openNVML loads and initializes the library. driverList reads the driver's own list of GPUs.
 func openNVML(o Options, driverList func() []gpu.Device) (source, error) {
 	lib, err := openLibrary(o.Library)
 	if err != nil {
-		return nil, err
+		return nil, loadError{err}
 	}
 	if err := lib.Init(); err != nil {
 		return nil, fmt.Errorf("cannot start NVML from %s: %s%s",
@@ -82,6 +83,7 @@ func (s *nvmlSource) inventory() (gpu.Inventory, error) {
 		inv.Devices = append(inv.Devices, g.device)
 	}
 	s.addDriverList(inv.Devices)
+	s.readSpeeds()
 	for i := range s.gpus {
 		s.gpus[i].checkHealth()
 		inv.Devices[i] = s.gpus[i].device
@@ -120,7 +122,7 @@ func (s *nvmlSource) addDriverList(devices []gpu.Device) {
 func (s *nvmlSource) openGPU(i int) nvmlGPU {
 	handle, err := s.lib.Device(i)
 	if err != nil {
-		g := nvmlGPU{device: gpu.Device{Problem: errorText(err)}}
+		g := nvmlGPU{device: gpu.Device{Problem: errorText(err)}, openError: err}
 		g.answered(err)
 		return g
 	}

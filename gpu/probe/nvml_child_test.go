@@ -121,3 +121,31 @@ func TestTroubleInEachFunction(t *testing.T) {
 		}
 	}
 }
+
+// TestHangingCall checks that the error of a question that NVML does not answer says in which call
+// NVML hangs, and that the source of an inventory does. go-nvml cannot tell.
+func TestHangingCall(t *testing.T) {
+	if _, _, ok := runningCall(); ok {
+		t.Error("a call is under way before the test")
+	}
+	for _, function := range []string{"nvmlInitWithFlags", "nvmlDeviceGetUUID"} {
+		t.Run(function, func(t *testing.T) {
+			t.Parallel()
+			o := install(t, eightGPUs().With(nvmltest.Hang.In(function)))
+			_, err := realChild(t, o).Sample(within(t, 2*runningPause))
+			var hang *gpu.HangError
+			if !errors.As(err, &hang) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("the error is %v", err)
+			}
+			if hang.Call != hangingCall(function) || hang.For <= 0 {
+				t.Errorf("it hangs in %q for %v", hang.Call, hang.For)
+			}
+			want := "NVML did not answer within 2s"
+			if call := hangingCall(function); call != "" {
+				want += " (it has not returned from " + call + "); using"
+			}
+			inv := DiscoverWith(within(t, 2*runningPause), realChild(t, o), o)
+			checkReason(t, inv, gpu.SourceDriver, want)
+		})
+	}
+}

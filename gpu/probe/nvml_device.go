@@ -5,6 +5,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
@@ -50,6 +51,27 @@ func (g *nvmlGPU) describe() {
 	}
 	if d.MIG {
 		g.describeInstances()
+	}
+}
+
+// readSpeeds asks how fast the GPUs are, unless they are all alike: only then does it matter for
+// the order in which CUDA counts them.
+func (s *nvmlSource) readSpeeds() {
+	alike := func(g nvmlGPU) bool { return g.device.Name == s.gpus[0].device.Name }
+	if !slices.ContainsFunc(s.gpus, func(g nvmlGPU) bool { return !alike(g) }) {
+		return
+	}
+	for i := range s.gpus {
+		g := &s.gpus[i]
+		if !g.attached {
+			continue
+		}
+		if cores, err := g.handle.Cores(); g.answered(err) {
+			g.device.Cores = int(cores)
+		}
+		if clock, err := g.handle.MaxClock(nvml.ClockSM); g.answered(err) {
+			g.device.MaxClockMHz = int(clock)
+		}
 	}
 }
 

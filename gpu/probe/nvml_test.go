@@ -409,3 +409,30 @@ func TestSampleFollowsDeviceCount(t *testing.T) {
 		}
 	}
 }
+
+// TestSpeeds checks that GPUs are asked how fast they are only if they are not all alike.
+func TestSpeeds(t *testing.T) {
+	m := eightGPUs()
+	m.LogCalls = true
+	o := install(t, m)
+	for _, d := range discover(t, o).Devices {
+		if d.Cores != 0 || d.MaxClockMHz != 0 {
+			t.Errorf("GPU %d has a speed", d.Index)
+		}
+	}
+	if n := nvmltest.CountCalls(t, o.Library, "nvmlDeviceGetNumGpuCores"); n != 0 {
+		t.Errorf("asked %d times", n)
+	}
+	nvmltest.Change(t, o.Library, m.WithDevice(2, func(d *nvmltest.Device) {
+		d.Name, d.Cores, d.MaxSMClock = "NVIDIA T400", 384, 1425
+	}))
+	for _, d := range discover(t, o).Devices {
+		cores, clock := 16896, 1980
+		if d.Index == 2 {
+			cores, clock = 384, 1425
+		}
+		if d.Cores != cores || d.MaxClockMHz != clock {
+			t.Errorf("GPU %d has %d cores and %d MHz", d.Index, d.Cores, d.MaxClockMHz)
+		}
+	}
+}

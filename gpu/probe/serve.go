@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,12 +38,23 @@ type request struct {
 	Listen bool `json:"watch,omitempty"`
 }
 
-// reply is the child's answer.
+// reply is the child's answer or, if only Running is set, says that the answer takes its time.
 type reply struct {
+	Running   *running       `json:"running,omitempty"`
 	Inventory *gpu.Inventory `json:"inventory,omitempty"`
 	Sample    *gpu.Sample    `json:"sample,omitempty"`
 	Error     string         `json:"error,omitempty"`
 }
+
+// running is a call of NVML that has not come back yet.
+type running struct {
+	Call         string `json:"call"`
+	Milliseconds int64  `json:"milliseconds"`
+}
+
+// runningPause is after how long the client is told which call of NVML an answer waits for, and how
+// often.
+const runningPause = time.Second
 
 // ServeChild answers the questions of the [Client] that started this process. It does all of the
 // child's work, and returns when the client closes. The process has to exit then, without closing
@@ -52,7 +64,9 @@ func ServeChild(o Options) error {
 	if err != nil {
 		return err
 	}
+	stop := reportRunning(out) // the first question is being waited for
 	p := newLocalProbe(o)
+	stop()
 	var once sync.Once
 	return serve(in, out, p, func() { once.Do(func() { go p.sendEvents(events) }) })
 }
@@ -98,6 +112,7 @@ type prober interface {
 }
 
 // serve answers requests until in ends. It calls listen for each request that asks for events.
+// While an answer takes its time, out is told which call of NVML it waits for.
 func serve(in io.Reader, out io.Writer, p prober, listen func()) error {
 	for {
 		message, err := readFrame(in)
@@ -107,13 +122,47 @@ func serve(in io.Reader, out io.Writer, p prober, listen func()) error {
 		if err != nil {
 			return fmt.Errorf("cannot read the request: %w", err)
 		}
+		stop := reportRunning(out)
 		answer, err := json.Marshal(answerTo(message, p, listen))
+		stop()
 		if err != nil {
 			return fmt.Errorf("cannot encode the answer: %w", err)
 		}
 		if err := writeFrame(out, answer); err != nil {
 			return fmt.Errorf("cannot send the answer: %w", err)
 		}
+	}
+}
+
+// reportRunning sends the call of NVML that has not come back, every runningPause. Nothing is sent
+// any more when stop has returned.
+func reportRunning(out io.Writer) (stop func()) {
+	var mu sync.Mutex // held while a report is sent, and to stop
+	stopped := false
+	var timer *time.Timer
+	report := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if stopped {
+			return
+		}
+		if function, since, ok := runningCall(); ok {
+			r := running{function, time.Since(since).Milliseconds()}
+			message, err := json.Marshal(reply{Running: &r})
+			if err != nil || writeFrame(out, message) != nil {
+				return // the client has gone
+			}
+		}
+		timer.Reset(runningPause)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(runningPause, report)
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop()
 	}
 }
 

@@ -6,6 +6,11 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
+// loadError is why an NVML library could not be loaded.
+type loadError struct{ error }
+
+func (e loadError) Unwrap() error { return e.error }
+
 // source is NVML as a localProbe uses it. A build without NVML has no implementation.
 type source interface {
 	// inventory lists the GPUs again. What NVML cannot say about a broken GPU is taken from the

@@ -22,7 +22,11 @@ func discovery(f Facts) []Result {
 			"the driver hangs: %s", f.Inventory.Reason)
 	case f.gpuless():
 		return withoutDriver(f)
-	case f.Inventory.Source == gpu.SourceNVML,
+	case f.Inventory.LibraryProblem != "":
+		return problem(Fail,
+			"correct --nvml-library, or leave it out to have the library searched for",
+			"the NVML library that was named cannot be used: %s", f.Inventory.LibraryProblem)
+	case f.Inventory.Source == gpu.SourceNVML, f.integrated(),
 		f.NoNVML && f.Inventory.Source == gpu.SourceDriver:
 		return ok("%s: %s", gpus, f.Inventory.Reason)
 	case f.NoNVML:
@@ -53,17 +57,16 @@ func withoutDriver(f Facts) []Result {
 	return ok("%s; jobs run on CPUs", f.Inventory.Reason)
 }
 
-// versions compares the library with the loaded kernel module. NVML's version consists of that of
-// the CUDA it came with, a dot, and the driver's version, as in 12.550.54.15.
+// versions compares the library with the loaded kernel module.
 func versions(f Facts) []Result {
-	if f.gpuless() {
+	if f.gpuless() || f.integrated() {
 		return nil
 	}
 	module := f.Module
 	if module == "" {
 		module = f.Inventory.DriverVersion
 	}
-	_, library, _ := strings.Cut(f.Inventory.NVMLVersion, ".")
+	library := f.Inventory.NVMLVersion
 	found := fmt.Sprintf("driver %s, NVML %s, CUDA up to %s", orUnknown(module),
 		orUnknown(f.Inventory.NVMLVersion), orUnknown(f.Inventory.CUDAVersion))
 	unreadable := f.ModuleErr != nil && !errors.Is(f.ModuleErr, fs.ErrNotExist)
@@ -75,7 +78,7 @@ func versions(f Facts) []Result {
 		return ok("%s", found)
 	case module == "" || library == "":
 		return unknown("%s", found)
-	case module != library:
+	case !sameDriver(module, library):
 		return problem(Fail,
 			"reboot, or reload the driver's modules: after an update the old ones stay loaded",
 			"the kernel has driver %s, but the library is from %s", module, library)
@@ -83,6 +86,20 @@ func versions(f Facts) []Result {
 		return unknown("%s", found)
 	}
 	return ok("%s", found)
+}
+
+// sameDriver reports whether NVML's version is that of a driver. It consists of the version of the
+// CUDA it came with, a dot, and the driver's version, as in 12.550.54.15. Some drivers leave the
+// first part out, or shorten the last one: 580.65 stands for 580.65.06.
+func sameDriver(driver, nvml string) bool {
+	_, behind, _ := strings.Cut(nvml, ".")
+	for _, version := range []string{nvml, behind} {
+		shortened := strings.Contains(version, ".") && strings.HasPrefix(driver, version+".")
+		if version == driver || shortened {
+			return true
+		}
+	}
+	return false
 }
 
 func orUnknown(s string) string {
@@ -106,7 +123,7 @@ func parseModule(file string) (string, error) {
 
 // deviceFiles checks the access to the files that CUDA opens.
 func deviceFiles(f Facts) []Result {
-	if f.gpuless() {
+	if f.gpuless() || f.integrated() {
 		return nil
 	}
 	var results []Result

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gpulaunch/gpulaunch/gpu"
 	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
@@ -43,6 +44,9 @@ func visibleDevices(f Facts) []Result {
 		}
 	}
 	hidden := len(f.Inventory.Devices) - admitted
+	if len(v.Doubts) > 0 && v.Reason == "" {
+		return doubted(v.Doubts)
+	}
 	const remedy = "unset it to use all GPUs, or correct it"
 	switch {
 	case v.Reason != "":
@@ -53,6 +57,16 @@ func visibleDevices(f Facts) []Result {
 			plural.Of(len(f.Inventory.Devices), "%d GPU", "%d GPUs"))
 	}
 	return ok("CUDA_VISIBLE_DEVICES=%s hides no GPU", quoted(v.Value))
+}
+
+// doubted returns a warning for each of the doubts about CUDA_VISIBLE_DEVICES, which consist of
+// what is the matter and, behind a semicolon, what to do.
+func doubted(doubts []string) (results []Result) {
+	for _, line := range doubts {
+		at := strings.LastIndex(line, "; ") // the value before it may have some of its own
+		results = append(results, problem(Warn, line[at+len("; "):], "%s", line[:at])...)
+	}
+	return results
 }
 
 // harmfulVariable is a variable that does harm if a job inherits it, unless it is empty or has one
@@ -75,10 +89,9 @@ const (
 // NCCL's "Environment Variables", the OpenMP specification and the manuals of its two libraries.
 var harmfulVariables = []harmfulVariable{
 	{
-		name: "CUDA_DEVICE_ORDER", harmless: []string{"PCI_BUS_ID"},
-		effect: "the indexes in CUDA_VISIBLE_DEVICES may be meant for this order, " +
-			"but gpulaunch uses the order of the PCI bus",
-		remedy: "unset it, or name GPUs by UUID",
+		name: "CUDA_DEVICE_ORDER", harmless: []string{gpu.OrderPCI, gpu.OrderFastestFirst},
+		effect: "CUDA does not know this order, and gpulaunch uses that of the PCI bus",
+		remedy: "set it to " + gpu.OrderPCI + " or " + gpu.OrderFastestFirst + ", or unset it",
 	},
 	{
 		name:   "GOMP_CPU_AFFINITY",

@@ -33,7 +33,8 @@ func healthy() Facts {
 			Metrics: Metrics{Address: "127.0.0.1:9750"},
 			Python:  "/usr/bin/python3",
 			Plan: plan.Plan{Mode: plan.ModeGPU, Reason: "because",
-				Workers: make([]plan.Worker, 2)},
+				Workers: []plan.Worker{{Device: &plan.Device{UUID: "GPU-0"}},
+					{Rank: 1, Device: &plan.Device{Index: 1, UUID: "GPU-1"}}}},
 		},
 		DriverPresent: true, Module: "550.54.15",
 		Files: []DeviceFile{{Path: "/dev/nvidiactl"}, {Path: "/dev/nvidia0"},
@@ -119,6 +120,16 @@ func firstGPU(change func(*gpu.Device)) func(*Facts) {
 	}
 }
 
+// withoutFirst changes the first GPU, and the plan does without it.
+func withoutFirst(change func(*gpu.Device)) func(*Facts) {
+	return func(f *Facts) { firstGPU(change)(f); f.Plan.Workers = f.Plan.Workers[1:] }
+}
+
+// versionOf sets the version of the kernel module and that of NVML.
+func versionOf(module, library string) func(*Facts) {
+	return func(f *Facts) { f.Module, f.Inventory.NVMLVersion = module, library }
+}
+
 // hiddenGPU changes the first GPU and hides it with CUDA_VISIBLE_DEVICES.
 func hiddenGPU(change func(*gpu.Device)) func(*Facts) {
 	return func(f *Facts) { firstGPU(change)(f); f.setVisible("1", true) }
@@ -149,6 +160,19 @@ var driverCases = []examineCase{
 		f.Library = "/x"
 	}, Fail, "no NVIDIA driver", []string{"versions", "health", "mig", "busy", "persistence",
 		"compute-mode", "locality", "device-files"}},
+	{"a named library that cannot be loaded", "discovery", func(f *Facts) {
+		f.Inventory.Source, f.Library = gpu.SourceDriver, "/x"
+		f.Inventory.LibraryProblem = "no such file: /x"
+	}, Fail, "cannot be used: no such file: /x", []string{"health", "mig", "busy", "persistence",
+		"compute-mode"}},
+	{"integrated GPU", "discovery", func(f *Facts) {
+		*f = gpuless()
+		f.Inventory = gpu.Inventory{Source: gpu.SourceIntegrated, Reason: "using the integrated GPU",
+			Devices: []gpu.Device{{Name: "NVIDIA Jetson", Integrated: true}}}
+		f.Localities = map[int]affinity.Locality{0: {NUMANode: 0}}
+		f.setVisible("", false)
+	}, OK, "1 GPU: using the integrated GPU", []string{"health", "mig", "busy", "persistence",
+		"compute-mode"}},
 	{"cards without driver", "discovery", func(f *Facts) {
 		*f = gpuless()
 		f.OnBus = []string{"0000:1b:00.0"}
@@ -157,13 +181,20 @@ var driverCases = []examineCase{
 		Unknown, "input/output", gpuChecks},
 
 	{"mismatch", "versions", func(f *Facts) { f.Module = "550.90.07" }, Fail,
-		"driver 550.90.07, but the library is from 550.54.15", nil},
+		"driver 550.90.07, but the library is from 12.550.54.15", nil},
 	{"no module file", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", errGone }, OK,
 		"550.54.15", nil},
 	{"module unreadable", "versions", func(f *Facts) { f.Module, f.ModuleErr = "", errUnreadable },
 		Unknown, "input/output", nil},
 	{"library unknown", "versions", func(f *Facts) { f.Inventory.NVMLVersion = "" }, Unknown,
 		"NVML unknown", nil},
+	{"shortened by NVML", "versions", versionOf("580.65.06", "13.580.65"), OK, "580.65.06", nil},
+	{"shortened, and without CUDA's", "versions", versionOf("580.65.06", "580.65"), OK,
+		"580.65.06", nil},
+	{"without CUDA's", "versions", versionOf("580.65.06", "580.65.06"), OK, "580.65.06", nil},
+	{"shortened, of another driver", "versions", versionOf("580.65.06", "13.580.6"), Fail,
+		"the library is from 13.580.6", nil},
+	{"shortened to nothing", "versions", versionOf("580.65.06", "580"), Fail, "from 580", nil},
 	{"WSL", "versions", func(f *Facts) { f.WSL, f.Module = true, "1.2" }, OK, "1.2", nil},
 
 	{"no access", "device-files", func(f *Facts) {
@@ -183,11 +214,34 @@ var driverCases = []examineCase{
 var gpuCases = []examineCase{
 	{"lost", "health", firstGPU(lost), Fail, "GPU 0 (0000:1b:00.0): GPU is lost",
 		[]string{"locality"}},
+	{"one lost of two", "health", withoutFirst(lost), Warn,
+		"GPU 0 (0000:1b:00.0): GPU is lost (a job would do without it)", []string{"locality"}},
+	{"one without permission", "health", withoutFirst(func(d *gpu.Device) {
+		d.Problem = "no permission (code 4)"
+	}), Warn, "no permission (code 4) (a job would do without it)", []string{"locality"}},
+	{"the only ones are lost", "health", func(f *Facts) {
+		firstGPU(lost)(f)
+		lost(&f.Inventory.Devices[1])
+		f.Plan = plan.Plan{Mode: plan.ModeCPU, Workers: make([]plan.Worker, 2)}
+		f.setVisible("", false)
+	}, Fail, "GPU 1 (0000:43:00.0): GPU is lost", []string{"locality"}},
+	{"skipped because of a variable", "health", func(f *Facts) {
+		finding(gpu.CodeECCUncorrected)(f)
+		f.Plan.Workers = f.Plan.Workers[1:]
+	}, Warn, "sick (a job would do without it)", nil},
+	{"no job would start", "health", func(f *Facts) {
+		withoutFirst(lost)(f)
+		f.PlanErr = errUnreadable
+	}, Fail, "GPU is lost", []string{"locality", "plan"}},
 	{"lost but hidden", "health", hiddenGPU(lost), Warn, "leaves it out",
 		[]string{"visible-devices"}},
 	{"ECC", "health", finding(gpu.CodeECCUncorrected), Fail, "sick", nil},
 	{"remap pending", "health", finding(gpu.CodeRowRemapPending), Warn, "sick", nil},
 	{"retired pages", "health", finding(gpu.CodeRetiredPagesPending), Warn, "sick", nil},
+	{"no spare rows", "health", finding(gpu.CodeSpareRowsExhausted), Warn, "sick", nil},
+	{"less of the fabric", "health", finding(gpu.CodeFabricLimited), Warn, "sick", nil},
+	{"slow", "health", finding(gpu.CodeHardwareSlowdown), Warn, "sick", nil},
+	{"SRAM", "health", finding(gpu.CodeSRAMThreshold), Fail, "sick", nil},
 	{"fabric", "health", finding(gpu.CodeFabricNotReady), Fail, "sick", nil},
 	{"lost, and its file unknown", "health",
 		firstGPU(func(d *gpu.Device) { lost(d); d.Minor = nil }), Fail, "lost", nil},
@@ -200,6 +254,9 @@ var gpuCases = []examineCase{
 	{"MIG without instances", "mig", firstGPU(func(d *gpu.Device) {
 		d.MIG, d.Problem = true, "no instance"
 	}), Fail, "there is no instance", nil},
+	{"the same, and others do", "mig", withoutFirst(func(d *gpu.Device) {
+		d.MIG, d.Problem = true, "no instance"
+	}), Warn, "there is no instance (a job would do without it)", nil},
 	{"the same, hidden", "mig", hiddenGPU(func(d *gpu.Device) {
 		d.MIG, d.Problem = true, "no instance"
 	}), Warn, "there is no instance", []string{"visible-devices"}},
@@ -338,8 +395,11 @@ var environmentCases = []examineCase{
 		func(f *Facts) { *f = gpuless(); f.setVisible("3", true) },
 		Unknown, "no GPU", gpuChecks},
 
-	{"device order", "variables", environ("CUDA_DEVICE_ORDER=FASTEST_FIRST"), Warn,
+	{"device order", "variables", environ("CUDA_DEVICE_ORDER=SLOWEST_FIRST"), Warn,
 		"CUDA_DEVICE_ORDER", nil},
+	{"fastest first", "variables", environ("CUDA_DEVICE_ORDER=FASTEST_FIRST"), OK, "none", nil},
+	{"text behind an index", "visible-devices", func(f *Facts) { f.setVisible("0; 1", true) },
+		Warn, `CUDA reads "0; 1" as 0 and ignores "; 1"`, nil},
 	{"good order", "variables", environ("CUDA_DEVICE_ORDER=PCI_BUS_ID"), OK, "none", nil},
 	{"GOMP", "variables", environ("GOMP_CPU_AFFINITY=0-3"), Warn, `"0-3"`, nil},
 	{"KMP", "variables", environ("KMP_AFFINITY=granularity=fine,compact"), Warn, "compact",

@@ -152,3 +152,7 @@ func (f Facts) askedNVML(what string) (answer []Result, asked bool) {
 func (f Facts) gpuless() bool {
 	return f.Inventory.Source == gpu.SourceNone && !f.DriverPresent && f.Library == ""
 }
+
+// integrated reports whether the GPU is the one of a Tegra, about which neither NVML nor the
+// driver's files say anything. It was found by its device file.
+func (f Facts) integrated() bool { return f.Inventory.Source == gpu.SourceIntegrated }

@@ -2,9 +2,11 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/launcher/plan"
 	"github.com/gpulaunch/gpulaunch/launcher/plural"
 	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
@@ -33,8 +35,8 @@ func indexList(indexes []int) string {
 	return "GPU " + strings.Trim(strings.ReplaceAll(fmt.Sprint(indexes), " ", ", "), "[]")
 }
 
-// health reports the problems of each GPU. A GPU that CUDA_VISIBLE_DEVICES hides stops no job, so
-// its problems are warnings.
+// health reports the problems of each GPU. A GPU that a job would not use stops no job, so its
+// problems are warnings.
 func health(f Facts) []Result {
 	if answer, asked := f.askedNVML("the GPUs' health"); !asked {
 		return answer
@@ -42,9 +44,9 @@ func health(f Facts) []Result {
 	var results []Result
 	for _, d := range f.Inventory.Devices {
 		for _, r := range deviceProblems(d) {
-			if !f.admitted(d) {
+			if why := f.unneeded(d); why != "" {
 				r.Status = Warn
-				r.Found += " (CUDA_VISIBLE_DEVICES leaves it out)"
+				r.Found += " (" + why + ")"
 			}
 			results = append(results, r)
 		}
@@ -56,6 +58,20 @@ func health(f Facts) []Result {
 	return results
 }
 
+// unneeded returns why a job would start without a GPU, or "" if the job would use it or needs it.
+func (f Facts) unneeded(d gpu.Device) string {
+	if !f.admitted(d) {
+		return "CUDA_VISIBLE_DEVICES leaves it out"
+	}
+	uses := func(w plan.Worker) bool { return w.Device.Matches(d.UUID, d.Index) }
+	if f.PlanErr == nil && f.Plan.Mode == plan.ModeGPU && !slices.ContainsFunc(f.Plan.Workers, uses) {
+		return "a job would do without it"
+	}
+	return ""
+}
+
+// deviceProblems returns a result for each finding and, if there is none, for the problem of a GPU
+// that is not usable.
 func deviceProblems(d gpu.Device) []Result {
 	var results []Result
 	for _, finding := range d.Findings {
@@ -63,18 +79,18 @@ func deviceProblems(d gpu.Device) []Result {
 		results = append(results, found...)
 	}
 	if results == nil && !d.Usable() && !lacksInstances(d) {
-		return problem(Fail,
-			"look for NVRM and Xid in the kernel log (dmesg), and see what nvidia-smi -q says",
+		return problem(Fail, "see what nvidia-smi -q -i "+idOf(d)+" says",
 			"%s is not usable: %s", nameOf(d), d.Problem)
 	}
 	return results
 }
 
 // severity returns Fail if a job on the GPU cannot start or is not reliable. A GPU that only waits
-// for its next reset can be used until then.
+// for its next reset can be used until then, and one that is slower than others works.
 func severity(code string) Status {
 	switch code {
-	case gpu.CodeRowRemapPending, gpu.CodeRetiredPagesPending:
+	case gpu.CodeRowRemapPending, gpu.CodeRetiredPagesPending, gpu.CodeSpareRowsExhausted,
+		gpu.CodeFabricLimited, gpu.CodeHardwareSlowdown:
 		return Warn
 	}
 	return Fail
@@ -98,13 +114,14 @@ func mig(f Facts) []Result {
 		if !lacksInstances(d) || len(d.Findings) > 0 { // a lost GPU does not list its instances
 			continue
 		}
-		status := Fail
-		if !f.admitted(d) {
-			status = Warn
+		status, note := Fail, ""
+		if why := f.unneeded(d); why != "" {
+			status, note = Warn, " ("+why+")"
 		}
 		remedy := fmt.Sprintf("create instances (nvidia-smi mig -i %s -lgip lists profiles, "+
 			"-cgi PROFILE -C creates one), or turn MIG off: nvidia-smi -i %[1]s -mig 0", idOf(d))
-		found := problem(status, remedy, "%s: MIG is on, but there is no instance", nameOf(d))
+		found := problem(status, remedy, "%s: MIG is on, but there is no instance%s",
+			nameOf(d), note)
 		results = append(results, found...)
 	}
 	if results == nil && gpus == 0 {

@@ -6,15 +6,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
 // environment returns what is added to a worker's inherited environment: the variables that
 // torchrun sets, with torchrun's meanings
 // (https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables), the device as CUDA
 // names it, and variables of gpulaunch for facts that have no other name. visible is the value for
-// CUDA_VISIBLE_DEVICES, which is empty for a CPU-only worker.
+// CUDA_VISIBLE_DEVICES, which is empty for a CPU-only worker. A worker with a device for which it is
+// empty inherits the variable as it is.
 func (p Plan) environment(w Worker, visible string) map[string]string {
-	local := len(visible) == 0 || p.Visible == VisibleAll
+	local := w.Device == nil || p.Visible == VisibleAll
 	count := p.WorldSize / p.Nodes
 	env := map[string]string{
 		"RANK":             strconv.Itoa(w.Rank),
@@ -46,8 +49,13 @@ func (p Plan) environment(w Worker, visible string) map[string]string {
 	if local {
 		env["LOCAL_RANK"] = strconv.Itoa(w.LocalRank)
 	}
+	if w.Device != nil && visible == "" {
+		delete(env, "CUDA_VISIBLE_DEVICES")
+	}
 	if d := w.Device; d != nil {
-		env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+		if visible != "" {
+			env["CUDA_DEVICE_ORDER"] = gpu.OrderPCI
+		}
 		env["GPULAUNCH_GPU_INDEX"] = strconv.Itoa(d.Index)
 		env["GPULAUNCH_GPU_UUID"] = d.UUID
 		env["GPULAUNCH_GPU_PCI"] = d.PCIBusID

@@ -8,11 +8,11 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// HealthMode says what to do with a GPU that has a gpu.Finding. Every finding counts, because a GPU
-// that waits for a reset, for instance to remap a memory row, may fail before it is reset.
+// HealthMode says what to do with a GPU that has a gpu.Finding. A finding that is tolerable
+// (gpu.Finding.Tolerable) is only warned about, with HealthSkip and HealthFail as well.
 //
-// In no mode does a worker get a GPU that is lost or that admits no process (compute mode
-// prohibited).
+// In no mode does a worker get a GPU that is lost, that cannot be opened, or that admits no process
+// (compute mode prohibited).
 type HealthMode string
 
 const (
@@ -21,7 +21,9 @@ const (
 	// HealthSkip leaves the GPU out. If no GPU is left, that is an error. The job does not run on
 	// CPUs instead.
 	HealthSkip HealthMode = "skip"
-	// HealthFail makes it an error if a worker would get the GPU, or if no worker can.
+	// HealthFail makes it an error if a worker would get the GPU, or if no worker can, whatever
+	// the reason: it may be lost, it may not be possible to open it, or it may be in MIG mode
+	// without an instance.
 	HealthFail HealthMode = "fail"
 	// HealthOff uses the GPU without a warning.
 	HealthOff HealthMode = "off"
@@ -71,7 +73,8 @@ func (m Machine) excludeUnfit(o Options) (Machine, error) {
 func (o Options) judge(u gpu.Unit) (d gpu.Device, usable, byChoice bool) {
 	d = u.Device
 	for _, f := range u.Device.Findings {
-		if byChoice = o.Health == HealthSkip; byChoice || f.Code == gpu.CodeComputeProhibited {
+		byChoice = o.Health == HealthSkip && !f.Tolerable()
+		if byChoice || f.Code == gpu.CodeComputeProhibited {
 			d.Problem, d.Findings = f.Text, []gpu.Finding{f}
 			return d, false, byChoice
 		}
@@ -95,32 +98,49 @@ func (o Options) flagsToUseAll() string {
 	return strings.Join(flags, " and ")
 }
 
-// healthWarnings returns a warning for each finding of the units. With HealthFail, that is an
-// error.
+// healthWarnings returns a warning for each finding of the units. With HealthFail, it is an error if
+// one of them is not tolerable, or if a GPU is not usable at all.
 func (m Machine) healthWarnings(o Options, units []gpu.Unit) (list []string, err error) {
-	if o.Health == HealthOff || o.Health == HealthSkip {
+	if o.Health == HealthOff {
 		return nil, nil
 	}
-	var devices []gpu.Device
+	var reasons []string
 	if o.Health == HealthFail { // in other modes, warnings names them
-		devices = slices.Clone(m.Visible.Unusable)
+		for _, d := range m.Visible.Unusable {
+			reasons = append(reasons, findingLines(d)...)
+		}
 	}
 	for _, u := range units {
-		devices = append(devices, u.Device)
-	}
-	for _, d := range devices {
-		for _, f := range d.Findings {
-			line := fmt.Sprintf("%s: %s; %s", d.Label(), f.Text, f.Remedy)
-			if !slices.Contains(list, line) { // the instances of a GPU share its health
-				list = append(list, line)
+		for _, f := range u.Device.Findings {
+			line, to := findingLine(u.Device, f), &list
+			if o.Health == HealthFail && !f.Tolerable() {
+				to = &reasons
+			}
+			if !slices.Contains(*to, line) { // the instances of a GPU share its health
+				*to = append(*to, line)
 			}
 		}
 	}
-	if o.Health == HealthFail && len(list) > 0 {
+	if len(reasons) > 0 {
 		return nil, fmt.Errorf("nothing is started, because of --health=fail: %s",
-			strings.Join(list, "; "))
+			strings.Join(reasons, "; "))
 	}
 	return list, nil
+}
+
+// findingLines describes why a GPU is not usable: its findings or, without any, its problem.
+func findingLines(d gpu.Device) (lines []string) {
+	for _, f := range d.Findings {
+		lines = append(lines, findingLine(d, f))
+	}
+	if lines == nil {
+		lines = []string{fmt.Sprintf("%s is not usable: %s", d.Label(), d.Problem)}
+	}
+	return lines
+}
+
+func findingLine(d gpu.Device, f gpu.Finding) string {
+	return fmt.Sprintf("%s: %s; %s", d.Label(), f.Text, f.Remedy)
 }
 
 // deviceWarnings returns the warnings about findings and other processes on the GPUs that are used,

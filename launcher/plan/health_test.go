@@ -30,8 +30,9 @@ func visibleDevices(p plan.Plan) string {
 	return strings.Join(list, " ")
 }
 
-var codes = []string{gpu.CodeECCUncorrected, gpu.CodeRowRemapPending, gpu.CodeRowRemapFailed,
-	gpu.CodeRetiredPagesPending,
+var codes = []string{gpu.CodeECCUncorrected, gpu.CodeRowRemapFailed, gpu.CodeRetiredPagesPending,
+	gpu.CodeSRAMThreshold, gpu.CodeSpareRowsExhausted, gpu.CodeFabricLimited,
+	gpu.CodeHardwareSlowdown,
 	gpu.CodeFabricNotReady, gpu.CodeExclusiveAndBusy, gpu.CodeRecoveryAction,
 	"one that a later version finds"}
 
@@ -64,6 +65,75 @@ func TestHealth(t *testing.T) {
 			}
 			if diff := cmp.Diff(want.warnings, p.Warnings); diff != "" {
 				t.Errorf("%s, %s:\n%s", mode, code, diff)
+			}
+		}
+	}
+}
+
+// TestTolerableFinding checks that a GPU with a pending row remap is used in each mode: NVIDIA says
+// that it may go on taking work. A second finding is rejected all the same.
+func TestTolerableFinding(t *testing.T) {
+	const warning = "GPU 1 (0000:02:00.0): what was found; what to do"
+	for _, mode := range []plan.HealthMode{"", plan.HealthWarn, plan.HealthSkip, plan.HealthFail,
+		plan.HealthOff} {
+		o := plantest.Options()
+		o.Health = mode
+		m := machineWithFinding(gpu.CodeRowRemapPending)
+		p, err := plan.New(m, o)
+		if err != nil || visibleDevices(p) != "0 1" {
+			t.Fatalf("%s: %v, %q", mode, err, visibleDevices(p))
+		}
+		var want []string
+		if mode != plan.HealthOff {
+			want = []string{warning}
+		}
+		if diff := cmp.Diff(want, p.Warnings); diff != "" {
+			t.Errorf("%s:\n%s", mode, diff)
+		}
+		m.Inventory.Devices[1].Findings = append(m.Inventory.Devices[1].Findings,
+			gpu.Finding{Code: gpu.CodeRowRemapFailed, Text: "worse", Remedy: "replace it"})
+		m.Visible = m.Inventory.Visible("", false)
+		p, err = plan.New(m, o)
+		switch mode {
+		case plan.HealthFail:
+			want := "nothing is started, because of --health=fail: GPU 1 (0000:02:00.0): worse; " +
+				"replace it"
+			if err == nil || err.Error() != want {
+				t.Error(err)
+			}
+		case plan.HealthSkip:
+			if err != nil || visibleDevices(p) != "0" ||
+				!strings.Contains(p.Warnings[0], "is left out: worse; replace it") {
+				t.Errorf("%v %q %q", err, visibleDevices(p), p.Warnings)
+			}
+		}
+	}
+}
+
+// TestFailWithoutAccess checks that --health=fail does not start with fewer workers because a GPU
+// cannot be used, whether or not a finding says why.
+func TestFailWithoutAccess(t *testing.T) {
+	for name, d := range map[string]gpu.Device{
+		"no permission (code 4)": {Problem: "no permission (code 4)", Findings: []gpu.Finding{{
+			Code: gpu.CodeInaccessible, Text: "no permission (code 4)", Remedy: "what to do"}}},
+		"unknown error (code 999)": {Problem: "unknown error (code 999)"},
+		gpu.ProblemNoInstance:      {Problem: gpu.ProblemNoInstance, MIG: true},
+	} {
+		for mode, given := range map[plan.HealthMode]string{plan.HealthWarn: "GPU-0",
+			plan.HealthSkip: "GPU-0", plan.HealthOff: "GPU-0", plan.HealthFail: ""} {
+			m := plantest.TwoNodes("unset", 0, 1)
+			d.Index, d.UUID, d.PCIBusID = 1, "GPU-1", "0000:02:00.0"
+			m.Inventory.Devices[1] = d
+			m.Visible = m.Inventory.Visible("", false)
+			o := plantest.Options()
+			o.Health = mode
+			p, err := plan.New(m, o)
+			if given != "" && (err != nil || visibleDevices(p) != given || len(p.Warnings) != 1) {
+				t.Errorf("%s, %s: %v, %q", mode, name, err, visibleDevices(p))
+			}
+			if given == "" && (err == nil || !strings.Contains(err.Error(), "--health=fail: GPU 1") ||
+				!strings.Contains(err.Error(), name)) {
+				t.Errorf("%s, %s: %v", mode, name, err)
 			}
 		}
 	}

@@ -55,7 +55,7 @@ func withIDs(units []gpu.Unit, by DeviceID) ([]gpu.Unit, error) {
 	units = slices.Clone(units)
 	for i, u := range units {
 		switch {
-		case u.Instance != nil || by == "":
+		case u.Instance != nil || by == "" || u.Device.Integrated:
 		case by == DeviceIndex:
 			units[i].ID = strconv.Itoa(u.Device.Index)
 		case u.Device.UUID == "":

@@ -99,6 +99,11 @@ func New(m Machine, o Options) (Plan, error) {
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
+	if !o.Workers.cpuOnly() {
+		if err := CheckLibrary(m.Inventory); err != nil {
+			return Plan{}, err
+		}
+	}
 	m, err := m.excludeUnfit(o)
 	if err != nil {
 		return Plan{}, err
@@ -220,6 +225,16 @@ func (o Options) check() error {
 		return fmt.Errorf("--max-restarts is %d: it must be 0 or more", o.MaxRestarts)
 	}
 	return nil
+}
+
+// CheckLibrary returns an error if the NVML library that the user named could not be loaded. What
+// is there without it, other GPUs or CPUs, is not what the user meant.
+func CheckLibrary(inv gpu.Inventory) error {
+	if inv.LibraryProblem == "" {
+		return nil
+	}
+	return fmt.Errorf("--nvml-library names a library that cannot be used: %s; correct it, or "+
+		"leave it out to have the library searched for", inv.LibraryProblem)
 }
 
 // chooseDevices returns the devices that are used, the number of workers, and the reason for the
@@ -367,7 +382,7 @@ func (m Machine) warnings(o Options) []string {
 	if m.Visible.Reason != "" && len(m.Visible.Units) > 0 {
 		list = append(list, m.Visible.Reason)
 	}
-	return list
+	return append(list, m.Visible.Doubts...)
 }
 
 // deviceOf returns the device of a plan for a unit of the inventory.

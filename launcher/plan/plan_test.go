@@ -257,3 +257,91 @@ func TestMasksWithoutGPUs(t *testing.T) {
 		t.Errorf("%s, %s", p.Mode, p.Reason)
 	}
 }
+
+// TestDoubts checks that doubts about CUDA_VISIBLE_DEVICES are warnings, unless no GPU is asked for.
+func TestDoubts(t *testing.T) {
+	m := plantest.TwoNodes("1 0", 0, 1)
+	p := plantest.Plan(t, m, plantest.Options())
+	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], `reads "1 0" as 1`) {
+		t.Errorf("%q", p.Warnings)
+	}
+	o := plantest.Options()
+	o.Workers = plan.WorkersCPU
+	if p := plantest.Plan(t, m, o); len(p.Warnings) != 0 {
+		t.Errorf("%q", p.Warnings)
+	}
+}
+
+// TestIntegratedGPU checks that one worker gets the GPU of a Jetson, with the inherited
+// CUDA_VISIBLE_DEVICES.
+func TestIntegratedGPU(t *testing.T) {
+	m := plantest.TwoNodes("unset")
+	m.Inventory = gpu.Inventory{Source: gpu.SourceIntegrated, Reason: "integrated",
+		Devices: []gpu.Device{{Name: "NVIDIA Jetson", Integrated: true}}}
+	m.Visible = m.Inventory.Visible("", false)
+	for _, by := range []plan.DeviceID{"", plan.DeviceIndex, plan.DeviceUUID} {
+		for _, workers := range []int{1, 2} {
+			o := plantest.Options()
+			o.DeviceID, o.Oversubscribe = by, workers > 1
+			if workers > 1 {
+				o.Workers = plan.Workers(workers)
+			}
+			p := plantest.Plan(t, m, o)
+			if p.Mode != plan.ModeGPU || p.Reason != "integrated" || len(p.Workers) != workers {
+				t.Errorf("%q: %+v", by, p)
+			}
+			for _, w := range p.Workers {
+				_, mask := w.Env["CUDA_VISIBLE_DEVICES"]
+				_, order := w.Env["CUDA_DEVICE_ORDER"]
+				if mask || order || w.Env["LOCAL_RANK"] != "0" || w.Device == nil {
+					t.Errorf("%q: %v", by, w.Env)
+				}
+				for _, inherited := range []string{"CUDA_VISIBLE_DEVICES=0", "PATH=/bin"} {
+					env := w.Environ([]string{inherited}, nil)
+					if env[0] != inherited || slices.ContainsFunc(env[1:], func(s string) bool {
+						return strings.HasPrefix(s, "CUDA_")
+					}) {
+						t.Errorf("%q: %q", by, env)
+					}
+				}
+			}
+		}
+	}
+	m.Visible = m.Inventory.Visible("", true) // the user hides it
+	p := plantest.Plan(t, m, plantest.Options())
+	if p.Mode != plan.ModeCPU || p.Workers[0].Env["CUDA_VISIBLE_DEVICES"] != "" {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestNamedByTheUser checks that a job does not run on CPUs, or on other GPUs, because of something
+// that the user named and that does not work.
+func TestNamedByTheUser(t *testing.T) {
+	library := plantest.TwoNodes("unset")
+	library.Inventory.LibraryProblem = "cannot open the NVML library: no such file: /x"
+	driver := plantest.TwoNodes("unset", 0, 1)
+	driver.Inventory.Source = gpu.SourceDriver
+	driver.Inventory.LibraryProblem = library.Inventory.LibraryProblem
+	lost := plantest.TwoNodes("unset", 0)
+	lost.Inventory.Devices[0].Problem = "it is lost"
+	lost.Visible = lost.Inventory.Visible("0", true)
+	for want, m := range map[string]plan.Machine{
+		"--nvml-library names a library that cannot be used: cannot open":         library,
+		"cannot be used: cannot open the NVML library: no such file: /x; correct": driver,
+		"GPU 0 (0000:01:00.0) is not usable: it is lost; to run on CPUs":          lost,
+	} {
+		if _, err := plan.New(m, plantest.Options()); err == nil ||
+			!strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+		o := plantest.Options()
+		o.Workers = plan.WorkersCPU
+		if _, err := plan.New(m, o); err != nil {
+			t.Errorf("on CPUs: %v", err)
+		}
+	}
+	lost.Visible = lost.Inventory.Visible("", false) // not named
+	if p, err := plan.New(lost, plantest.Options()); err != nil || p.Mode != plan.ModeCPU {
+		t.Errorf("%v %+v", err, p)
+	}
+}

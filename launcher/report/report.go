@@ -101,6 +101,9 @@ type Worker struct {
 	// before the worker's end to a second after it: each error once, the earliest first, at
 	// most 32. From the time before the worker's start there are only fatal errors.
 	XIDs []XID `json:"xids,omitempty"`
+	// GPULost says that the worker's GPU was found to be lost, before the worker ended or
+	// afterwards. It is nil for a worker that ended well.
+	GPULost *GPULoss `json:"gpu_lost,omitempty"`
 	// LastStderr holds the last lines of the worker's standard error, oldest first.
 	LastStderr []string `json:"last_stderr,omitempty"`
 	// Silent is true if the worker is known to have written nothing there. It is false if
@@ -162,6 +165,14 @@ type XID struct {
 	Class   string `json:"class"`
 	Meaning string `json:"meaning"`
 	Count   uint64 `json:"count"`
+}
+
+// GPULoss says when a GPU was found to be lost, and how.
+type GPULoss struct {
+	// Time is when it was noticed. The loss itself may have been up to some seconds earlier.
+	Time time.Time `json:"time"`
+	// Reason is NVML's error, or that NVML no longer lists the GPU.
+	Reason string `json:"reason"`
 }
 
 // The classes of XID errors that make a worker fail.

@@ -95,7 +95,7 @@ func (p *printer) rootCause(r Report, w Worker) {
 	for _, line := range terminal.Wrap(terminal.Sanitize(headline), p.width) {
 		p.line(p.style.Paint(terminal.BoldRed, line))
 	}
-	p.probableCause(w)
+	p.probableCause(r, w)
 	summary := w.summary()
 	if _, lines := w.failureText(); len(lines) > fewLines {
 		p.line(bar + summary)
@@ -107,20 +107,39 @@ func (p *printer) rootCause(r Report, w Worker) {
 	p.failure(w)
 }
 
-// probableCause prints the error that the driver reported for the worker's GPU.
-func (p *printer) probableCause(w Worker) {
+// probableCause prints what probably made the worker fail: a fatal error that the driver reported
+// for its GPU, the loss of its GPU, an error that the application caused, or else the loss of
+// another worker's GPU, for which this one may have waited.
+func (p *printer) probableCause(r Report, w Worker) {
 	x := w.probableXID()
-	if x == nil {
+	lost := slices.IndexFunc(r.Workers, func(o Worker) bool { return o.GPULost != nil })
+	text, at := "", time.Time{}
+	switch {
+	case x != nil && (x.Class == xidFatal || w.GPULost == nil):
+		text, at = fmt.Sprintf("XID %d, %s (%s)", x.XID, x.Meaning, x.Class), x.Time
+		if x.Count > 1 {
+			text += fmt.Sprintf(", %d times", x.Count)
+		}
+	case w.GPULost != nil:
+		text, at = w.lossText(), w.GPULost.Time
+	case lost >= 0:
+		text, at = r.Workers[lost].lossText(), r.Workers[lost].GPULost.Time
+	default:
 		return
 	}
-	text := fmt.Sprintf("probable cause: XID %d, %s (%s)", x.XID, x.Meaning, x.Class)
-	if x.Count > 1 {
-		text += fmt.Sprintf(", %d times", x.Count)
-	}
-	if d := w.Ended.Sub(x.Time); d > 0 {
+	if d := w.Ended.Sub(at); d > 0 {
 		text += fmt.Sprintf(", %s before the end", rounded(d))
 	}
-	p.wrap("  ", "  ", terminal.Sanitize(text))
+	p.wrap("  ", "  ", terminal.Sanitize("probable cause: "+text))
+}
+
+// lossText returns "GPU 1 (rank 1) was lost: GPU is lost (code 15)".
+func (w Worker) lossText() string {
+	name := "its GPU"
+	if w.Device != nil {
+		name = fmt.Sprintf("GPU %d", w.Device.Index)
+	}
+	return fmt.Sprintf("%s (rank %d) was lost: %s", name, w.Rank, w.GPULost.Reason)
 }
 
 // failure prints all that the worker said about its failure.
@@ -191,6 +210,9 @@ func (p *printer) earlier(attempts []Worker) {
 		cause := fmt.Sprintf("attempt %d: rank %d %s", i, w.Rank, w.ExitStatus.String())
 		if d, ok := runTime(w); ok {
 			cause += fmt.Sprintf(" after %s", d)
+		}
+		if w.GPULost != nil {
+			cause += "; " + w.lossText()
 		}
 		p.wrap("  ", "    ", terminal.Sanitize(cause))
 	}

@@ -41,10 +41,10 @@ func Discover(ctx context.Context, c *probe.Client, f cli.GPUFlags) gpu.Inventor
 	return probe.DiscoverWith(ctx, c, probe.Options{Library: f.Library})
 }
 
-// Visible applies the inherited CUDA_VISIBLE_DEVICES.
+// Visible applies the inherited CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER.
 func Visible(inv gpu.Inventory) gpu.Visible {
 	value, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
-	return inv.Visible(value, set)
+	return inv.VisibleInOrder(value, set, os.Getenv("CUDA_DEVICE_ORDER"))
 }
 
 // ReadMachine completes what has been read of this machine with its GPUs.

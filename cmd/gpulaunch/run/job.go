@@ -4,12 +4,18 @@ package run
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
+	"github.com/gpulaunch/gpulaunch/gpu"
+	"github.com/gpulaunch/gpulaunch/gpu/probe"
 	"github.com/gpulaunch/gpulaunch/launcher"
 	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 	"github.com/gpulaunch/gpulaunch/launcher/machine"
@@ -34,6 +40,7 @@ type Job struct {
 	starting     int           // workers that have not been started yet
 	searched     bool          // the hierarchy has been searched for abandoned control groups
 	saidInput    bool          // that nobody reads the standard input has been said
+	hang         atomic.Bool   // the user has been told that NVML hangs while the job is planned
 }
 
 const (
@@ -147,6 +154,7 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 		return rep, err
 	}
 	gpus := newWatcher(j.Library, j.sup)
+	gpus.OnHang = j.sayHang
 	defer gpus.Close()
 	j.out = newConsole(j.sup)
 	defer j.out.close()
@@ -161,7 +169,7 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 		return rep, err
 	}
 	defer j.metrics.close()
-	config := j.config(argv, m)
+	config := j.config(argv, m, gpus)
 	j.announce(p)
 	j.searchAbandoned()
 	j.watchGPUs(&config, gpus, m, p)
@@ -171,14 +179,14 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 }
 
 // config says how the job is run.
-func (j *Job) config(argv []string, m plan.Machine) launcher.Config {
+func (j *Job) config(argv []string, m plan.Machine, gpus *probe.Watcher) launcher.Config {
 	c := launcher.Config{
 		Argv: argv, Grace: time.Duration(j.grace), FailureWait: time.Duration(j.wait),
 		StartMethod: j.method, Preload: j.preload,
 		Output: j.output, Stdout: &j.out.stdout, Stderr: &j.out.stderr, OutputLost: j.out.lost,
 		Supervisor: j.sup, Subreaper: true, LeaveBehind: j.sweep == "off",
 		StopOnFatalXID: j.onXID == "stop", Log: j.out.say, Observe: j.observe,
-		Replan: func(before plan.Plan) (plan.Plan, error) { return j.replan(m, before) },
+		Replan: func(before plan.Plan) (plan.Plan, error) { return j.replan(m, gpus, before) },
 	}
 	if j.grace == 0 {
 		c.Grace = -1 // for a Config, 0 is the default
@@ -192,13 +200,47 @@ func (j *Job) config(argv []string, m plan.Machine) launcher.Config {
 	return c
 }
 
-// replan reads again which CPUs may be used; the GPUs stay those of the start.
-func (j *Job) replan(m plan.Machine, before plan.Plan) (plan.Plan, error) {
-	m, err := machine.Read("", m.Inventory, m.Visible, j.Options)
+// replan reads again which CPUs may be used, and which of the GPUs of the start m are still usable.
+func (j *Job) replan(m plan.Machine, gpus *probe.Watcher, before plan.Plan) (plan.Plan, error) {
+	o := j.Options
+	o.Workers = o.Workers.Fixed(len(before.Workers))
+	inv, visible := m.Inventory, m.Visible
+	if before.Mode == plan.ModeGPU && inv.Source == gpu.SourceNVML {
+		var lost bool
+		inv, lost = j.refreshed(inv, gpus)
+		visible = Visible(inv)
+		nameless := func(u gpu.Unit) bool { return u.Device.UUID == "" }
+		if lost && o.DeviceID == "" && !slices.ContainsFunc(visible.Units, nameless) {
+			o.DeviceID = plan.DeviceUUID // CUDA may count fewer GPUs now
+		}
+	}
+	m, err := machine.Read("", inv, visible, o)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	o := j.Options
-	o.Workers = o.Workers.Fixed(len(before.Workers))
 	return plan.New(m, o)
+}
+
+// refreshLimit is how long NVML may take to list the GPUs before a restart.
+const refreshLimit = 5 * time.Second
+
+// refreshed returns the GPUs of the start as they are now, and whether one of them is not usable
+// any more. If NVML does not answer, they stay as they were: they may be usable all the same.
+func (j *Job) refreshed(before gpu.Inventory, gpus *probe.Watcher) (inv gpu.Inventory, lost bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), refreshLimit)
+	defer cancel()
+	now, err := gpus.Inventory(ctx)
+	if err == nil && now.Source != gpu.SourceNVML {
+		err = errors.New(now.Reason)
+	}
+	if err != nil {
+		j.out.say(fmt.Sprintf("warning: NVML does not say which GPUs are usable (%v); the restart "+
+			"uses those of the start", err))
+		return before, false
+	}
+	inv = before.Refreshed(now)
+	for i, d := range inv.Devices {
+		lost = lost || !d.Usable() && before.Devices[i].Usable()
+	}
+	return inv, lost
 }

@@ -91,10 +91,15 @@ func (j *Job) planNow(ctx context.Context, client *probe.Client) (r planned) {
 			reading = machine.Begin("")
 		}
 		r = planned{options: j.Options}
+		begin := time.Now()
 		if r.machine, r.err = ReadMachine(ctx, reading, client, &j.PlanFlags); r.err != nil {
 			return r
 		}
 		known := r.machine.Inventory.Source == gpu.SourceNVML
+		if j.hang.Swap(false) && known {
+			j.out.say(fmt.Sprintf("NVML has answered, after %v",
+				time.Since(begin).Round(100*time.Millisecond)))
+		}
 		// What does not get better by waiting is an error of this plan, too.
 		r.plan, r.err = plan.New(r.machine, j.Options)
 		if r.err != nil && !j.searched {
@@ -121,6 +126,13 @@ func (j *Job) planNow(ctx context.Context, client *probe.Client) (r planned) {
 			return r
 		}
 	}
+}
+
+// sayHang says why planning takes its time.
+func (j *Job) sayHang(hang *gpu.HangError) {
+	j.hang.Store(true)
+	j.out.say(fmt.Sprintf("%v; it is waited for up to %v (--gpu-timeout)", hang,
+		time.Duration(j.Timeout)))
 }
 
 // waitingFor says what --busy=wait waits for. While NVML gives no answer, nobody

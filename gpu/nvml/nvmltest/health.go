@@ -3,8 +3,11 @@ package nvmltest
 // Health is what a GPU says about its health. A nil value means that the question is not supported.
 type Health struct {
 	ECCMode        *Mode
-	ECC            *ECC // in MIG mode the volatile counts are not supported
+	ECC            *ECC  // in MIG mode the volatile counts are not supported
+	SRAMThreshold  *bool // it is exceeded
 	RemappedRows   *RemappedRows
+	SpareRows      *SpareRows
+	ClockReasons   *uint64 // nvmlClocksEventReasons
 	RetiredPending *bool
 	Fabric         *Fabric
 	RecoveryAction *uint32 // nvmlDeviceGpuRecoveryAction_t
@@ -27,6 +30,9 @@ type RemappedRows struct {
 	Pending, Failed        bool
 }
 
+// SpareRows counts memory banks by how many spare rows they have left.
+type SpareRows struct{ All, High, Partial, Low, None uint32 }
+
 // Fabric is the state of the GPU in the NVSwitch fabric, in NVML's numbers.
 type Fabric struct {
 	State   uint32 // 3: completed
@@ -46,6 +52,15 @@ func (h Health) encode(line func(string, ...any)) {
 	if r := h.RemappedRows; r != nil {
 		line("remapped %d %d %d %d", r.Corrected, r.Uncorrected,
 			number(r.Pending), number(r.Failed))
+	}
+	if h.SRAMThreshold != nil {
+		line("sram_threshold %d", number(*h.SRAMThreshold))
+	}
+	if r := h.SpareRows; r != nil {
+		line("spare_rows %d %d %d %d %d", r.All, r.High, r.Partial, r.Low, r.None)
+	}
+	if h.ClockReasons != nil {
+		line("clock_reasons %d", *h.ClockReasons)
 	}
 	if h.RetiredPending != nil {
 		line("retired_pending %d", number(*h.RetiredPending))

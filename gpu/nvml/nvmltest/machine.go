@@ -44,6 +44,7 @@ type Device struct {
 	PowerUsage        uint32    // milliwatts
 	PowerLimit        uint32    // milliwatts
 	Clocks            [3]uint32 // graphics, SM, memory, in MHz
+	MaxSMClock, Cores uint32    // MHz, and CUDA cores; if 0, not supported
 	ComputeMode       uint32
 	MIGCapable        bool // if false, nvmlDeviceGetMigMode is not supported
 	MIG, MIGPending   bool
@@ -183,6 +184,7 @@ func (d Device) encode(line func(string, ...any)) {
 	line("temperature %d", d.Temperature)
 	line("power %d %d", d.PowerUsage, d.PowerLimit)
 	line("clocks %d %d %d", d.Clocks[0], d.Clocks[1], d.Clocks[2])
+	line("speed %d %d", d.MaxSMClock, d.Cores)
 	line("compute_mode %d", d.ComputeMode)
 	line("mig %d %d %d", number(d.MIGCapable), number(d.MIG), number(d.MIGPending))
 	line("process_growth %d", d.ProcessGrowth)

@@ -44,7 +44,7 @@ type repeat struct {
 func (m *Monitor) eventsSilent(reason string) {
 	m.events.mu.Lock()
 	defer m.events.mu.Unlock()
-	if m.events.closed || m.events.silent || m.Plan.Mode != plan.ModeGPU {
+	if m.events.closed || m.events.silent || m.plan().Mode != plan.ModeGPU {
 		return
 	}
 	m.events.silent = true

@@ -19,10 +19,12 @@ const (
 	lateLimit = 250 * time.Millisecond
 )
 
-// Leftovers returns the processes that the job has left on its GPUs. It returns none if the GPUs do
+// Leftovers returns the processes that the job has left on its GPUs, and looks whether one of the
+// GPUs is lost. It returns none if the GPUs do
 // not answer within about a second and before ctx ends. No samples are taken after it.
 func (m *Monitor) Leftovers(ctx context.Context) []report.GPUProcess {
-	if m.GPUs == nil || m.Plan.Mode != plan.ModeGPU || !m.queries.stop() {
+	p := m.plan()
+	if m.GPUs == nil || p.Mode != plan.ModeGPU || !m.queries.stop() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, leftoversLimit)
@@ -37,7 +39,8 @@ func (m *Monitor) Leftovers(ctx context.Context) []report.GPUProcess {
 	}()
 	select {
 	case after := <-answer:
-		return leftovers(m.Plan, m.Before, after, m.Ours())
+		m.findLosses(samplesOf(after))
+		return leftovers(p, m.Before, after, m.Ours())
 	case <-ctx.Done():
 		return nil
 	}

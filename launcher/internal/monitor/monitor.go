@@ -3,8 +3,8 @@
 //
 // A [Monitor] samples what the workers use and which CPUs they may run on, samples the GPUs, and
 // receives the errors that their driver reports (XIDs). It passes all of that to an [Observer],
-// logs a line for each thing that a user should know, and remembers XIDs, so that the report of a
-// failure can have those that came before it.
+// logs a line for each thing that a user should know, such as a GPU that is lost or a driver that
+// hangs, and remembers XIDs and losses, so that the report of a failure can have them.
 //
 // # Goroutines
 //
@@ -64,6 +64,7 @@ type Observer struct {
 
 // Options says what is monitored.
 type Options struct {
+	// Plan is that of the first attempt.
 	Plan plan.Plan
 	// GPUs is nil if there are none.
 	GPUs GPUs
@@ -80,15 +81,20 @@ type Monitor struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
+	planMu  sync.Mutex
+	planned plan.Plan // of the current attempt
+
 	workers workers
 	queries gpuQueries
+	losses  lossLog
 	events  eventPrinter
 	xids    *xidLog
 }
 
 // New returns a Monitor, which does nothing before Start.
 func New(o Options) *Monitor {
-	m := &Monitor{Options: o, xids: newXIDLog(o.Plan)}
+	m := &Monitor{Options: o, planned: o.Plan, xids: newXIDLog(o.Plan)}
+	m.losses.seen = map[deviceKey]*loss{}
 	m.queries.turn = make(chan struct{}, 1)
 	m.workers.watched = map[int]*watchedWorker{}
 	m.events.recent = map[eventKey]*repeat{}
@@ -104,6 +110,21 @@ func (m *Monitor) Start() {
 		m.GPUs.Subscribe(m.gpuEvent, m.eventsSilent)
 		m.done.Go(func() { runPeriodically(ctx, func() { m.sampleGPUs(ctx) }) })
 	}
+}
+
+// plan returns the plan of the current attempt.
+func (m *Monitor) plan() plan.Plan {
+	m.planMu.Lock()
+	defer m.planMu.Unlock()
+	return m.planned
+}
+
+// Replanned says that the next attempt has another plan.
+func (m *Monitor) Replanned(p plan.Plan) {
+	m.planMu.Lock()
+	defer m.planMu.Unlock()
+	m.planned = p
+	m.xids.setDevices(p)
 }
 
 // Close stops sampling. It is called when the job has ended. Events that were only counted are

@@ -28,10 +28,9 @@ const (
 // xidLog remembers the XIDs of a job's GPUs, so that the report of a failure can have those that
 // came before it. Its methods may be called from any goroutine and never wait.
 type xidLog struct {
-	devices []rankedDevice
-
-	mu   sync.Mutex
-	seen map[int][]xidEntry // by the GPU's index in the plan, the oldest first
+	mu      sync.Mutex
+	devices []rankedDevice     // of the current attempt
+	seen    map[int][]xidEntry // by the GPU's index in the plan, the oldest first
 }
 
 type rankedDevice struct {
@@ -50,17 +49,27 @@ type xidEntry struct {
 // newXIDLog returns a log for the GPUs of a plan's workers.
 func newXIDLog(p plan.Plan) *xidLog {
 	l := &xidLog{seen: map[int][]xidEntry{}}
+	l.setDevices(p)
+	return l
+}
+
+// setDevices makes the job's GPUs those of a plan.
+func (l *xidLog) setDevices(p plan.Plan) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.devices = nil
 	for _, w := range p.Workers {
 		if w.Device != nil {
 			l.devices = append(l.devices, rankedDevice{w.Device, w.Rank})
 		}
 	}
-	return l
 }
 
 // add adds an event to the log if it is an XID. It returns the GPU's index in the plan and the
 // ranks that the event concerns, which are none if the GPU is not the job's.
 func (l *xidLog) add(e gpu.Event) (index int, ranks []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, d := range l.devices {
 		if d.Matches(e.UUID, e.Index) && (e.MIG == "" || e.MIG == d.UUID) {
 			index, ranks = d.Index, append(ranks, d.rank)
@@ -72,10 +81,9 @@ func (l *xidLog) add(e gpu.Event) (index int, ranks []int) {
 	return index, ranks
 }
 
-// record adds an XID. If the same one came less than a second ago, its count grows instead.
+// record adds an XID. If the same one came less than a second ago, its count grows instead. The
+// lock is held.
 func (l *xidLog) record(index int, e gpu.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	list := l.seen[index]
 	same := func(s xidEntry) bool {
 		return s.mig == e.MIG && s.number == e.XID && e.Time.Sub(s.first) < time.Second &&
@@ -128,10 +136,6 @@ func (l *xidLog) before(w *plan.Worker, start, end time.Time) (list []report.XID
 // describeEvent describes an event of a GPU in one line, without how often it came: "GPU 3 (rank
 // 3): XID 79, the GPU fell off the bus (fatal)".
 func describeEvent(e gpu.Event, index int, ranks []int) string {
-	words := make([]string, len(ranks))
-	for i, r := range ranks {
-		words[i] = fmt.Sprint(r)
-	}
 	what := "event " + string(e.Kind)
 	switch e.Kind {
 	case gpu.EventXID:
@@ -140,7 +144,16 @@ func describeEvent(e gpu.Event, index int, ranks []int) string {
 	case gpu.EventDropped:
 		what = "events in too great a variety to be told apart"
 	}
-	return fmt.Sprintf("GPU %d (rank %s): %s", index, strings.Join(words, ", "), what)
+	return fmt.Sprintf("%s: %s", gpuOf(index, ranks), what)
+}
+
+// gpuOf names a GPU and the ranks that use it: "GPU 3 (rank 3)".
+func gpuOf(index int, ranks []int) string {
+	words := make([]string, len(ranks))
+	for i, r := range ranks {
+		words[i] = fmt.Sprint(r)
+	}
+	return fmt.Sprintf("GPU %d (rank %s)", index, strings.Join(words, ", "))
 }
 
 // isFatal reports whether an event is an XID after which its GPU cannot be relied on.

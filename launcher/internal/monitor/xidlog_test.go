@@ -45,7 +45,7 @@ func TestXIDLogOwners(t *testing.T) {
 				"accessed (application)"},
 		"an instance": {madePlan(t, plantest.MIGWithFinding(), nil),
 			gpu.Event{UUID: "GPU-0", MIG: "MIG-2", XID: 1234},
-			"GPU 0 (rank 1): XID 1234, not in NVIDIA's catalogue (other)"},
+			"GPU 0 (rank 1): XID 1234, unknown to this version (other)"},
 		"all instances": {madePlan(t, plantest.MIGWithFinding(), nil), gpu.Event{UUID: "GPU-0",
 			XID: 48}, "GPU 0 (rank 0, 1): XID 48, uncorrectable memory error (fatal)"},
 		"on the second node": {madePlan(t, three, func(o *plan.Options) {

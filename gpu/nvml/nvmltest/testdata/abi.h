@@ -75,6 +75,19 @@ typedef struct {
 } nvmlDeviceAttributes_t;
 
 typedef struct {
+	unsigned int version;
+	unsigned long long aggregateUncParity, aggregateUncSecDed, aggregateCor;
+	unsigned long long volatileUncParity, volatileUncSecDed, volatileCor;
+	unsigned long long aggregateUncBucketL2, aggregateUncBucketSm, aggregateUncBucketPcie;
+	unsigned long long aggregateUncBucketMcu, aggregateUncBucketOther;
+	unsigned int bThresholdExceeded;
+} nvmlEccSramErrorStatus_v1_t, nvmlEccSramErrorStatus_t;
+
+typedef struct nvmlRowRemapperHistogramValues_st {
+	unsigned int max, high, partial, low, none;
+} nvmlRowRemapperHistogramValues_t;
+
+typedef struct {
 	unsigned char clusterUuid[16];
 	nvmlReturn_t status;
 	unsigned int cliqueId;
@@ -130,6 +143,7 @@ typedef struct {
 #define NVML_VOLATILE_ECC 0
 #define NVML_MEMORY_LOCATION_SRAM 7
 
+#define nvmlEccSramErrorStatus_v1 ((unsigned int)(sizeof(nvmlEccSramErrorStatus_v1_t) | 1 << 24))
 #define nvmlGpuFabricInfo_v2 ((unsigned int)(sizeof(nvmlGpuFabricInfo_v2_t) | 2 << 24))
 #define nvmlGpuFabricInfo_v3 ((unsigned int)(sizeof(nvmlGpuFabricInfo_v3_t) | 3 << 24))
 #define nvmlMemory_v2 ((unsigned int)(sizeof(nvmlMemory_v2_t) | 2 << 24))

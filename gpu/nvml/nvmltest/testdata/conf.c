@@ -71,6 +71,14 @@ static int health_line(struct health *h, const char *key, const char *value)
 		return h->knows_remapped = sscanf(value, "%u %u %u %u", &h->remapped_corrected,
 		                                  &h->remapped_uncorrected, &h->remap_pending,
 		                                  &h->remap_failed) == 4;
+	if (!strcmp(key, "sram_threshold"))
+		return h->knows_sram = sscanf(value, "%u", &h->sram_threshold) == 1;
+	if (!strcmp(key, "spare_rows"))
+		return h->knows_spare = sscanf(value, "%u %u %u %u %u", &h->spare_rows[0],
+		                               &h->spare_rows[1], &h->spare_rows[2], &h->spare_rows[3],
+		                               &h->spare_rows[4]) == 5;
+	if (!strcmp(key, "clock_reasons"))
+		return h->knows_clocks = sscanf(value, "%llu", &h->clock_reasons) == 1;
 	if (!strcmp(key, "retired_pending"))
 		return h->knows_retired = sscanf(value, "%u", &h->retired_pending) == 1;
 	if (!strcmp(key, "fabric"))
@@ -97,6 +105,7 @@ static void device_line(struct device *d, const char *key, const char *value)
 	else if (!strcmp(key, "power")) sscanf(value, "%u %u", &d->power_usage, &d->power_limit);
 	else if (!strcmp(key, "clocks"))
 		sscanf(value, "%u %u %u", &d->clock[0], &d->clock[1], &d->clock[2]);
+	else if (!strcmp(key, "speed")) sscanf(value, "%u %u", &d->max_sm_clock, &d->cores);
 	else if (!strcmp(key, "compute_mode")) d->compute_mode = (unsigned int)atoi(value);
 	else if (!strcmp(key, "mig"))
 		sscanf(value, "%d %u %u", &d->mig_capable, &d->mig_current, &d->mig_pending);

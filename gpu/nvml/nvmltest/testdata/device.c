@@ -158,6 +158,25 @@ EXPORT nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, nvmlClockType_t 
 	return NVML_SUCCESS;
 }
 
+EXPORT nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, nvmlClockType_t type,
+                                              unsigned int *clock)
+{
+	ENTER_DEVICE(device);
+	WHOLE(d, device);
+	if (type != 1 || !d->max_sm_clock) return NVML_ERROR_NOT_SUPPORTED;
+	*clock = d->max_sm_clock;
+	return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetNumGpuCores(nvmlDevice_t device, unsigned int *numCores)
+{
+	ENTER_DEVICE(device);
+	WHOLE(d, device);
+	if (!d->cores) return NVML_ERROR_NOT_SUPPORTED;
+	*numCores = d->cores;
+	return NVML_SUCCESS;
+}
+
 EXPORT nvmlReturn_t nvmlDeviceGetComputeMode(nvmlDevice_t device, nvmlComputeMode_t *mode)
 {
 	ENTER_DEVICE(device);

@@ -34,11 +34,13 @@ struct instance {
 /* What the driver reports about a GPU's health. A question that the GPU does not know is not
  * supported. */
 struct health {
-	int knows_ecc_mode, knows_ecc, knows_remapped, knows_retired, knows_fabric, knows_recovery,
-	    knows_persistence;
+	int knows_ecc_mode, knows_ecc, knows_sram, knows_remapped, knows_spare, knows_clocks,
+	    knows_retired, knows_fabric, knows_recovery, knows_persistence;
 	unsigned int ecc_current, ecc_pending;
 	unsigned long long ecc[2][2]; /* by error type and counter type, as NVML numbers them */
 	unsigned int remapped_corrected, remapped_uncorrected, remap_pending, remap_failed;
+	unsigned int sram_threshold, spare_rows[5];
+	unsigned long long clock_reasons;
 	unsigned int retired_pending;
 	unsigned int fabric_state, fabric_mask, fabric_summary;
 	int fabric_status;
@@ -51,6 +53,7 @@ struct device {
 	unsigned int domain, bus, device, pci_id, minor;
 	struct memory memory;
 	unsigned int gpu_util, memory_util, power_usage, power_limit, clock[3], compute_mode;
+	unsigned int max_sm_clock, cores;
 	int temperature;
 	int mig_capable;
 	unsigned int mig_current, mig_pending;

@@ -62,6 +62,49 @@ EXPORT nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int 
 	return NVML_SUCCESS;
 }
 
+EXPORT nvmlReturn_t nvmlDeviceGetSramEccErrorStatus(nvmlDevice_t device,
+                                                    nvmlEccSramErrorStatus_t *status)
+{
+	ENTER_DEVICE(device);
+	HEALTH(h, device, knows_sram);
+	if (status->version != nvmlEccSramErrorStatus_v1) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+	memset(status, 0xdd, sizeof *status);
+	status->bThresholdExceeded = h->sram_threshold;
+	return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetRowRemapperHistogram(nvmlDevice_t device,
+                                                      nvmlRowRemapperHistogramValues_t *values)
+{
+	ENTER_DEVICE(device);
+	HEALTH(h, device, knows_spare);
+	*values = (nvmlRowRemapperHistogramValues_t){h->spare_rows[0], h->spare_rows[1],
+	                                             h->spare_rows[2], h->spare_rows[3],
+	                                             h->spare_rows[4]};
+	return NVML_SUCCESS;
+}
+
+static nvmlReturn_t give_clock_reasons(nvmlDevice_t device, unsigned long long *reasons)
+{
+	HEALTH(h, device, knows_clocks);
+	*reasons = h->clock_reasons;
+	return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t device,
+                                                           unsigned long long *clocksEventReasons)
+{
+	ENTER_DEVICE(device);
+	return give_clock_reasons(device, clocksEventReasons);
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(
+	nvmlDevice_t device, unsigned long long *clocksThrottleReasons)
+{
+	ENTER_DEVICE(device);
+	return give_clock_reasons(device, clocksThrottleReasons);
+}
+
 EXPORT nvmlReturn_t nvmlDeviceGetRetiredPagesPendingStatus(nvmlDevice_t device,
                                                            nvmlEnableState_t *isPending)
 {
