@@ -77,6 +77,12 @@ type Config struct {
 	// asked to end, so that they can leave by themselves. It is what --wait is in srun(1) and
 	// grace_period in PyTorch's ProcessContext.join. 0 means that they are asked at once.
 	FailureWait time.Duration
+	// RestartDelay is how long the job waits before its first restart. The delay is doubled for each
+	// further one, up to RestartMaxDelay, and begins anew after a worker has run for 10 minutes
+	// before it failed. How often a job is restarted is in plan.Options.MaxRestarts. 0 means
+	// DefaultRestartDelay and DefaultRestartMaxDelay (or RestartDelay if that is longer), and a
+	// negative RestartDelay means that there is no delay.
+	RestartDelay, RestartMaxDelay time.Duration
 	// Replan returns the plan for a restart. It gets the last plan, whose CPUs may have become
 	// forbidden since, while others may have become allowed. It must keep the number of workers and
 	// their ranks. nil means that restarts use the last plan.
@@ -131,6 +137,7 @@ func (c *Config) complete(workers int) {
 	case c.Grace < 0:
 		c.Grace = 0
 	}
+	c.completeRestarts()
 	if c.Output == "" {
 		c.Output = OutputPrefix
 		if workers == 1 {
@@ -145,6 +152,19 @@ func (c *Config) complete(workers int) {
 	}
 	if c.Log == nil {
 		c.Log = func(string) {}
+	}
+}
+
+// completeRestarts sets the delays before restarts to their defaults.
+func (c *Config) completeRestarts() {
+	switch {
+	case c.RestartDelay == 0:
+		c.RestartDelay = DefaultRestartDelay
+	case c.RestartDelay < 0:
+		c.RestartDelay = 0
+	}
+	if c.RestartMaxDelay <= 0 {
+		c.RestartMaxDelay = max(DefaultRestartMaxDelay, c.RestartDelay)
 	}
 }
 

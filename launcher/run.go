@@ -29,7 +29,8 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	})
 	defer stop()
 	s.monitor.Start()
-	j := &job{shared: s, plan: p}
+	j := &job{shared: s, plan: p,
+		backoff: backoff{first: cfg.RestartDelay, longest: cfg.RestartMaxDelay}}
 	announced := j.plan // a restart may change the port in j.plan
 	s.emit(Event{Kind: JobStarted, Plan: &announced})
 	r := j.run()
@@ -49,7 +50,9 @@ type job struct {
 	*shared
 	plan    plan.Plan
 	attempt int             // the number of restarts so far
-	earlier []report.Worker // the root causes of the earlier attempts
+	earlier earlierFailures // the root causes of the earlier attempts
+	backoff backoff
+	delayed time.Duration // how long the job has waited before restarts, in total
 }
 
 // run starts the template, if the job has one, and then makes the attempts.
@@ -66,7 +69,9 @@ func (j *job) run() (r Result) {
 		}
 	}
 	r = j.runAttempts()
-	r.Earlier, r.Hurried = j.earlier, j.sup.Hurried()
+	r.Earlier, r.EarlierLeftOut = j.earlier.list, j.earlier.leftOut
+	r.RestartDelaySeconds = j.delayed.Seconds()
+	r.Hurried = j.sup.Hurried()
 	if j.template != nil && j.template.Err() == nil {
 		r.Template = templateOf(j.template)
 	}
@@ -85,7 +90,12 @@ func (j *job) notStarted(err error) Result {
 func (j *job) runAttempts() Result {
 	for {
 		r, ended := j.runAttempt()
-		if !ended || !j.prepareRestart(r) {
+		switch {
+		case !ended || !j.mayRestart(r):
+			return r
+		case !j.awaitRestart(r.Root()):
+			return j.recordStopBetween(r)
+		case !j.prepareRestart(*r.Root()):
 			return r
 		}
 	}
@@ -128,13 +138,14 @@ func (j *job) recordStop(r Result) Result {
 	return r
 }
 
-// prepareRestart prepares the next attempt after one that ended with r. It reports whether there is
-// to be one.
-func (j *job) prepareRestart(r Result) bool {
-	root := r.Root()
-	if root == nil || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
-		return false
-	}
+// mayRestart reports whether an attempt that ended with r may be followed by another one.
+func (j *job) mayRestart(r Result) bool {
+	return r.Root() != nil && j.attempt < j.plan.MaxRestarts && len(r.Unkillable) == 0
+}
+
+// prepareRestart prepares the next attempt after one that failed because of root. It reports whether
+// there is to be one.
+func (j *job) prepareRestart(root report.Worker) bool {
 	if !j.sup.Begin("restart", supervisor.NoPhase{}) { // nothing is started during a suspension
 		return false
 	}
@@ -152,10 +163,12 @@ func (j *job) prepareRestart(r Result) bool {
 		}
 		j.plan.MasterPort = port
 	}
-	j.earlier = append(j.earlier, *root)
+	j.earlier.add(root, j.attempt)
 	j.attempt++
-	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt,
-		j.plan.MaxRestarts))
+	if j.cfg.RestartDelay == 0 { // otherwise awaitRestart has said it
+		j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt,
+			j.plan.MaxRestarts))
+	}
 	announced := j.plan
 	j.emit(Event{Kind: JobRestarting, Text: root.String(), Plan: &announced})
 	return true

@@ -163,7 +163,9 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 func (j *Job) config(argv []string, m plan.Machine) launcher.Config {
 	c := launcher.Config{
 		Argv: argv, Grace: time.Duration(j.grace), FailureWait: time.Duration(j.wait),
-		StartMethod: j.method, Preload: j.preload,
+		RestartDelay:    time.Duration(j.restart.delay),
+		RestartMaxDelay: time.Duration(j.restart.longest),
+		StartMethod:     j.method, Preload: j.preload,
 		Output: j.output, Stdout: &j.out.stdout, Stderr: &j.out.stderr, OutputLost: j.out.lost,
 		Supervisor: j.sup, Subreaper: true, LeaveBehind: j.sweep == "off",
 		StopOnFatalXID: j.onXID == "stop", Log: j.out.say, Observe: j.observe,
@@ -171,6 +173,9 @@ func (j *Job) config(argv []string, m plan.Machine) launcher.Config {
 	}
 	if j.grace == 0 {
 		c.Grace = -1 // for a Config, 0 is the default
+	}
+	if j.restart.delay == 0 {
+		c.RestartDelay = -1 // likewise
 	}
 	if j.stdin == "rank0" {
 		c.Stdin = os.Stdin
