@@ -52,7 +52,8 @@ func (f *restartFlags) register(fs *pflag.FlagSet) {
 	f.longest = cli.Seconds(launcher.DefaultRestartMaxDelay)
 	fs.Var(&f.delay, "restart-delay",
 		"`TIME` to wait before the first restart; it is\ndoubled for each further one")
-	fs.Var(&f.longest, "restart-max-delay", "the longest time (`MAX`) to wait before a restart")
+	fs.Var(&f.longest, "restart-max-delay",
+		"the longest time (`MAX`) to wait before a\nrestart")
 }
 
 // check refuses a longest delay that is too short. The default one gives way to a longer delay.
