@@ -65,6 +65,12 @@ type Config struct {
 	Argv []string
 	// Environ is the environment that workers inherit. nil means os.Environ().
 	Environ []string
+	// KeepFDs lets workers inherit the descriptors above 2 that this process has inherited itself,
+	// and the variables NOTIFY_SOCKET and LISTEN_* of a service manager. Without it, workers do not
+	// get these variables, and each such descriptor of this process is marked as close-on-exec,
+	// which Go does with those that it opens. Only descriptors that Argv names as /dev/fd/N or
+	// /proc/self/fd/N are left as they are.
+	KeepFDs bool
 	// StartMethod is StartExec if it is empty. StartForkserver needs Subreaper, because a forked
 	// worker becomes a child of this process only if that is a subreaper.
 	StartMethod StartMethod

@@ -63,6 +63,7 @@ func newShared(p *plan.Plan, cfg *Config) (*shared, error) {
 		p.MasterPort = port
 	}
 	cfg.complete(len(p.Workers))
+	s.keepInherited()
 	if err := s.supervise(); err != nil {
 		s.close()
 		return nil, err

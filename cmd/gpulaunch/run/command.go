@@ -36,6 +36,7 @@ type flags struct {
 	sweep   string
 	onXID   string
 	address string
+	keepFDs bool
 	quiet   bool
 	debug   bool
 	// named says that the user chose the metrics' address.
@@ -124,6 +125,8 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 			"inherit\nwith one worker)", &f.output, launcher.ParseOutputMode)
 	cli.Parsed(fs, "stdin", "WHO", "worker that gets the standard input: none or\nrank0", &f.stdin,
 		cli.OneOf("none", "rank0"))
+	fs.BoolVar(&f.keepFDs, "keep-fds", false,
+		"let workers inherit descriptors above 2,\nNOTIFY_SOCKET and LISTEN_*")
 	cli.Parsed(fs, "sweep", "WHEN",
 		"end the processes that workers leave behind: on,\nor off for a job that ends well",
 		&f.sweep, cli.OneOf("on", "off"))

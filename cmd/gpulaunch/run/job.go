@@ -165,7 +165,7 @@ func (j *Job) config(argv []string, m plan.Machine) launcher.Config {
 		Argv: argv, Grace: time.Duration(j.grace), FailureWait: time.Duration(j.wait),
 		RestartDelay:    time.Duration(j.restart.delay),
 		RestartMaxDelay: time.Duration(j.restart.longest),
-		StartMethod:     j.method, Preload: j.preload,
+		StartMethod:     j.method, Preload: j.preload, KeepFDs: j.keepFDs,
 		Output: j.output, Stdout: &j.out.stdout, Stderr: &j.out.stderr, OutputLost: j.out.lost,
 		Supervisor: j.sup, Subreaper: true, LeaveBehind: j.sweep == "off",
 		StopOnFatalXID: j.onXID == "stop", Log: j.out.say, Observe: j.observe,
