@@ -27,6 +27,8 @@ type Job struct {
 	sup     *supervisor.Supervisor
 	out     *console
 	metrics metrics
+	// reportLost is why the report could not be written, for a job that has failed anyway.
+	reportLost error
 
 	launched     chan struct{} // closed when all workers have been started, or none will be
 	markLaunched func()        // closes it, once
@@ -79,6 +81,7 @@ func (j *Job) main(fd string, args []string, signals *early.Signals) {
 		err = root.Execute()
 	}
 	signals.Await() // a job that is refused has not begun a phase
+	cli.Complain(j.reportLost)
 	code := cli.Complain(err)
 	if sup != nil {
 		sup.Exit(code)
@@ -114,8 +117,10 @@ func (j *Job) run(f *flags, args []string) error {
 		rep.Started, rep.Ended, rep.ExitCode = j.begun, time.Now(), cli.ExitCode(err)
 		rep.Error = strings.Join(strings.Fields(err.Error()), " ")
 	}
-	if e := file.Write(rep); e != nil && err == nil {
+	if e := file.Write(rep); err == nil {
 		return e
+	} else if e != nil {
+		j.reportLost = e
 	}
 	return err
 }
