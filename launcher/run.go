@@ -104,6 +104,7 @@ func (j *job) runAttempts() Result {
 // runAttempt makes one attempt. ended is false if the job no longer waits for anything, and so did
 // not wait for the attempt's end.
 func (j *job) runAttempt() (r Result, ended bool) {
+	j.checkFolder()
 	cg, remove := j.makeCgroup(&j.plan)
 	defer remove()
 	a := newAttempt(&j.plan, j.shared, j.attempt, cg, nil)
