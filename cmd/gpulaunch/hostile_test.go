@@ -139,3 +139,49 @@ func TestReportAtStartOnFullDisk(t *testing.T) {
 		t.Errorf("exit code %d, stdout %q\n%s", code, stdout, stderr)
 	}
 }
+
+// TestNamesOfLeftovers has processes whose names are escape sequences for a terminal. They are
+// escaped wherever they are named: by the keeper, by the supervisor and in the report.
+func TestNamesOfLeftovers(t *testing.T) {
+	const (
+		child   = `printf '\033[31m\233\n\177' >/proc/self/comm; echo ready $$; read line <"$GATE"`
+		orphan  = `setsid sh -c "$CHILD" & `
+		escaped = `(\x1b[31m\x9b \x7f)`
+	)
+	for name, c := range map[string]struct {
+		script string
+		code   int
+		end    func(j *launchertest.Job)
+		said   string
+	}{
+		"the supervisor was killed": {orphan + `wait`, 125, func(j *launchertest.Job) {
+			if err := unix.Kill(j.Supervisor(), unix.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		}, "the supervisor terminated with signal SIGKILL; killed "},
+		"an orphan is left": {`trap "exit 0" TERM; ` + orphan + `wait`, 143,
+			func(j *launchertest.Job) { j.Signal(unix.SIGTERM) }, "that workers left behind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate, path := filepath.Join(t.TempDir(), "gate"), filepath.Join(t.TempDir(), "report")
+			if err := unix.Mkfifo(gate, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			j := launchertest.Start(t, []string{"GATE=" + gate, "CHILD=trap '' TERM; " + child},
+				"run", "--nproc-per-node=1", "--grace=0.1", "--report="+path, "--", "sh", "-c",
+				c.script)
+			pids := j.Await(1, `ready (\d+)`)
+			c.end(j)
+			code, stderr := j.Exit()
+			if code != c.code || !strings.Contains(stderr, c.said) ||
+				!strings.Contains(stderr, escaped) || strings.ContainsAny(stderr, "\x1b\x9b\x7f") {
+				t.Errorf("exit code %d\n%q", code, stderr)
+			}
+			if text, err := os.ReadFile(path); err == nil &&
+				strings.ContainsAny(string(text), "\x1b\x7f") {
+				t.Errorf("the report has %q", text)
+			}
+			launchertest.Gone(t, pids...)
+		})
+	}
+}
