@@ -39,6 +39,16 @@ func (s *shared) checkFolder() {
 	s.makeFolder()
 }
 
+// forgetErrorFiles removes the error files of an attempt, which have been read.
+func (j *job) forgetErrorFiles(attempt int) {
+	if j.folder == nil {
+		return
+	}
+	for _, w := range j.plan.Workers {
+		j.folder.Forget(attempt, w.Rank)
+	}
+}
+
 // touchFolder makes the folder look new.
 func (s *shared) touchFolder() {
 	if s.folder != nil {

@@ -85,3 +85,25 @@ func TestFolderStaysYoung(t *testing.T) {
 		t.Error("the folder stays old")
 	}
 }
+
+// TestErrorFilesAreForgotten looks into the folder when a restarted worker has been started. The
+// error file of the attempt before is not there any more.
+func TestErrorFilesAreForgotten(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	h := newHarness(t)
+	h.cfg.Environ = os.Environ()
+	h.cfg.Argv = []string{"/bin/sh", "-c",
+		`echo '{"message": "boom"}' >"$TORCHELASTIC_ERROR_FILE"; exit 5`}
+	observe := h.cfg.Observe
+	h.cfg.Observe = func(e Event) {
+		observe(e)
+		files, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*", "error-0-*"))
+		if err != nil || e.Kind == WorkerStarted && e.Attempt > 0 && len(files) > 0 {
+			t.Errorf("the files %q are there in attempt %d (%v)", files, e.Attempt, err)
+		}
+	}
+	r := h.run(2, restarts(2))
+	if root := r.Root(); root.Raised == nil || r.Earlier[0].Raised == nil {
+		t.Errorf("%+v", r)
+	}
+}

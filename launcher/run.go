@@ -165,6 +165,7 @@ func (j *job) prepareRestart(root report.Worker) bool {
 		j.plan.MasterPort = port
 	}
 	j.earlier.add(root, j.attempt)
+	j.forgetErrorFiles(j.attempt)
 	j.attempt++
 	if j.cfg.RestartDelay == 0 { // otherwise awaitRestart has said it
 		j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt,

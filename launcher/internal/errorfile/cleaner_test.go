@@ -109,3 +109,28 @@ func TestTouch(t *testing.T) {
 	f.Remove()
 	f.Touch()
 }
+
+func TestForget(t *testing.T) {
+	f := newFolder(t)
+	write(t, f.Name(0, 0), valid)
+	write(t, f.Name(0, 1), valid)
+	must(t, os.MkdirAll(filepath.Join(f.Name(0, 2), "deep"), 0o700))
+	outside := filepath.Join(t.TempDir(), "outside")
+	must(t, os.Mkdir(outside, 0o700))
+	must(t, os.Symlink(outside, f.Name(0, 3)))
+	for _, rank := range []int{0, 2, 3, 4} {
+		f.Forget(0, rank)
+	}
+	wantNothing(t, f, 0, 0)
+	if r, err := f.Read(0, 1); r == nil || err != nil {
+		t.Errorf("another worker's file reads as %v, %v", r, err)
+	}
+	if entries, err := os.ReadDir(f.Path()); err != nil || len(entries) != 1 {
+		t.Errorf("%v are left (%v), want one file", entries, err)
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Errorf("a link was followed: %v", err)
+	}
+	f.Remove()
+	f.Forget(0, 1)
+}

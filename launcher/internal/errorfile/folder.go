@@ -106,6 +106,16 @@ func (f *Folder) Read(attempt, rank int) (*Record, error) {
 	return Parse(data)
 }
 
+// Forget removes a worker's error file, so that a job with many restarts does not fill TMPDIR, which
+// is often memory.
+func (f *Folder) Forget(attempt, rank int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.removed {
+		_ = f.root.RemoveAll(base(attempt, rank)) // what cannot be removed goes with the folder
+	}
+}
+
 // content reads a file in the folder and never blocks. Opening a FIFO waits for a writer
 // (fifo(7)), and opening a device can have any effect, so content checks what kind of file it is
 // before opening it, and checks again afterwards.
