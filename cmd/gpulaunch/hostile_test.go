@@ -174,7 +174,8 @@ func TestNamesOfLeftovers(t *testing.T) {
 			c.end(j)
 			code, stderr := j.Exit()
 			if code != c.code || !strings.Contains(stderr, c.said) ||
-				!strings.Contains(stderr, escaped) || strings.ContainsAny(stderr, "\x1b\x9b\x7f") {
+				!strings.Contains(stderr, escaped) || strings.ContainsAny(stderr, "\x1b\x7f") ||
+				strings.Contains(stderr, "\x9b") {
 				t.Errorf("exit code %d\n%q", code, stderr)
 			}
 			if text, err := os.ReadFile(path); err == nil &&
