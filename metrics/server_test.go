@@ -22,6 +22,9 @@ var generous = limits{
 	connections: func() int { return 64 },
 }
 
+// smallBuffer is the size of the kernel's buffers for a connection.
+const smallBuffer = 4096
+
 // counted is a listener that counts its open connections.
 type counted struct {
 	net.Listener
@@ -53,6 +56,7 @@ func (l *counted) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = conn.(*net.TCPConn).SetWriteBuffer(smallBuffer)
 	l.add(1)
 	return &countedConn{conn, sync.OnceFunc(func() { l.add(-1) })}, nil
 }
@@ -103,6 +107,7 @@ func (l *counted) connect(t *testing.T, text string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	_ = conn.(*net.TCPConn).SetReadBuffer(smallBuffer)
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +149,7 @@ func (b blocking) Collect(ch chan<- prometheus.Metric) {
 // large is a collector whose metrics do not fit into the buffers of a connection.
 type large struct{}
 
-var largeDesc = prometheus.NewDesc("large", strings.Repeat("x", 16<<20), nil, nil)
+var largeDesc = prometheus.NewDesc("large", strings.Repeat("x", 1<<20), nil, nil)
 
 func (large) Describe(ch chan<- *prometheus.Desc) { ch <- largeDesc }
 
