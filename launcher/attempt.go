@@ -36,6 +36,7 @@ type Attempt struct {
 	output    *stdio.Output
 	timer     *time.Timer     // limits the time in the current state
 	killTimer *time.Timer     // starts another round of SIGKILL
+	refresh   *time.Ticker    // keeps the folder for error files young
 	drainDone <-chan struct{} // closed when all output has been passed on
 	// signalled holds the process groups that received the ending signal. stopSent is when it was
 	// sent.
@@ -76,7 +77,8 @@ func newAttempt(p *plan.Plan, s *shared, number int, cg *cgroup.Group, ended fun
 		events: newMailbox(), gate: newGate(),
 		startDone: make(chan struct{}), done: make(chan struct{}),
 		output: stdio.NewOutput(s.stdout, s.stderr, p.WorldSize-1),
-		timer:  stoppedTimer(), killTimer: stoppedTimer(), signalled: map[int]bool{},
+		timer:  stoppedTimer(), killTimer: stoppedTimer(),
+		refresh: time.NewTicker(folderRefresh), signalled: map[int]bool{},
 		asked: map[process.ID]bool{},
 	}
 	s.emitting.Lock()
@@ -187,6 +189,7 @@ func (a *Attempt) run() {
 	defer close(a.done)
 	defer a.timer.Stop()
 	defer a.killTimer.Stop()
+	defer a.refresh.Stop()
 	var err error
 	if a.waiter, err = spawn.NewWaiter(a.workerEnded); err == nil {
 		defer a.waiter.Close()
@@ -235,6 +238,8 @@ func (a *Attempt) await() {
 				": it is not read any more")
 		}
 		a.drained()
+	case <-a.refresh.C:
+		a.touchFolder()
 	}
 }
 

@@ -65,6 +65,12 @@ type Config struct {
 	Argv []string
 	// Environ is the environment that workers inherit. nil means os.Environ().
 	Environ []string
+	// KeepFDs lets workers inherit the descriptors above 2 that this process has inherited itself,
+	// and the variables NOTIFY_SOCKET and LISTEN_* of a service manager. Without it, workers do not
+	// get these variables, and each such descriptor of this process is marked as close-on-exec,
+	// which Go does with those that it opens. Only descriptors that Argv names as /dev/fd/N or
+	// /proc/self/fd/N are left as they are.
+	KeepFDs bool
 	// StartMethod is StartExec if it is empty. StartForkserver needs Subreaper, because a forked
 	// worker becomes a child of this process only if that is a subreaper.
 	StartMethod StartMethod
@@ -77,6 +83,12 @@ type Config struct {
 	// asked to end, so that they can leave by themselves. It is what --wait is in srun(1) and
 	// grace_period in PyTorch's ProcessContext.join. 0 means that they are asked at once.
 	FailureWait time.Duration
+	// RestartDelay is how long the job waits before its first restart. The delay is doubled for each
+	// further one, up to RestartMaxDelay, and begins anew after a worker has run for 10 minutes
+	// before it failed. How often a job is restarted is in plan.Options.MaxRestarts. 0 means
+	// DefaultRestartDelay and DefaultRestartMaxDelay (or RestartDelay if that is longer), and a
+	// negative RestartDelay means that there is no delay.
+	RestartDelay, RestartMaxDelay time.Duration
 	// Replan returns the plan for a restart. It gets the last plan, whose CPUs may have become
 	// forbidden since, while others may have become allowed, and whose GPUs may have been lost. It
 	// must keep the number of workers and their ranks. nil means that restarts use the last plan.
@@ -132,6 +144,7 @@ func (c *Config) complete(workers int) {
 	case c.Grace < 0:
 		c.Grace = 0
 	}
+	c.completeRestarts()
 	if c.Output == "" {
 		c.Output = OutputPrefix
 		if workers == 1 {
@@ -146,6 +159,19 @@ func (c *Config) complete(workers int) {
 	}
 	if c.Log == nil {
 		c.Log = func(string) {}
+	}
+}
+
+// completeRestarts sets the delays before restarts to their defaults.
+func (c *Config) completeRestarts() {
+	switch {
+	case c.RestartDelay == 0:
+		c.RestartDelay = DefaultRestartDelay
+	case c.RestartDelay < 0:
+		c.RestartDelay = 0
+	}
+	if c.RestartMaxDelay <= 0 {
+		c.RestartMaxDelay = max(DefaultRestartMaxDelay, c.RestartDelay)
 	}
 }
 

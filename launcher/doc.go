@@ -45,6 +45,19 @@
 // An event that cannot happen in the current state is logged with the state, and the job is stopped
 // in order with exit code 125.
 //
+// # Restarts
+//
+// [Run] makes attempts one after the other. Its phases, and what requests mean in each, are in
+// phases.go and restart.go:
+//
+//	preload ─→ attempt ─→ leftovers
+//	            ↑   │ a worker failed, and restarts are left
+//	    restart │   ↓
+//	            └─ restart delay ─→ leftovers, if the job is stopped
+//
+// During a restart delay no process of the job exists, so a request to stop ends the job at once.
+// If the job is suspended when the delay is over, the restart waits for SIGCONT.
+//
 // # Goroutines
 //
 //   - Each Attempt has one goroutine, which owns its state, workers and timers. It ends when the

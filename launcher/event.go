@@ -35,6 +35,10 @@ const (
 	GPUEventsSilent EventKind = "gpu_events_silent"
 	// JobStopping: the workers have been asked to end; Text says with which signal.
 	JobStopping EventKind = "job_stopping"
+	// JobRestartDelayed: a worker has failed, all workers have ended, and the job waits for Delay
+	// before it starts them again; Text says why. JobStopping does not follow if the job is stopped
+	// meanwhile.
+	JobRestartDelayed EventKind = "job_restart_delayed"
 	// JobRestarting: all workers have ended and are about to be started again, as in Plan; Text
 	// says why.
 	JobRestarting EventKind = "job_restarting"
@@ -67,5 +71,7 @@ type Event struct {
 	// GPUs is set in GPUsSampled, GPU in GPUHappening.
 	GPUs *gpu.Sample
 	GPU  *gpu.Event
-	Text string
+	// Delay is set in JobRestartDelayed.
+	Delay time.Duration
+	Text  string
 }

@@ -45,6 +45,7 @@ func newHarness(t *testing.T, worker ...string) *harness {
 		Argv:    append([]string{"/proc/self/exe"}, launchertest.WorkerArgs(worker...)...),
 		Environ: os.Environ(), Grace: launchertest.Patience, Output: OutputPrefix,
 		Stdout: &h.stdout, Stderr: &h.stderr, Supervisor: h.sup,
+		RestartDelay: -1,
 		Observe: func(e Event) {
 			h.mu.Lock()
 			defer h.mu.Unlock()

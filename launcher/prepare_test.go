@@ -67,10 +67,10 @@ func TestWhenAJobIsRestarted(t *testing.T) {
 		j, r := h.newJob(), failedResult()
 		c.change(j, &r)
 		before := j.attempt
-		if got := j.prepareRestart(r); got != c.want || h.restarts() == 1 != c.want {
+		if got := j.mayRestart(r) && j.prepareRestart(r); got != c.want || h.restarts() == 1 != c.want {
 			t.Errorf("%s: restarted %v, observers know of %d restarts", what, got, h.restarts())
 		}
-		if j.attempt != before && !c.want || len(j.earlier) == 1 != c.want {
+		if j.attempt != before && !c.want || len(j.earlier.list) == 1 != c.want {
 			t.Errorf("%s: attempt %d, earlier failures %v", what, j.attempt, j.earlier)
 		}
 	}

@@ -61,6 +61,7 @@ func (a *Attempt) recordResult() {
 		}
 	}
 	markRoot(r.Workers)
+	a.readRecords(r.Workers)
 	r.NotStarted = len(a.plan.Workers) - len(a.workers)
 	if a.cgroup != nil {
 		kills, _ := a.cgroup.OOMKills()
@@ -112,14 +113,6 @@ func (a *Attempt) workerResult(w *worker) report.Worker {
 	r.GPULost = a.monitor.Loss(w.Worker, w.Started)
 	r.LastStderr = w.stderr.Lines()
 	r.Silent = w.stderr != nil && len(r.LastStderr) == 0
-	if a.folder == nil {
-		return r
-	}
-	record, err := a.folder.Read(a.number, w.Rank)
-	if err != nil {
-		r.ErrorFile = err.Error()
-	}
-	r.Raised = record
 	return r
 }
 

@@ -31,7 +31,8 @@ func Run(ctx context.Context, p plan.Plan, cfg Config) Result {
 	})
 	defer stop()
 	s.monitor.Start()
-	j := &job{shared: s, plan: p}
+	j := &job{shared: s, plan: p,
+		backoff: backoff{first: cfg.RestartDelay, longest: cfg.RestartMaxDelay}}
 	announced := j.plan // a restart may change the port in j.plan
 	s.emit(Event{Kind: JobStarted, Plan: &announced})
 	r := j.run()
@@ -51,7 +52,9 @@ type job struct {
 	*shared
 	plan    plan.Plan
 	attempt int             // the number of restarts so far
-	earlier []report.Worker // the root causes of the earlier attempts
+	earlier earlierFailures // the root causes of the earlier attempts
+	backoff backoff
+	delayed time.Duration // how long the job has waited before restarts, in total
 }
 
 // run starts the template, if the job has one, and then makes the attempts.
@@ -68,7 +71,9 @@ func (j *job) run() (r Result) {
 		}
 	}
 	r = j.runAttempts()
-	r.Earlier, r.Hurried = j.earlier, j.sup.Hurried()
+	r.Earlier, r.EarlierLeftOut = j.earlier.list, j.earlier.leftOut
+	r.RestartDelaySeconds = j.delayed.Seconds()
+	r.Hurried = j.sup.Hurried()
 	if j.template != nil && j.template.Err() == nil {
 		r.Template = templateOf(j.template)
 	}
@@ -87,7 +92,12 @@ func (j *job) notStarted(err error) Result {
 func (j *job) runAttempts() Result {
 	for {
 		r, ended := j.runAttempt()
-		if !ended || !j.prepareRestart(r) {
+		switch {
+		case !ended || !j.mayRestart(r):
+			return r
+		case !j.awaitRestart(r.Root()):
+			return j.recordStopBetween(r)
+		case !j.prepareRestart(r):
 			return r
 		}
 	}
@@ -96,6 +106,7 @@ func (j *job) runAttempts() Result {
 // runAttempt makes one attempt. ended is false if the job no longer waits for anything, and so did
 // not wait for the attempt's end.
 func (j *job) runAttempt() (r Result, ended bool) {
+	j.checkFolder()
 	cg := j.makeCgroup(&j.plan)
 	defer func() { j.endCgroup(cg, r.ExitCode) }()
 	a := newAttempt(&j.plan, j.shared, j.attempt, cg, nil)
@@ -130,13 +141,14 @@ func (j *job) recordStop(r Result) Result {
 	return r
 }
 
-// prepareRestart prepares the next attempt after one that ended with r. It reports whether there is
+// mayRestart reports whether an attempt that ended with r may be followed by another one.
+func (j *job) mayRestart(r Result) bool {
+	return r.Root() != nil && j.attempt < j.plan.MaxRestarts && len(r.Unkillable) == 0
+}
+
+// prepareRestart prepares the next attempt after one that failed with r. It reports whether there is
 // to be one.
 func (j *job) prepareRestart(r Result) bool {
-	root := r.Root()
-	if root == nil || j.attempt >= j.plan.MaxRestarts || len(r.Unkillable) > 0 {
-		return false
-	}
 	if !j.sup.Begin("restart", supervisor.NoPhase{}) { // nothing is started during a suspension
 		return false
 	}
@@ -156,10 +168,14 @@ func (j *job) prepareRestart(r Result) bool {
 		}
 		j.plan.MasterPort = port
 	}
-	j.earlier = append(j.earlier, *root)
+	root := *r.Root()
+	j.earlier.add(root, j.attempt)
+	j.forgetErrorFiles(j.attempt)
 	j.attempt++
-	j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt,
-		j.plan.MaxRestarts))
+	if j.cfg.RestartDelay == 0 { // otherwise awaitRestart has said it
+		j.cfg.Log(fmt.Sprintf("%s; restarting all workers (%d of %d restarts)", root, j.attempt,
+			j.plan.MaxRestarts))
+	}
 	announced := j.plan
 	j.emit(Event{Kind: JobRestarting, Text: root.String(), Plan: &announced})
 	return true

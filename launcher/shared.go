@@ -65,6 +65,7 @@ func newShared(p *plan.Plan, cfg *Config) (*shared, error) {
 		p.MasterPort = port
 	}
 	cfg.complete(len(p.Workers))
+	s.keepInherited()
 	if err := s.supervise(); err != nil {
 		s.close()
 		return nil, err
@@ -75,6 +76,7 @@ func newShared(p *plan.Plan, cfg *Config) (*shared, error) {
 		s.input = stdio.NewInput(cfg.Stdin)
 	}
 	s.makeFolder()
+	s.closers = append(s.closers, s.removeFolder)
 	s.monitor = monitor.New(monitor.Options{Plan: *p, GPUs: cfg.GPUs, Before: cfg.Inventory,
 		Ours: s.leftProcesses, Observer: s.observer()})
 	s.closers = append(s.closers, s.monitor.Close)
@@ -108,20 +110,6 @@ func (s *shared) close() {
 	for _, c := range slices.Backward(s.closers) {
 		c()
 	}
-}
-
-// makeFolder makes the private folder for error files. Without one, the job goes on and error files
-// are not read.
-func (s *shared) makeFolder() {
-	folder, err := errorfile.Make()
-	if err != nil {
-		s.cfg.Log(fmt.Sprintf("workers cannot leave error files: %v; set TMPDIR to a folder "+
-			"with room", err))
-		return
-	}
-	s.folder = folder
-	s.sup.FolderMade(folder.Path())
-	s.closers = append(s.closers, folder.Remove)
 }
 
 // makeCgroup makes an attempt's control group, if the plan names a parent for it. If it returns nil,

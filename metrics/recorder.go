@@ -112,3 +112,10 @@ func (r *Recorder) recordUsage(e launcher.Event) {
 
 // ranks lists the known ranks in order.
 func (r *Recorder) ranks() []int { return slices.Sorted(maps.Keys(r.workers)) }
+
+// workerCount returns how many workers the job has on this machine.
+func (r *Recorder) workerCount() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.workers)
+}

@@ -36,7 +36,7 @@ var arrows = map[string]string{
 	"launcher/doctor": "affinity gpu gpu/probe launcher/machine launcher/plan " +
 		"launcher/plural launcher/terminal",
 	"launcher/keeper": "launcher/internal/cgroup launcher/internal/link " +
-		"launcher/internal/process launcher/keeper/early",
+		"launcher/internal/process launcher/keeper/early launcher/terminal",
 	"launcher/keeper/early": "launcher/internal/link",
 	"launcher/machine":      "affinity gpu launcher/internal/cgroup launcher/plan launcher/plural",
 	"launcher/plan":         "affinity gpu launcher/plural",

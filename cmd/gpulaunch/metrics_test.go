@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,5 +112,43 @@ func TestMetricsAddressTaken(t *testing.T) {
 	if stdout, _ := j.Output(); code != 125 || stdout != "" ||
 		!strings.Contains(stderr, "address already in use") {
 		t.Errorf("named address: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+// TestMetricsUnderAttack holds more connections to a job than it may have descriptors. It can still
+// be scraped, and its workers can be restarted.
+func TestMetricsUnderAttack(t *testing.T) {
+	argv := append([]string{"sh", "-c", `ulimit -n 128 && exec "$@"`, "sh", launchertest.Binary,
+		"run", "--nproc-per-node=4", "--max-restarts=1", "--restart-delay=0",
+		"--metrics-address=127.0.0.1:0"}, launchertest.Worker("block")...)
+	j := launchertest.StartCommand(t, nil, nil, argv...)
+	pids := j.Await(4, `ready (\d+)`)
+	url := regexp.MustCompile(`http://\S+`).FindString(j.AwaitStderr("metrics are on "))
+	address := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/metrics")
+	scrape(t, url, `gpulaunch_restarts_total 0`)
+	attack := func() {
+		for i := range 300 {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			if i%3 == 0 {
+				fmt.Fprint(conn, "GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+			}
+		}
+	}
+	attack()
+	scrape(t, url, `gpulaunch_restarts_total 0`)
+	attack()
+	pid, _ := strconv.Atoi(pids[0])
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	j.Await(4, `ready (\d+)`)
+	scrape(t, url, `gpulaunch_restarts_total 1`)
+	j.Signal(unix.SIGTERM)
+	if code, stderr := j.Exit(); code != 143 || strings.Contains(stderr, "too many open files") {
+		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }

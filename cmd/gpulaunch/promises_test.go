@@ -125,7 +125,7 @@ func TestNobodyIsLeft(t *testing.T) {
 
 func TestRestarts(t *testing.T) {
 	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=2",
-		"--max-restarts=3"}, launchertest.Worker("succeed-after", "2")...)...)
+		"--max-restarts=3", "--restart-delay=0"}, launchertest.Worker("succeed-after", "2")...)...)
 	if code, stderr := j.Exit(); code != 0 {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}

@@ -144,7 +144,7 @@ func TestReportOfOtherEnds(t *testing.T) {
 	}
 
 	j = launchertest.Start(t, nil, append([]string{"run", flag, "--max-restarts=1",
-		"--nproc-per-node=2"}, launchertest.Worker("fail", "1", "9")...)...)
+		"--restart-delay=0", "--nproc-per-node=2"}, launchertest.Worker("fail", "1", "9")...)...)
 	j.Exit()
 	if r := readReport(t, path); r.Restarts != 1 || len(r.Earlier) != 1 || r.Earlier[0].Code != 9 ||
 		r.Earlier[0].PID == r.Workers[0].PID {
@@ -341,7 +341,7 @@ func TestForkserverRestarts(t *testing.T) {
 		"SLOW_IMPORT_COUNT=" + count}
 	j := launchertest.Start(t, env, "run", "--start-method=forkserver", "--preload=slow_import",
 		"--nproc-per-node=2",
-		"--max-restarts=2", "--report="+path, spawnScript, "succeed-after", "2")
+		"--max-restarts=2", "--restart-delay=0", "--report="+path, spawnScript, "succeed-after", "2")
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	if imports, err := os.ReadFile(count); code != 0 || err != nil || string(imports) != "x" ||
@@ -364,7 +364,7 @@ func TestForkserverHangs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := startSpawn(t, python, "forkserver", []string{"--nproc-per-node=2",
-				"--max-restarts=1", "--grace=0.5"}, "raise-one", "-1")
+				"--max-restarts=1", "--restart-delay=0", "--grace=0.5"}, "raise-one", "-1")
 			pids := j.Await(2, `ready (\d+)`)
 			template := templateOf(t, j, pids...)
 			pid, _ := strconv.Atoi(template)

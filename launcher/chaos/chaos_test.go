@@ -97,7 +97,7 @@ func randomScenario(rng *rand.Rand) scenario {
 	s.Faults = []fault{f}
 	s.complete(rng)
 	if f.Kind == endWorker && rng.IntN(2) == 0 {
-		s.Flags = append(s.Flags, "--max-restarts=1")
+		s.Flags = append(s.Flags, "--max-restarts=1", "--restart-delay=0")
 		s.Faults[0].When = whenReady
 		s.Faults = append(s.Faults, fault{Kind: sendTERM, When: whenAgain})
 	}

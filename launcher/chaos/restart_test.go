@@ -13,7 +13,7 @@ func TestNothingOutlivesAnAttempt(t *testing.T) {
 	var list []scenario
 	for _, flag := range []string{"--cgroup=off", "--cgroup=auto"} {
 		for _, r := range rows {
-			list = append(list, cell(r, again, flag, "--max-restarts=1"))
+			list = append(list, cell(r, again, flag, "--max-restarts=1", "--restart-delay=0"))
 		}
 	}
 	performAll(t, list, func(i int, o outcome) {

@@ -31,6 +31,7 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
+	"github.com/gpulaunch/gpulaunch/launcher/terminal"
 )
 
 // quitLimit is how long the keeper waits for a supervisor that was asked to quit, and then for the
@@ -140,7 +141,8 @@ type message struct{ word, about string }
 
 // fail prints an error and returns the exit code for it.
 func (k *Keeper) fail(err error) int {
-	fmt.Fprintf(os.Stderr, "gpulaunch: %v\n", err)
+	// Names of processes are not the launcher's own text.
+	fmt.Fprintf(os.Stderr, "gpulaunch: %s\n", terminal.OneLine(err.Error()))
 	return 125
 }
 

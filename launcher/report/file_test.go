@@ -357,7 +357,7 @@ func TestDevices(t *testing.T) {
 		!strings.Contains(err.Error(), "make room") {
 		t.Errorf("a full disk: %v", err)
 	}
-	if _, err := openSpecial("/dev/sda", fs.ModeDevice); err == nil ||
+	if _, err := openSpecial("/dev/sda", fs.ModeDevice, 0); err == nil ||
 		err.Error() != "it is a block device" {
 		t.Errorf("a disk would be overwritten: %v", err)
 	}

@@ -58,8 +58,13 @@ type Report struct {
 	Restarts int `json:"restarts"`
 	// NotStarted is how many workers were never started, because one had already failed.
 	NotStarted int `json:"not_started,omitempty"`
-	// Earlier holds the root cause of each attempt before the last, in order.
-	Earlier []Worker `json:"earlier_failures,omitempty"`
+	// RestartDelaySeconds is how long the job has waited before restarts, in total.
+	RestartDelaySeconds float64 `json:"restart_delay_seconds,omitempty"`
+	// Earlier holds the root causes of the attempts before the last, in order: those of the first
+	// 16 and of the latest 16. EarlierLeftOut is how many there were in between. The long texts of
+	// all but the first and the latest are shortened.
+	Earlier        []Worker `json:"earlier_failures,omitempty"`
+	EarlierLeftOut int      `json:"earlier_failures_left_out,omitempty"`
 	// Template describes the process that workers were forked from, if there was one.
 	Template *Template `json:"template,omitempty"`
 	// Workers holds the workers of the last attempt.
@@ -77,6 +82,8 @@ type Report struct {
 type Worker struct {
 	// RootCause is true for the first worker that failed by itself.
 	RootCause bool `json:"root_cause"`
+	// Attempt is the number of the attempt, from 0. It is set in Report.Earlier.
+	Attempt int `json:"attempt,omitempty"`
 	// Rank is the worker's number among those of all machines, LocalRank among those of
 	// this machine, from 0.
 	Rank      int `json:"rank"`

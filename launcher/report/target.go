@@ -13,6 +13,10 @@ import (
 // resolve returns the path behind symbolic links, even if there is no file at it yet. It stops
 // at this process's own descriptors, which look like links: the file behind a redirected
 // /dev/stderr has to be written to and not replaced.
+//
+// A link at the end of the path is followed only if this user or root has made it, because the file
+// behind it is replaced: in a folder such as /tmp, somebody else could make this user replace one of
+// its own files. The kernel has a similar rule for opening files (proc(5), protected_symlinks).
 func resolve(path string) (string, error) {
 	for range 40 { // path_resolution(7)
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
@@ -23,6 +27,9 @@ func resolve(path string) (string, error) {
 		link, err := os.Readlink(path)
 		if _, own := ownDescriptor(path); own || err != nil {
 			return path, nil
+		}
+		if err := checkLink(path, dir); err != nil {
+			return "", err
 		}
 		if path = link; !filepath.IsAbs(link) {
 			path = dir + "/" + link
@@ -56,7 +63,7 @@ func reopen(fd int, path string, info fs.FileInfo) (*os.File, error) {
 		return nil, err
 	}
 	if info != nil && !info.Mode().IsRegular() {
-		if file, err := openSpecial(path, info.Mode()); err == nil {
+		if file, err := openSpecial(path, info.Mode(), 0); err == nil {
 			return file, nil
 		}
 	}
@@ -66,11 +73,11 @@ func reopen(fd int, path string, info fs.FileInfo) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// openSpecial opens a file that is not a regular one. It does not block, which makes a FIFO
-// without a reader an error (fifo(7)).
-func openSpecial(path string, mode fs.FileMode) (*os.File, error) {
+// openSpecial opens a file that is not a regular one, with further flags of open(2). It does not
+// block, which makes a FIFO without a reader an error (fifo(7)).
+func openSpecial(path string, mode fs.FileMode, flags int) (*os.File, error) {
 	if mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0 {
 		return nil, errors.New("it is a block device")
 	}
-	return os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	return os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
 }

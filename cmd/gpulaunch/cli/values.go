@@ -64,8 +64,16 @@ func Whole(s string) (int, error) {
 // Seconds is a duration that may be written as a plain number of seconds, as for timeout(1).
 type Seconds time.Duration
 
-// String gives the duration as Go writes it.
-func (d *Seconds) String() string { return time.Duration(*d).String() }
+// String gives the duration as Go writes it, without units that are 0: 1m and not 1m0s.
+func (d *Seconds) String() string {
+	text := time.Duration(*d).String()
+	for _, unit := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, unit) {
+			text = strings.TrimSuffix(text, unit[1:])
+		}
+	}
+	return text
+}
 
 // Type is what help texts call the value.
 func (d *Seconds) Type() string { return "duration" }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gpulaunch/gpulaunch/cmd/gpulaunch/cli"
 	"github.com/gpulaunch/gpulaunch/launcher"
@@ -29,6 +30,7 @@ type flags struct {
 	cli.PlanFlags
 	grace   cli.Seconds
 	wait    cli.Seconds // for the others, after a failure
+	restart restartFlags
 	method  launcher.StartMethod
 	preload []string
 	report  string
@@ -39,12 +41,40 @@ type flags struct {
 	namespace string
 	onXID     string
 	address   string
+	keepFDs   bool
 	quiet     bool
 	debug     bool
 	// named says that the user chose the metrics' address.
 	named bool
 	// unknown are warnings about inherited variables that stand for no flag.
 	unknown []string
+}
+
+// restartFlags say how long the job waits before restarts.
+type restartFlags struct {
+	delay, longest cli.Seconds
+}
+
+func (f *restartFlags) register(fs *pflag.FlagSet) {
+	f.delay = cli.Seconds(launcher.DefaultRestartDelay)
+	f.longest = cli.Seconds(launcher.DefaultRestartMaxDelay)
+	fs.Var(&f.delay, "restart-delay",
+		"`TIME` to wait before the first restart; it is\ndoubled for each further one")
+	fs.Var(&f.longest, "restart-max-delay",
+		"the longest time (`MAX`) to wait before a\nrestart")
+}
+
+// check refuses a longest delay that is too short. The default one gives way to a longer delay.
+func (f *restartFlags) check(fs *pflag.FlagSet) error {
+	if f.delay <= f.longest {
+		return nil
+	}
+	if fs.Changed("restart-max-delay") {
+		return fmt.Errorf("--restart-delay=%s is longer than --restart-max-delay=%s: make it shorter",
+			&f.delay, &f.longest)
+	}
+	f.longest = f.delay
+	return nil
 }
 
 // NewCommand makes the command run. job is nil but in the process that runs the job.
@@ -76,6 +106,9 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 			if err := cli.FromEnvironment(c.Flags()); err != nil {
 				return err
 			}
+			if err := f.restart.check(c.Flags()); err != nil {
+				return err
+			}
 			f.named = c.Flags().Changed("metrics-address")
 			f.unknown = cli.UnknownVariables(os.Environ(), c.Flags())
 			if job == nil {
@@ -91,6 +124,7 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 		"grace period: `DURATION` that workers may take\nto exit before they are killed")
 	fs.Var(&f.wait, "failure-wait",
 		"`DURATION` that the other workers may go on after\none has failed")
+	f.restart.register(fs)
 	cli.Parsed(fs, "start-method", "METHOD",
 		"exec, or forkserver: fork Python workers from a\ntemplate process that has imported the "+
 			"modules\nof --preload", &f.method, launcher.ParseStartMethod)
@@ -102,6 +136,8 @@ given as a variable: GPULAUNCH_GRACE=5m stands for --grace=5m.`,
 			"inherit\nwith one worker)", &f.output, launcher.ParseOutputMode)
 	cli.Parsed(fs, "stdin", "WHO", "worker that gets the standard input: none or\nrank0", &f.stdin,
 		cli.OneOf("none", "rank0"))
+	fs.BoolVar(&f.keepFDs, "keep-fds", false,
+		"let workers inherit descriptors above 2,\nNOTIFY_SOCKET and LISTEN_*")
 	cli.Parsed(fs, "sweep", "WHEN",
 		"end the processes that workers leave behind: on,\nor off for a job that ends well",
 		&f.sweep, cli.OneOf("on", "off"))

@@ -34,6 +34,8 @@ type Job struct {
 	sup     *supervisor.Supervisor
 	out     *console
 	metrics metrics
+	// reportLost is why the report could not be written, for a job that has failed anyway.
+	reportLost error
 
 	launched     chan struct{} // closed when all workers have been started, or none will be
 	markLaunched func()        // closes it, once
@@ -87,6 +89,7 @@ func (j *Job) main(command early.Command, signals *early.Signals) {
 		err = root.Execute()
 	}
 	signals.Await() // a job that is refused has not begun a phase
+	cli.Complain(j.reportLost)
 	code := cli.Complain(err)
 	if sup != nil {
 		sup.Exit(code)
@@ -131,8 +134,10 @@ func (j *Job) run(f *flags, args []string) error {
 		rep.Started, rep.Ended, rep.ExitCode = j.begun, time.Now(), cli.ExitCode(err)
 		rep.Error = strings.Join(strings.Fields(err.Error()), " ")
 	}
-	if e := file.Write(rep); e != nil && err == nil {
+	if e := file.Write(rep); err == nil {
 		return e
+	} else if e != nil {
+		j.reportLost = e
 	}
 	return err
 }
@@ -182,7 +187,9 @@ func (j *Job) launch(args []string) (rep report.Report, err error) {
 func (j *Job) config(argv []string, m plan.Machine, gpus *probe.Watcher) launcher.Config {
 	c := launcher.Config{
 		Argv: argv, Grace: time.Duration(j.grace), FailureWait: time.Duration(j.wait),
-		StartMethod: j.method, Preload: j.preload,
+		RestartDelay:    time.Duration(j.restart.delay),
+		RestartMaxDelay: time.Duration(j.restart.longest),
+		StartMethod:     j.method, Preload: j.preload, KeepFDs: j.keepFDs,
 		Output: j.output, Stdout: &j.out.stdout, Stderr: &j.out.stderr, OutputLost: j.out.lost,
 		Supervisor: j.sup, Subreaper: true, LeaveBehind: j.sweep == "off",
 		StopOnFatalXID: j.onXID == "stop", Log: j.out.say, Observe: j.observe,
@@ -190,6 +197,9 @@ func (j *Job) config(argv []string, m plan.Machine, gpus *probe.Watcher) launche
 	}
 	if j.grace == 0 {
 		c.Grace = -1 // for a Config, 0 is the default
+	}
+	if j.restart.delay == 0 {
+		c.RestartDelay = -1 // likewise
 	}
 	if j.stdin == "rank0" {
 		c.Stdin = os.Stdin

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,9 @@ type Folder struct {
 }
 
 // Make creates a folder in TMPDIR, or in /tmp if TMPDIR is not set. Only this user can enter it.
+//
+// The folder is locked as long as it is open: systemd-tmpfiles(8), which removes old files from
+// there, leaves alone a folder with a shared flock(2) and all that is in it.
 func Make() (*Folder, error) {
 	path, err := os.MkdirTemp("", "gpulaunch-") // mode 0700
 	if err != nil {
@@ -43,6 +47,10 @@ func Make() (*Folder, error) {
 		_ = os.Remove(path)
 		return nil, err
 	}
+	// Some network file systems have no locks. The folder then is as safe as any other file there.
+	_ = ignoringEINTR(func() error {
+		return unix.Flock(int(dir.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	})
 	return &Folder{path: path, root: root, dir: dir}, nil
 }
 
@@ -52,6 +60,32 @@ func (f *Folder) Path() string { return f.path }
 // Name returns the path of a worker's error file, for TORCHELASTIC_ERROR_FILE.
 func (f *Folder) Name(attempt, rank int) string {
 	return filepath.Join(f.path, base(attempt, rank))
+}
+
+// Intact reports whether the folder is still where workers look for it. If it is, Intact makes sure
+// that they can write to it.
+func (f *Folder) Intact() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.removed && f.isAtPath() && f.dir.Chmod(0o700) == nil
+}
+
+// isAtPath reports whether the path still leads to the folder.
+func (f *Folder) isAtPath() bool {
+	held, err := f.dir.Stat()
+	named, err2 := os.Lstat(f.path)
+	return err == nil && err2 == nil && os.SameFile(held, named)
+}
+
+// Touch sets the times of the folder to now, for programs that remove old files and know no locks,
+// such as tmpreaper(8).
+func (f *Folder) Touch() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.removed {
+		now := time.Now()
+		_ = f.root.Chtimes(".", now, now) // a folder that is gone needs no times
+	}
 }
 
 func base(attempt, rank int) string { return fmt.Sprintf("error-%d-%d.json", attempt, rank) }
@@ -70,6 +104,16 @@ func (f *Folder) Read(attempt, rank int) (*Record, error) {
 		return nil, err
 	}
 	return Parse(data)
+}
+
+// Forget removes a worker's error file, so that a job with many restarts does not fill TMPDIR, which
+// is often memory.
+func (f *Folder) Forget(attempt, rank int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.removed {
+		_ = f.root.RemoveAll(base(attempt, rank)) // what cannot be removed goes with the folder
+	}
 }
 
 // content reads a file in the folder and never blocks. Opening a FIFO waits for a writer
@@ -180,8 +224,7 @@ func (f *Folder) Remove() {
 	f.removed = true
 	_ = f.dir.Chmod(0o700) // a worker may have removed our permissions
 	f.empty()
-	held, err := f.dir.Stat()
-	if named, err2 := os.Lstat(f.path); err == nil && err2 == nil && os.SameFile(held, named) {
+	if f.isAtPath() {
 		_ = unix.Rmdir(f.path)
 	}
 	f.dir.Close()

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 )
 
@@ -78,8 +80,14 @@ func Start(cfg Config) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.Close()
-	cmd := cfg.command(file, theirs)
+	files, err := withInherited(theirs)
+	if err != nil {
+		link.Close()
+		theirs.Close()
+		return nil, err
+	}
+	defer closeAll(files)
+	cmd := cfg.command(file, files)
 	start := cfg.Start
 	if start == nil {
 		start = (*exec.Cmd).Start
@@ -99,13 +107,46 @@ func Start(cfg Config) (*Template, error) {
 	return t, nil
 }
 
+// firstExtra is the number of the first descriptor in exec.Cmd.ExtraFiles.
+const firstExtra = 3
+
+// withInherited returns the files of a template process from firstExtra on. The last of them is the
+// link. Those in front of it are what this process passes on to all that it starts, because a worker
+// may have been told the number of such a descriptor.
+func withInherited(link *os.File) (files []*os.File, err error) {
+	for fd := uintptr(firstExtra); ; fd++ {
+		flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return append(files, link), nil
+		}
+		copied, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, firstExtra)
+		if err != nil {
+			closeAll(files)
+			return nil, fmt.Errorf("cannot pass descriptor %d on to the template process: %w", fd,
+				process.WithResourceHint(err))
+		}
+		files = append(files, os.NewFile(uintptr(copied), "inherited"))
+	}
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// linkVariable tells the template process the number of its link.
+const linkVariable = "GPULAUNCH_TEMPLATE_LINK"
+
 // command returns the command of the template process: the workers' command, with the program in
-// front of the script or module.
-func (cfg Config) command(program string, link *os.File) *exec.Cmd {
+// front of the script or module. The last of the files is the link.
+func (cfg Config) command(program string, files []*os.File) *exec.Cmd {
+	link := firstExtra + len(files) - 1
 	cmd := &exec.Cmd{
 		Path: cfg.Argv[0], Args: slices.Insert(slices.Clone(cfg.Argv), 2, program),
-		Env:        templateEnvironment(cfg.Environ),
-		ExtraFiles: []*os.File{link}, // descriptor 3
+		Env: append(templateEnvironment(cfg.Environ),
+			fmt.Sprintf("%s=%d", linkVariable, link)),
+		ExtraFiles: files,
 	}
 	if cfg.Stdout != nil { // an interface that holds a nil *os.File is not nil
 		cmd.Stdout = cfg.Stdout

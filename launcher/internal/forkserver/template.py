@@ -2,7 +2,7 @@
 
 When this file is run as a script, it starts the interpreter again so that it is the sitecustomize
 module. As that module it imports the modules that are to be preloaded, and forks workers when it
-is asked to on descriptor 3. It returns in each worker, but never in the template process.
+is asked to on the descriptor LINK. It returns in each worker, but never in the template process.
 """
 
 import array
@@ -20,7 +20,8 @@ import traceback
 import types
 import warnings
 
-LINK = 3
+LINK_VARIABLE = "GPULAUNCH_TEMPLATE_LINK"
+LINK = int(os.environ[LINK_VARIABLE])
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -42,6 +43,7 @@ def restart():
 
 def remove_traces():
     """Removes everything by which modules could notice that this file was imported."""
+    del os.environ[LINK_VARIABLE]
     path = os.environ["PYTHONPATH"][len(FOLDER) + 1:]
     if path:
         os.environ["PYTHONPATH"] = path
