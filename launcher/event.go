@@ -30,7 +30,7 @@ const (
 	GPUsSampled EventKind = "gpus_sampled"
 	GPUsSilent  EventKind = "gpus_silent"
 	// GPUHappening: GPU is an event of one of the machine's GPUs. GPUEventsSilent: no GPU events
-	// arrive, or not from all GPUs; Text says why.
+	// arrive, or not from all GPUs; Text says why, and is "" when they arrive again.
 	GPUHappening    EventKind = "gpu_happening"
 	GPUEventsSilent EventKind = "gpu_events_silent"
 	// JobStopping: the workers have been asked to end; Text says with which signal.

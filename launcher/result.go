@@ -110,7 +110,7 @@ func (a *Attempt) workerResult(w *worker) report.Worker {
 	if r.OK() {
 		return r
 	}
-	r.GPULost = a.monitor.Loss(w.Worker, w.Started)
+	r.GPULost = a.monitor.Loss(w.Worker, w.Started, end.Time)
 	r.LastStderr = w.stderr.Lines()
 	r.Silent = w.stderr != nil && len(r.LastStderr) == 0
 	return r
@@ -147,7 +147,7 @@ func (j *job) updateGPUs(r *Result) {
 			func(p plan.Worker) bool { return p.Rank == w.Rank })
 		w.XIDs = j.monitor.XIDs(&j.plan.Workers[planned], w.Started, w.Ended)
 		if !w.OK() {
-			w.GPULost = j.monitor.Loss(&j.plan.Workers[planned], w.Started)
+			w.GPULost = j.monitor.Loss(&j.plan.Workers[planned], w.Started, w.Ended)
 		}
 	}
 }

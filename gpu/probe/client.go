@@ -57,7 +57,8 @@ type Client struct {
 	// wait for a call that is running.
 	OnEvent func(gpu.Event)
 	// OnNoEvents, if set, is called with one line that says why no events come, or why some GPUs
-	// send none. It is not called again while the reason stays the same.
+	// send none. It is not called again while the reason stays the same, and is called with ""
+	// when events come from all GPUs after a reason was given.
 	OnNoEvents func(reason string)
 
 	once   sync.Once

@@ -27,6 +27,8 @@ type eventCounter struct {
 	order          []*gpu.Event             // the values of counts, the oldest first
 	noEventsReason string                   // why no events come, "" if they do
 	reasonPending  bool                     // noEventsReason has not been delivered yet
+	come           bool                     // events come
+	comePending    bool                     // that has not been delivered yet
 	wake           chan struct{}            // holds a token when there is something to deliver
 }
 
@@ -55,15 +57,16 @@ func (c *eventCounter) add(e gpu.Event) {
 	c.requestDelivery()
 }
 
-// setNoEvents records why no events come, or with "" that they come. A reason is delivered only
-// if it differs from the one before.
+// setNoEvents records why no events come, or with "" that they come. It is delivered only if it
+// differs from what was known before, which is nothing at first.
 func (c *eventCounter) setNoEvents(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if reason == c.noEventsReason {
+	if reason == c.noEventsReason && c.come == (reason == "") {
 		return
 	}
 	c.noEventsReason, c.reasonPending = reason, reason != ""
+	c.come, c.comePending = reason == "", reason == ""
 	c.requestDelivery()
 }
 
@@ -82,10 +85,13 @@ func (c *eventCounter) take() []eventMessage {
 	if c.reasonPending {
 		messages = append(messages, eventMessage{NoEvents: c.noEventsReason})
 	}
+	if c.comePending {
+		messages = append(messages, eventMessage{Come: true})
+	}
 	for _, e := range c.order {
 		messages = append(messages, eventMessage{Event: e})
 	}
-	c.reasonPending, c.order = false, nil
+	c.reasonPending, c.comePending, c.order = false, false, nil
 	clear(c.counts)
 	return messages
 }

@@ -114,8 +114,9 @@ func TestEventCounterReportsReasonOnce(t *testing.T) {
 		t.Errorf("the same reason was reported again: %+v", m)
 	}
 	counter.setNoEvents("")
-	if m := counter.take(); m != nil {
-		t.Errorf("without a reason, %+v was reported", m)
+	counter.setNoEvents("")
+	if m := counter.take(); len(m) != 1 || !m[0].Come || m[0].NoEvents != "" {
+		t.Errorf("without a reason, %+v was reported, want once that events come", m)
 	}
 	counter.setNoEvents("out of order")
 	if m := counter.take(); len(m) != 1 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
 const (
@@ -63,7 +65,7 @@ func runEventLoop(ctx context.Context, f *eventFeed, counter *eventCounter) {
 		err := errNoEvents
 		if source != nil {
 			err = countEvents(ctx, source, changed, counter)
-		} else {
+		} else if reason != "" { // otherwise nothing is known yet
 			counter.setNoEvents(reason)
 		}
 		switch {
@@ -83,13 +85,20 @@ func runEventLoop(ctx context.Context, f *eventFeed, counter *eventCounter) {
 	}
 }
 
+// describeStuck says that listening for events hangs, and in which call.
+func describeStuck() string {
+	if function, since, ok := runningCall(); ok {
+		return (&gpu.HangError{Call: function, For: time.Since(since)}).Error()
+	}
+	return fmt.Sprintf("NVML has not come back for %v from listening for events", eventStuck)
+}
+
 // countEvents counts one source's events until changed is closed, ctx ends or NVML fails.
 func countEvents(
 	ctx context.Context, source eventSource, changed <-chan struct{}, counter *eventCounter,
 ) error {
 	alarm := time.AfterFunc(eventStuck, func() {
-		const format = "NVML has not come back for %v from listening for events"
-		counter.setNoEvents(fmt.Sprintf(format, eventStuck))
+		counter.setNoEvents(describeStuck())
 	})
 	defer alarm.Stop()
 	set, without, err := source.register()

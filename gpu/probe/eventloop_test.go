@@ -186,3 +186,29 @@ func TestEventLoopHangs(t *testing.T) {
 		advance(time.Millisecond)
 	})
 }
+
+// TestEventLoopHangIsOver checks that it is said that events come when a hang is over.
+func TestEventLoopHangIsOver(t *testing.T) {
+	var hang chan struct{}
+	source := &cannedEvents{next: func(int) (gpu.Event, bool, error) {
+		<-hang
+		return gpu.Event{}, false, nil
+	}}
+	withEventLoop(t, func(f *eventFeed, counter *eventCounter) {
+		hang = make(chan struct{})
+		f.set(source, "")
+		advance(eventStuck)
+		if m := counter.take(); len(m) != 1 || m[0].NoEvents == "" || m[0].Come {
+			t.Errorf("%+v, want a reason", m)
+		}
+		close(hang)
+		advance(time.Millisecond)
+		if m := counter.take(); len(m) != 1 || m[0].NoEvents != "" || !m[0].Come {
+			t.Errorf("%+v, want that events come", m)
+		}
+		advance(time.Minute)
+		if m := counter.take(); m != nil {
+			t.Errorf("%+v, want nothing more", m)
+		}
+	})
+}

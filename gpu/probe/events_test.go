@@ -42,6 +42,22 @@ func mustSample(t *testing.T, c *Client) {
 // nextEvent waits for an event and returns it without its time.
 func (r received) nextEvent(t *testing.T) gpu.Event {
 	t.Helper()
+	return r.next(t, false)
+}
+
+// nextEventAgain is nextEvent after a reason why no events come: it is withdrawn first.
+func (r received) nextEventAgain(t *testing.T) gpu.Event {
+	t.Helper()
+	return r.next(t, true)
+}
+
+func (r received) next(t *testing.T, withdrawn bool) gpu.Event {
+	t.Helper()
+	if withdrawn {
+		if reason := r.nextReason(t); reason != "" {
+			t.Errorf("the reason is not withdrawn, but %q", reason)
+		}
+	}
 	select {
 	case e := <-r.events:
 		if e.Time.IsZero() {

@@ -79,13 +79,14 @@ func (l *listener) receive(
 		if m.Event != nil && m.Event.Count > 0 {
 			l.call(func() { onEvent(*m.Event) })
 		}
-		if m.NoEvents != "" {
+		if m.NoEvents != "" || m.Come {
 			l.reportNoEvents(m.NoEvents, onNoEvents)
 		}
 	}
 }
 
-// reportNoEvents passes on the reason why no events come, unless it is the same as before.
+// reportNoEvents passes on the reason why no events come, or "" if they come, unless it is the same
+// as before. At first they are expected to come.
 func (l *listener) reportNoEvents(reason string, onNoEvents func(reason string)) {
 	l.mu.Lock()
 	isNew := reason != l.lastReason

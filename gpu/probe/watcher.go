@@ -31,7 +31,7 @@ func NewWatcher(argv []string) *Watcher {
 
 // Subscribe has onEvent called for what happens to GPUs, first of all for what has happened
 // since the first question, and onSilence with the reason why no events come, or not from
-// all GPUs. Calls come one at a time, and none may block. It is called once at most.
+// all GPUs, and with "" when they come again. Calls come one at a time, and none may block. It is called once at most.
 func (w *Watcher) Subscribe(onEvent func(gpu.Event), onSilence func(reason string)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -56,11 +56,12 @@ func (w *Watcher) event(e gpu.Event) {
 	}
 }
 
-// silent takes the reason why no events come; the first one counts.
+// silent takes the reason why no events come; the first one counts until they come again, which
+// is the reason "".
 func (w *Watcher) silent(reason string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.reason != "" {
+	if (w.reason != "") == (reason != "") {
 		return
 	}
 	w.reason = reason

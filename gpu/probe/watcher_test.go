@@ -30,4 +30,11 @@ func TestWatcherKeepsWhatCameEarly(t *testing.T) {
 	if !slices.Equal(heard, []string{"79"}) {
 		t.Errorf("afterwards %q", heard)
 	}
+	heard = nil
+	for _, reason := range []string{"", "", "a new one", "another"} {
+		w.OnNoEvents(reason)
+	}
+	if !slices.Equal(heard, []string{"", "a new one"}) {
+		t.Errorf("after events came again %q", heard)
+	}
 }

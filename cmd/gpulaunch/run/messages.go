@@ -63,6 +63,10 @@ func (j *Job) observe(e launcher.Event) {
 	case launcher.TemplateReady:
 		j.out.say(e.Template.String())
 	case launcher.GPUEventsSilent:
+		if e.Text == "" {
+			j.out.say("XIDs are told again")
+			return
+		}
 		j.out.say("XIDs will not be told: " + e.Text)
 	}
 }

@@ -40,14 +40,15 @@ type repeat struct {
 	timer *time.Timer
 }
 
-// eventsSilent handles the reason why no events come. It reports the first reason.
+// eventsSilent handles the reason why no events come, or that they come again, which is the reason
+// "". It reports the first reason until then.
 func (m *Monitor) eventsSilent(reason string) {
 	m.events.mu.Lock()
 	defer m.events.mu.Unlock()
-	if m.events.closed || m.events.silent || m.plan().Mode != plan.ModeGPU {
+	if m.events.closed || m.events.silent == (reason != "") || m.plan().Mode != plan.ModeGPU {
 		return
 	}
-	m.events.silent = true
+	m.events.silent = reason != ""
 	m.Observer.EventsSilent(reason)
 }
 

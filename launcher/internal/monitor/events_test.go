@@ -148,3 +148,16 @@ func TestGPUsThatDoNotAnswer(t *testing.T) {
 		m.Close()
 	})
 }
+
+// TestSilenceOfEvents checks that the reason why no events come is reported until they come again.
+func TestSilenceOfEvents(t *testing.T) {
+	m, _, _ := newTestMonitor()
+	var heard []string
+	m.Observer.EventsSilent = func(reason string) { heard = append(heard, reason) }
+	for _, reason := range []string{"", "first", "second", "", "", "third"} {
+		m.eventsSilent(reason)
+	}
+	if !slices.Equal(heard, []string{"first", "", "third"}) {
+		t.Errorf("%q", heard)
+	}
+}

@@ -176,16 +176,16 @@ func TestLossOfAWorker(t *testing.T) {
 		p := m.Plan
 		lost := []gpu.DeviceSample{of(0, ""), of(1, "GPU is lost (code 15)")}
 		begin := time.Now()
-		if l := m.Loss(&p.Workers[1], begin); l != nil || m.Lost(p) != nil {
+		if l := m.Loss(&p.Workers[1], begin, time.Now()); l != nil || m.Lost(p) != nil {
 			t.Errorf("%+v %q", l, m.Lost(p))
 		}
 		<-time.After(time.Second)
 		m.findLosses(lost)
 		want := &report.GPULoss{Time: time.Now().Round(0), Reason: "GPU is lost (code 15)"}
-		if diff := cmp.Diff(want, m.Loss(&p.Workers[1], begin)); diff != "" {
+		if diff := cmp.Diff(want, m.Loss(&p.Workers[1], begin, time.Now())); diff != "" {
 			t.Error(diff)
 		}
-		if l := m.Loss(&p.Workers[0], begin); l != nil {
+		if l := m.Loss(&p.Workers[0], begin, time.Now()); l != nil {
 			t.Errorf("of another worker: %+v", l)
 		}
 		if got := m.Lost(p); !cmp.Equal(got, []string{
@@ -197,7 +197,7 @@ func TestLossOfAWorker(t *testing.T) {
 		other.Workers = []plan.Worker{p.Workers[0],
 			{Rank: 1, Device: &plan.Device{Index: 2, UUID: "GPU-2"}}}
 		m.Replanned(other)
-		if l := m.Loss(&other.Workers[1], time.Now()); l != nil || m.Lost(other) != nil {
+		if l := m.Loss(&other.Workers[1], time.Now(), time.Now()); l != nil || m.Lost(other) != nil {
 			t.Errorf("%+v %q", l, m.Lost(other))
 		}
 		if _, ranks := m.xids.add(xidOf(1, 79, 1)); ranks != nil {
@@ -209,12 +209,16 @@ func TestLossOfAWorker(t *testing.T) {
 		// A loss that was over before a worker's start is not its own.
 		m.Replanned(p)
 		m.findLosses([]gpu.DeviceSample{of(0, ""), of(1, "")})
-		if l := m.Loss(&p.Workers[1], begin); l == nil || m.Lost(p) != nil {
+		if l := m.Loss(&p.Workers[1], begin, time.Now()); l == nil || m.Lost(p) != nil {
 			t.Errorf("%+v %q", l, m.Lost(p))
 		}
 		<-time.After(time.Second)
-		if l := m.Loss(&p.Workers[1], time.Now()); l != nil {
+		if l := m.Loss(&p.Workers[1], time.Now(), time.Now()); l != nil {
 			t.Errorf("%+v", l)
+		}
+		<-time.After(xidWindow)
+		if l := m.Loss(&p.Workers[1], begin, time.Now()); l != nil {
+			t.Errorf("long before the end: %+v", l)
 		}
 	})
 }

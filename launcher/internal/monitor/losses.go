@@ -98,16 +98,19 @@ func lossOf(d *plan.Device, now []gpu.DeviceSample) string {
 	return now[instance].Problem
 }
 
-// Loss returns the loss of a worker's GPU that may have to do with the end of the worker, which
-// was started at a time, or nil. A loss that was over before is left out.
-func (m *Monitor) Loss(w *plan.Worker, start time.Time) *report.GPULoss {
+// Loss returns the loss of a worker's GPU that may have to do with the worker's end, or nil. A loss
+// that was over before the worker's start, or xidWindow before its end, is left out.
+func (m *Monitor) Loss(w *plan.Worker, start, end time.Time) *report.GPULoss {
 	if w.Device == nil {
 		return nil
 	}
 	m.losses.mu.Lock()
 	defer m.losses.mu.Unlock()
 	l := m.losses.seen[keyOf(w.Device)]
-	if l == nil || !l.over.IsZero() && l.over.Before(start) {
+	if l == nil {
+		return nil
+	}
+	if over := l.over; !over.IsZero() && (over.Before(start) || over.Before(end.Add(-xidWindow))) {
 		return nil
 	}
 	found := l.GPULoss

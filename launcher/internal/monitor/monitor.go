@@ -37,8 +37,8 @@ type GPUs interface {
 	// Inventory returns the GPUs with the processes on them.
 	Inventory(context.Context) (gpu.Inventory, error)
 	// Subscribe calls onEvent for each event of a GPU, including those since the GPUs were first
-	// asked for. It calls onSilence with the reason if no events come, or not from all GPUs.
-	// Neither may block.
+	// asked for. It calls onSilence with the reason if no events come, or not from all GPUs, and
+	// with "" when they come again. Neither may block.
 	Subscribe(onEvent func(gpu.Event), onSilence func(reason string))
 }
 
@@ -50,8 +50,8 @@ type Observer struct {
 	GPUsSilent  func(reason string)
 	// GPUEvent receives each event of a GPU, whether the GPU is the job's or not.
 	GPUEvent func(gpu.Event)
-	// EventsSilent receives the reason why no events come from the job's GPUs. It is called at most
-	// once.
+	// EventsSilent receives the reason why no events come from the job's GPUs, and "" when they
+	// come again.
 	EventsSilent func(reason string)
 	// WorkerSampled receives a sample of a worker.
 	WorkerSampled func(WorkerSample)
