@@ -6,9 +6,9 @@
 //
 //	go run .ci/mutants.go [-files PATTERN] [-test ARGUMENTS] PACKAGE
 //
-// All mutants are compiled into one test binary, which selects one by the variable GPULAUNCH_MUTANT.
-// Each of them runs with all its processes in a PID namespace of its own, because some mutants kill
-// whatever they find: it needs root and unshare(1).
+// All mutants are compiled into one test binary, which selects one by the variable
+// GPULAUNCH_MUTANT. Each of them runs with all its processes in a PID namespace of its own, because
+// some mutants kill whatever they find: it needs root and unshare(1).
 package main
 
 import (
@@ -265,9 +265,9 @@ func main() {
 	}
 }
 
-// stopOnSignals ends this process at a signal that asks for that. Signals that are caught have their
-// default effect in a new program, also if this one was started with them ignored, as a shell does
-// in the background: the tests' workers would not end by SIGINT.
+// stopOnSignals ends this process at a signal that asks for that. Signals that are caught have
+// their default effect in a new program, also if this one was started with them ignored, as a shell
+// does in the background: the tests' workers would not end by SIGINT.
 func stopOnSignals() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)

@@ -88,8 +88,8 @@ func TestLeftoversAreAskedOnce(t *testing.T) {
 	}
 }
 
-// TestStoppedLeftoversAreContinued checks that a leftover that is stopped can act on the signal that
-// asks for its end.
+// TestStoppedLeftoversAreContinued checks that a leftover that is stopped can act on the signal
+// that asks for its end.
 func TestStoppedLeftoversAreContinued(t *testing.T) {
 	a := newHarness(t).newAttempt(nil)
 	c := startChild(t, nil, "relay")

@@ -44,9 +44,9 @@ func (h *harness) restarts() (n int) {
 	return n
 }
 
-// TestWhenAJobIsRestarted checks that a failed job is restarted, but not next to a worker that cannot
-// be killed, which still has its GPU and its memory, nor without a failure of a worker, nor more
-// often than permitted, nor once it is to end.
+// TestWhenAJobIsRestarted checks that a failed job is restarted, but not next to a worker that
+// cannot be killed, which still has its GPU and its memory, nor without a failure of a worker, nor
+// more often than permitted, nor once it is to end.
 func TestWhenAJobIsRestarted(t *testing.T) {
 	for what, c := range map[string]struct {
 		change func(*job, *Result)

@@ -12,8 +12,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// FuzzParseVersion checks that a driver's version consists of numbers with dots between them, and is
-// a word of the line that has it.
+// FuzzParseVersion checks that a driver's version consists of numbers with dots between them, and
+// is a word of the line that has it.
 func FuzzParseVersion(f *testing.F) {
 	for _, text := range []string{
 		"NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n",

@@ -176,8 +176,8 @@ func startKeeper(t *testing.T, cmd *exec.Cmd) *job {
 	return j
 }
 
-// exit waits for the keeper's end and for all that has been written until then, and returns its exit
-// code.
+// exit waits for the keeper's end and for all that has been written until then, and returns its
+// exit code.
 func (j *job) exit(t *testing.T) int {
 	t.Helper()
 	limit := time.AfterFunc(launchertest.Patience, func() { _ = j.cmd.Process.Kill() })
@@ -217,8 +217,8 @@ func (j *job) memberLives(t *testing.T) bool {
 	return unix.Kill(pid, 0) == nil
 }
 
-// memberEnds checks that this process has been killed. On a loaded machine it may still be dying when
-// the keeper, which waits for a second after a good end, has ended.
+// memberEnds checks that this process has been killed. On a loaded machine it may still be dying
+// when the keeper, which waits for a second after a good end, has ended.
 func (j *job) memberEnds(t *testing.T) {
 	t.Helper()
 	if j.memberLives(t) {

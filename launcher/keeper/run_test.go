@@ -77,7 +77,8 @@ func TestHowASupervisorEnds(t *testing.T) {
 	}
 }
 
-// TestFolderIsRemoved checks that the keeper removes the job's private folder with all that is in it.
+// TestFolderIsRemoved checks that the keeper removes the job's private folder with all that is in
+// it.
 func TestFolderIsRemoved(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "a folder")
 	if err := os.MkdirAll(filepath.Join(folder, "deep"), 0o700); err != nil {
@@ -92,8 +93,8 @@ func TestFolderIsRemoved(t *testing.T) {
 	}
 }
 
-// TestGroupIsKilled checks that the keeper kills the members of the job's control group even if they
-// are no descendants of its own, and removes the group.
+// TestGroupIsKilled checks that the keeper kills the members of the job's control group even if
+// they are no descendants of its own, and removes the group.
 func TestGroupIsKilled(t *testing.T) {
 	parent, reason := cgroup.Find()
 	if parent == "" {
@@ -124,8 +125,8 @@ func TestGroupIsKilled(t *testing.T) {
 	}
 }
 
-// TestChildrenFromBeforeAreSpared has a shell start something and then execute the keeper in its own
-// place: that is no process of the job.
+// TestChildrenFromBeforeAreSpared has a shell start something and then execute the keeper in its
+// own place: that is no process of the job.
 func TestChildrenFromBeforeAreSpared(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -176,8 +177,8 @@ func TestOneRequestForTheEnd(t *testing.T) {
 	}
 }
 
-// TestSuspension checks that the keeper stops itself once its supervisor has stopped the workers, and
-// that SIGCONT continues the supervisor, too.
+// TestSuspension checks that the keeper stops itself once its supervisor has stopped the workers,
+// and that SIGCONT continues the supervisor, too.
 func TestSuspension(t *testing.T) {
 	j := startJob(t, "listen", "read 1", "say suspended", "read 1", "say exit 0", "exit 0")
 	j.awaitListening(t)

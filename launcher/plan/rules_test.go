@@ -114,7 +114,8 @@ func TestWherePortsComeFrom(t *testing.T) {
 		"one machine":             {plan.Options{}, "127.0.0.1", 0, true, ""},
 		"one machine, an address": {plan.Options{MasterAddr: "host"}, "host", 0, true, ""},
 		"one machine, a port":     {plan.Options{MasterPort: 7}, "127.0.0.1", 7, false, "7"},
-		"two machines":            {plan.Options{Nodes: 2, MasterAddr: "host"}, "host", 29500, false, "29500"},
+		"two machines": {plan.Options{Nodes: 2, MasterAddr: "host"}, "host", 29500, false,
+			"29500"},
 		"two machines, a port": {plan.Options{Nodes: 2, MasterAddr: "host", MasterPort: 7}, "host",
 			7, false, "7"},
 	} {
@@ -129,6 +130,17 @@ func TestWherePortsComeFrom(t *testing.T) {
 	_, err := plan.New(plantest.TwoNodes("unset", 0), plan.Options{Nodes: 2})
 	if err == nil || !strings.Contains(err.Error(), "--nnodes=2 needs --master-addr") {
 		t.Errorf("two machines without an address: %v", err)
+	}
+}
+
+// TestThreadsOfACore checks that workers get the hardware threads that are asked for.
+func TestThreadsOfACore(t *testing.T) {
+	for threads, want := range map[affinity.Threads]string{"": "0-3,8-11",
+		affinity.ThreadsAll: "0-3,8-11", affinity.ThreadsOnePerCore: "0-3"} {
+		p := plantest.Plan(t, plantest.TwoNodes("unset", 0), plan.Options{Threads: threads})
+		if got := p.Workers[0].CPUs.String(); got != want {
+			t.Errorf("%q: CPUs %s, want %s", threads, got, want)
+		}
 	}
 }
 
@@ -223,11 +235,13 @@ func TestVisibleDevicesWarnings(t *testing.T) {
 		o    plan.Options
 		want string
 	}{
-		"indexes next to a broken GPU":   {machine("0", "lost"), plan.Options{}, counts},
-		"indexes, all GPUs well":         {machine("0", ""), plan.Options{}, ""},
-		"UUIDs next to a broken GPU":     {machine("GPU-0", "lost"), plan.Options{}, ""},
-		"another kind of name is wanted": {machine("0", "lost"), plan.Options{DeviceID: plan.DeviceUUID}, ""},
-		"an entry that names nothing":    {machine("0,7", ""), plan.Options{}, `CUDA_VISIBLE_DEVICES="0,7"`},
+		"indexes next to a broken GPU": {machine("0", "lost"), plan.Options{}, counts},
+		"indexes, all GPUs well":       {machine("0", ""), plan.Options{}, ""},
+		"UUIDs next to a broken GPU":   {machine("GPU-0", "lost"), plan.Options{}, ""},
+		"another kind of name is wanted": {machine("0", "lost"),
+			plan.Options{DeviceID: plan.DeviceUUID}, ""},
+		"an entry that names nothing": {machine("0,7", ""), plan.Options{},
+			`CUDA_VISIBLE_DEVICES="0,7"`},
 		"for workers without a GPU": {machine("0,7", "lost"),
 			plan.Options{Workers: plan.WorkersCPU}, ""},
 	} {
@@ -235,6 +249,10 @@ func TestVisibleDevicesWarnings(t *testing.T) {
 		if !strings.Contains(all, c.want) || c.want == "" && all != "" {
 			t.Errorf("%s: %q, want %q", what, all, c.want)
 		}
+	}
+	named := plantest.Plan(t, machine("0", "lost"), plan.Options{DeviceID: plan.DeviceIndex})
+	if len(named.Warnings) != 1 || !strings.HasPrefix(named.Warnings[0], "--device-id=index may") {
+		t.Errorf("indexes are wanted: %q", named.Warnings)
 	}
 	unset := plantest.Plan(t, machine("unset", "lost"), plan.Options{})
 	if all := strings.Join(unset.Warnings, "\n"); strings.Contains(all, counts) ||

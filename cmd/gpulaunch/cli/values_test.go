@@ -32,8 +32,8 @@ func TestSeconds(t *testing.T) {
 	}
 }
 
-// FuzzSeconds checks that a duration is what its text says, to a rounding, and is read again from its
-// own String.
+// FuzzSeconds checks that a duration is what its text says, to a rounding, and is read again from
+// its own String.
 func FuzzSeconds(f *testing.F) {
 	for _, text := range []string{"30s", "1.5", "NaN", "inf", "1e300", "-0", "0x1p10", "1_0", "1e-300",
 		"9223372036.854775807", "2562047h47m16.854775807s"} {

@@ -220,8 +220,8 @@ func TestSignalIsNotPermitted(t *testing.T) {
 	}
 }
 
-// TestSweepOfAZombie checks that a child that has ended but is not waited for counts as left, and not
-// as one that the sweep has ended.
+// TestSweepOfAZombie checks that a child that has ended but is not waited for counts as left, and
+// not as one that the sweep has ended.
 func TestSweepOfAZombie(t *testing.T) {
 	zombie := startZombie(t)
 	ended, left := Sweep{Reap: func() {}, Limit: 50 * time.Millisecond}.Run()
