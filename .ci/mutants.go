@@ -180,7 +180,10 @@ func (m *mutator) mutateFile(path, out string, first bool) error {
 	var original []ast.Node
 	for _, d := range file.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil {
-			ast.Inspect(f.Body, func(n ast.Node) bool { original = append(original, n); return true })
+			ast.Inspect(f.Body, func(n ast.Node) bool {
+				original = append(original, n)
+				return true
+			})
 		}
 	}
 	for _, n := range original {

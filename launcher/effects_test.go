@@ -78,7 +78,8 @@ func TestLeftoversAreAskedOnce(t *testing.T) {
 				c.signal(t, unix.SIGWINCH)
 			}
 			if got := c.out.Await(t, "got "); got != want {
-				t.Errorf("a leftover that has been asked (%v) reports %q, want %q", asked, got, want)
+				t.Errorf("a leftover that has been asked (%v) reports %q, want %q", asked, got,
+					want)
 			}
 			if len(h.logged) != 1 ||
 				!strings.Contains(h.logged[0], "1 process that they left behind") {

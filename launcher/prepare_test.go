@@ -56,7 +56,9 @@ func TestWhenAJobIsRestarted(t *testing.T) {
 		"a worker cannot be killed": {func(_ *job, r *Result) {
 			r.Unkillable = []process.Descendant{{PID: 4711, Name: "python3"}}
 		}, false},
-		"no worker has failed":    {func(_ *job, r *Result) { r.Workers[0].RootCause = false }, false},
+		"no worker has failed": {func(_ *job, r *Result) {
+			r.Workers[0].RootCause = false
+		}, false},
 		"it has been restarted":   {func(j *job, _ *Result) { j.attempt = 1 }, false},
 		"no restart is permitted": {func(j *job, _ *Result) { j.plan.MaxRestarts = 0 }, false},
 		"the end has been asked for": {func(j *job, _ *Result) {

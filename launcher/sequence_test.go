@@ -77,7 +77,8 @@ func TestOnlySIGCONTResumes(t *testing.T) {
 	for _, sig := range []syscall.Signal{unix.SIGUSR1, unix.SIGCONT, unix.SIGCONT} {
 		l.signalRequested(sig)
 	}
-	const want = "pause | signal SIGSTOP | signal SIGUSR1 | resume | signal SIGCONT | signal SIGCONT"
+	const want = "pause | signal SIGSTOP | signal SIGUSR1 | resume | signal SIGCONT | " +
+		"signal SIGCONT"
 	if got := strings.Join(e.did, " | "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

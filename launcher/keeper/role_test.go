@@ -70,6 +70,7 @@ func announceAndBlock(word string) {
 //	say WORDS  writes WORDS to the keeper
 //	listen     prints "up", and "listening" once the keeper has passed on a SIGUSR1
 //	read N     waits for N bytes from the keeper and prints those that are no SIGUSR1 as numbers
+//	take N     takes N milliseconds and says so
 //	block      does not return
 //	exit N     exits with code N
 //	die        dies of SIGKILL
@@ -99,6 +100,9 @@ func superviseMain(args []string) int {
 					n--
 				}
 			}
+		case "take":
+			<-time.After(time.Duration(n) * time.Millisecond)
+			fmt.Println("has taken", n)
 		case "block":
 			for {
 				_ = unix.Pause()
@@ -131,7 +135,7 @@ func startMember() {
 type job struct {
 	cmd            *exec.Cmd
 	stdout, stderr launchertest.Buffer
-	pipes          [2]*os.File // both are written to by the job's processes and, at the end, by exit
+	pipes          [2]*os.File // written to by the job's processes and, at the end, by exit
 }
 
 // theEnd is what exit writes behind what the job has written.

@@ -54,9 +54,9 @@ func TestHowASupervisorEnds(t *testing.T) {
 			"exited with code 3; killed 1 process of the job: MEMBER (exe)\n"},
 		"it is killed": {[]string{"member", "die"}, 125, "gpulaunch: the supervisor terminated " +
 			"with signal SIGKILL; killed 1 process of the job: MEMBER (exe)\n"},
-		"it is killed while it exits": {[]string{"member", "say exit 0", "die"}, 125, "gpulaunch: " +
-			"the supervisor terminated with signal SIGKILL; killed 1 process of the job: MEMBER " +
-			"(exe)\n"},
+		"it is killed while it exits": {[]string{"member", "say exit 0", "die"}, 125,
+			"gpulaunch: the supervisor terminated with signal SIGKILL; killed 1 process of the job: MEMBER " +
+				"(exe)\n"},
 		"it crashes after a good end": {[]string{"member", "say leave", "exit 0"}, 125,
 			"gpulaunch: the supervisor crashed: it exited with code 0; killed 1 process of the " +
 				"job: MEMBER (exe)\n"},
@@ -169,10 +169,12 @@ func TestRequestsForTheEnd(t *testing.T) {
 // TestOneRequestForTheEnd checks that the keeper waits for a supervisor that has been asked to end
 // once, and returns its exit code.
 func TestOneRequestForTheEnd(t *testing.T) {
-	j := startJob(t, "listen", "read 1", "say exit 143", "exit 143")
+	// It takes longer than a supervisor that has been asked to quit may.
+	j := startJob(t, "listen", "read 1", "take 1500", "say exit 143", "exit 143")
 	j.awaitListening(t)
 	j.signal(t, unix.SIGTERM)
-	if code := j.exit(t); code != 143 || !strings.Contains(j.stdout.String(), "got 15\n") {
+	if code := j.exit(t); code != 143 ||
+		!strings.Contains(j.stdout.String(), "got 15\nhas taken 1500\n") {
 		t.Errorf("exit code %d\n%s%s", code, &j.stdout, j.said())
 	}
 }

@@ -57,7 +57,8 @@ func TestOwns(t *testing.T) {
 	} {
 		p := plan.Plan{Workers: []plan.Worker{{}, {Device: &c.device}}}
 		if got := p.Owns(c.on, gpu.Process{MIG: c.mig}); got != c.want {
-			t.Errorf("a plan for %+v owns a process on %s (%q): %v", c.device, c.on.UUID, c.mig, got)
+			t.Errorf("a plan for %+v owns a process on %s (%q): %v", c.device, c.on.UUID, c.mig,
+				got)
 		}
 	}
 }
@@ -90,7 +91,8 @@ func TestDefaults(t *testing.T) {
 		env["GPULAUNCH_NUMA_NODES"] != "1" {
 		t.Errorf("%v", env)
 	}
-	one := plantest.Plan(t, plantest.TwoNodes("unset", 0, 1), plan.Options{Workers: plan.Workers(1)})
+	one := plantest.Plan(t, plantest.TwoNodes("unset", 0, 1),
+		plan.Options{Workers: plan.Workers(1)})
 	if len(one.Workers) != 1 || one.Workers[0].Env["CUDA_VISIBLE_DEVICES"] != "0" {
 		t.Errorf("%+v", one.Workers)
 	}

@@ -242,8 +242,8 @@ func TestParseStatRefuses(t *testing.T) {
 		}
 	}
 	// A limit that exceeds an int64 is none of the fields that are needed.
-	if d, _, ok := parseStat([]byte("42 (sh) S 7 9" + strings.Repeat(" 18446744073709551615", 22))); !ok ||
-		d.Parent != 7 {
+	large := "42 (sh) S 7 9" + strings.Repeat(" 18446744073709551615", 22)
+	if d, _, ok := parseStat([]byte(large)); !ok || d.Parent != 7 {
 		t.Errorf("large numbers: %+v, %v", d, ok)
 	}
 }
@@ -252,8 +252,8 @@ func TestResourceHints(t *testing.T) {
 	for err, want := range map[error]string{unix.EAGAIN: "ulimit -u", unix.EMFILE: "ulimit -n",
 		unix.ENOMEM: "memory is short"} {
 		got := WithResourceHint(fmt.Errorf("cannot fork: %w", err))
-		if !strings.Contains(got.Error(), want) || !strings.HasPrefix(got.Error(), "cannot fork: ") ||
-			!errors.Is(got, err) {
+		if !strings.Contains(got.Error(), want) || !errors.Is(got, err) ||
+			!strings.HasPrefix(got.Error(), "cannot fork: ") {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
 	}
