@@ -73,7 +73,7 @@ func announceAndBlock(word string) {
 //	take N     takes N milliseconds and says so
 //	block      does not return
 //	exit N     exits with code N
-//	die        dies of SIGKILL
+//	die N      dies of signal N, of SIGKILL if there is none
 func superviseMain(args []string) int {
 	linkFD, _ := strconv.Atoi(os.Args[2])
 	unix.CloseOnExec(linkFD)
@@ -110,7 +110,10 @@ func superviseMain(args []string) int {
 		case "exit":
 			return n
 		case "die":
-			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			_ = unix.Kill(os.Getpid(), syscall.Signal(max(n, int(unix.SIGKILL))))
+			for {
+				_ = unix.Pause() // until the signal acts
+			}
 		}
 	}
 	return 0

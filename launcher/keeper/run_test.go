@@ -54,6 +54,7 @@ func TestHowASupervisorEnds(t *testing.T) {
 			"exited with code 3; killed 1 process of the job: MEMBER (exe)\n"},
 		"it is killed": {[]string{"member", "die"}, 125, "gpulaunch: the supervisor terminated " +
 			"with signal SIGKILL; killed 1 process of the job: MEMBER (exe)\n"},
+		"a signal came before it listened": {[]string{"member", "die 15"}, 143, ""},
 		"it is killed while it exits": {[]string{"member", "say exit 0", "die"}, 125,
 			"gpulaunch: the supervisor terminated with signal SIGKILL; killed 1 process of the job: MEMBER " +
 				"(exe)\n"},
