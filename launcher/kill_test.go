@@ -178,3 +178,14 @@ func TestStopTimer(t *testing.T) {
 		t.Error("a timer does not run that has been set")
 	}
 }
+
+// TestEachIsRecordedOnce checks that a process that is killed in several rounds is recorded once.
+func TestEachIsRecordedOnce(t *testing.T) {
+	a := newHarness(t).newAttempt(nil)
+	for _, pid := range []int{1, 2, 1, 2, 3} {
+		a.recordKilled(process.Descendant{PID: pid})
+	}
+	if len(a.killed) != 3 {
+		t.Errorf("%v", a.killed)
+	}
+}
