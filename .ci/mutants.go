@@ -6,9 +6,9 @@
 //
 //	go run .ci/mutants.go [-files PATTERN] [-test ARGUMENTS] PACKAGE
 //
-// All mutants are compiled into one test binary, which selects one by the variable GPULAUNCH_MUTANT.
-// Each of them runs with all its processes in a PID namespace of its own, because some mutants kill
-// whatever they find: it needs root and unshare(1).
+// All mutants are compiled into one test binary, which selects one by the variable
+// GPULAUNCH_MUTANT. Each of them runs with all its processes in a PID namespace of its own, because
+// some mutants kill whatever they find: it needs root and unshare(1).
 package main
 
 import (
@@ -23,10 +23,12 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -178,7 +180,10 @@ func (m *mutator) mutateFile(path, out string, first bool) error {
 	var original []ast.Node
 	for _, d := range file.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil {
-			ast.Inspect(f.Body, func(n ast.Node) bool { original = append(original, n); return true })
+			ast.Inspect(f.Body, func(n ast.Node) bool {
+				original = append(original, n)
+				return true
+			})
 		}
 	}
 	for _, n := range original {
@@ -256,10 +261,20 @@ func main() {
 	only := flag.Int("only", 0, "run this mutant alone")
 	tests := flag.String("test", "", "further `arguments` for the test binary")
 	flag.Parse()
+	stopOnSignals()
 	if err := mutate(flag.Arg(0), *files, *only, strings.Fields(*tests)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// stopOnSignals ends this process at a signal that asks for that. Signals that are caught have
+// their default effect in a new program, also if this one was started with them ignored, as a shell
+// does in the background: the tests' workers would not end by SIGINT.
+func stopOnSignals() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	go func() { <-signals; os.Exit(1) }()
 }
 
 func mutate(pkg, pattern string, only int, args []string) error {

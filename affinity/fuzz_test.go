@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzCpusetFiles checks the readers of mounts and control groups: whatever the files say, they name
-// only CPUs that are online, at least one of them, and a quota is a positive number of CPUs.
+// FuzzCpusetFiles checks the readers of mounts and control groups: whatever the files say, they
+// name only CPUs that are online, at least one of them, and a quota is a positive number of CPUs.
 func FuzzCpusetFiles(f *testing.F) {
 	const v1 = "none /c cgroup rw,relatime,cpuset,cpu 0 0\n"
 	f.Add(v1, "/a\n", "4:cpuset,cpu:/a\n", "2-3\n", "50000\n")

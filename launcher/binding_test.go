@@ -9,8 +9,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// TestWorkerWithOtherCPUsIsNamed checks that a worker that did not get all CPUs of its plan is named
-// when it starts. The kernel drops CPUs that are not there without an error.
+// TestWorkerWithOtherCPUsIsNamed checks that a worker that did not get all CPUs of its plan is
+// named when it starts. The kernel drops CPUs that are not there without an error.
 func TestWorkerWithOtherCPUsIsNamed(t *testing.T) {
 	const missing = 8000
 	for name, more := range map[string]affinity.CPUSet{

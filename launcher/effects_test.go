@@ -78,7 +78,8 @@ func TestLeftoversAreAskedOnce(t *testing.T) {
 				c.signal(t, unix.SIGWINCH)
 			}
 			if got := c.out.Await(t, "got "); got != want {
-				t.Errorf("a leftover that has been asked (%v) reports %q, want %q", asked, got, want)
+				t.Errorf("a leftover that has been asked (%v) reports %q, want %q", asked, got,
+					want)
 			}
 			if len(h.logged) != 1 ||
 				!strings.Contains(h.logged[0], "1 process that they left behind") {
@@ -88,8 +89,8 @@ func TestLeftoversAreAskedOnce(t *testing.T) {
 	}
 }
 
-// TestStoppedLeftoversAreContinued checks that a leftover that is stopped can act on the signal that
-// asks for its end.
+// TestStoppedLeftoversAreContinued checks that a leftover that is stopped can act on the signal
+// that asks for its end.
 func TestStoppedLeftoversAreContinued(t *testing.T) {
 	a := newHarness(t).newAttempt(nil)
 	c := startChild(t, nil, "relay")

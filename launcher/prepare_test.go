@@ -44,9 +44,9 @@ func (h *harness) restarts() (n int) {
 	return n
 }
 
-// TestWhenAJobIsRestarted checks that a failed job is restarted, but not next to a worker that cannot
-// be killed, which still has its GPU and its memory, nor without a failure of a worker, nor more
-// often than permitted, nor once it is to end.
+// TestWhenAJobIsRestarted checks that a failed job is restarted, but not next to a worker that
+// cannot be killed, which still has its GPU and its memory, nor without a failure of a worker, nor
+// more often than permitted, nor once it is to end.
 func TestWhenAJobIsRestarted(t *testing.T) {
 	for what, c := range map[string]struct {
 		change func(*job, *Result)
@@ -56,7 +56,9 @@ func TestWhenAJobIsRestarted(t *testing.T) {
 		"a worker cannot be killed": {func(_ *job, r *Result) {
 			r.Unkillable = []process.Descendant{{PID: 4711, Name: "python3"}}
 		}, false},
-		"no worker has failed":    {func(_ *job, r *Result) { r.Workers[0].RootCause = false }, false},
+		"no worker has failed": {func(_ *job, r *Result) {
+			r.Workers[0].RootCause = false
+		}, false},
 		"it has been restarted":   {func(j *job, _ *Result) { j.attempt = 1 }, false},
 		"no restart is permitted": {func(j *job, _ *Result) { j.plan.MaxRestarts = 0 }, false},
 		"the end has been asked for": {func(j *job, _ *Result) {

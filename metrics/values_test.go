@@ -75,6 +75,7 @@ func TestLabelsAreValidUTF8(t *testing.T) {
 		}
 	}
 	if replaced == 0 || kept == 0 {
-		t.Errorf("%d labels have a question mark instead, %d the name that is UTF-8", replaced, kept)
+		t.Errorf("%d labels have a question mark instead, %d the name that is UTF-8",
+			replaced, kept)
 	}
 }

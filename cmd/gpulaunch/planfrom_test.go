@@ -11,14 +11,15 @@ import (
 // FuzzPlaces checks --localities: each entry is one GPU, at a node that the machine has or at one
 // that nobody knows, and whatever else is written is an error of one line.
 func FuzzPlaces(f *testing.F) {
-	for _, list := range []string{"0,1", "-1", "0,-1", "2", "-2", "0000:3b:00.0", "0000:3B:00.0,0", "",
-		",", " 1 , 0", "NaN", "1e3", "99999999999999999999", "+1", "x\n,\x1b[31m"} {
+	for _, list := range []string{"0,1", "-1", "0,-1", "2", "-2", "0000:3b:00.0", "0000:3B:00.0,0",
+		"", ",", " 1 , 0", "NaN", "1e3", "99999999999999999999", "+1", "x\n,\x1b[31m"} {
 		f.Add(list)
 	}
 	f.Fuzz(func(t *testing.T, list string) {
 		places, inv := parsePlaces(list)
 		if n := strings.Count(list, ",") + 1; len(places) != n || len(inv.Devices) != n {
-			t.Fatalf("%q has %d places and %d GPUs, want %d", list, len(places), len(inv.Devices), n)
+			t.Fatalf("%q has %d places and %d GPUs, want %d", list, len(places), len(inv.Devices),
+				n)
 		}
 		m := plan.Machine{Localities: map[int]affinity.Locality{},
 			Topology: &affinity.Topology{Nodes: []affinity.Node{{ID: 0}, {ID: 1}}}}

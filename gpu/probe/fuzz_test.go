@@ -12,13 +12,14 @@ import (
 	"github.com/gpulaunch/gpulaunch/gpu"
 )
 
-// FuzzParseVersion checks that a driver's version consists of numbers with dots between them, and is
-// a word of the line that has it.
+// FuzzParseVersion checks that a driver's version consists of numbers with dots between them, and
+// is a word of the line that has it.
 func FuzzParseVersion(f *testing.F) {
 	for _, text := range []string{
 		"NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n",
 		"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.161.08  Release Build\n",
-		"GCC version: 12.3\nNVRM version: 1. .2 3..4 5.6\n", "NVRM version:", "", "NVRM version:1.2",
+		"GCC version: 12.3\nNVRM version: 1. .2 3..4 5.6\n", "NVRM version:", "",
+		"NVRM version:1.2",
 		"NVRM version: 99999999999.1 1.2\n", "NVRM version: +1.2 1_0.2 ٣.١\n",
 	} {
 		f.Add(text)

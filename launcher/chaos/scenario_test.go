@@ -184,8 +184,8 @@ func performAll(t *testing.T, list []scenario, check func(i int, o outcome)) {
 	wait.Wait()
 }
 
-// killedAtTheEnd reports whether the survivor of two processes of the launcher is killed while it may
-// be removing files and control groups.
+// killedAtTheEnd reports whether the survivor of two processes of the launcher is killed while it
+// may be removing files and control groups.
 func (s scenario) killedAtTheEnd() bool { return s.Faults[len(s.Faults)-1].When == whenGone }
 
 // problems returns what is wrong with an outcome. Every outcome must have none.

@@ -47,8 +47,8 @@ var columns = []column{
 	}, longGrace, 130},
 	{"KILL keeper", []fault{{Kind: killKeeper, When: whenReady}}, longGrace, 137},
 	{"KILL supervisor", []fault{{Kind: killSupervisor, When: whenReady}}, longGrace, 125},
-	// The survivor is killed as soon as it has ended the job's processes. If it is killed before, it
-	// cannot end them, see TestBothKilled: how long it needs depends on the load of the machine.
+	// The survivor is killed as soon as it has ended the job's processes. If it is killed before,
+	// it cannot end them, see TestBothKilled: how long it needs depends on the load of the machine.
 	{"keeper, supervisor", []fault{
 		{Kind: killKeeper, When: whenReady}, {Kind: killSupervisor, When: whenGone},
 	}, longGrace, 137},

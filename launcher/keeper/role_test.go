@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -42,8 +43,8 @@ func init() {
 		os.Exit(0)
 	case "suspend":
 		os.Exit(suspendMain(os.Args[3:]))
-	case "member":
-		announceAndBlock()
+	case "member", "bystander":
+		announceAndBlock(os.Args[2])
 	}
 }
 
@@ -54,10 +55,10 @@ func asRole(role string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// announceAndBlock prints this process's id and does not return. Only SIGKILL ends it.
-func announceAndBlock() {
+// announceAndBlock prints a word and this process's id and does not return. Only SIGKILL ends it.
+func announceAndBlock(word string) {
 	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
-	fmt.Println("member", os.Getpid())
+	fmt.Println(word, os.Getpid())
 	for {
 		_ = unix.Pause()
 	}
@@ -67,11 +68,12 @@ func announceAndBlock() {
 //
 //	member     starts a process that does not end by itself, and waits until it is there
 //	say WORDS  writes WORDS to the keeper
-//	read N     waits for N bytes from the keeper and prints them as numbers
-//	ignore     ignores the signals that ask for the end
+//	listen     prints "up", and "listening" once the keeper has passed on a SIGUSR1
+//	read N     waits for N bytes from the keeper and prints those that are no SIGUSR1 as numbers
+//	take N     takes N milliseconds and says so
 //	block      does not return
 //	exit N     exits with code N
-//	die        dies of SIGKILL
+//	die N      dies of signal N, of SIGKILL if there is none
 func superviseMain(args []string) int {
 	linkFD, _ := strconv.Atoi(os.Args[2])
 	unix.CloseOnExec(linkFD)
@@ -84,15 +86,23 @@ func superviseMain(args []string) int {
 			startMember()
 		case "say":
 			fmt.Fprintln(keeper, about)
+		case "listen":
+			fmt.Println("up", os.Getpid())
+			_, _ = keeper.Read(make([]byte, 1))
+			fmt.Println("listening")
 		case "read":
-			got := make([]byte, n)
-			for i := range got {
-				_, _ = keeper.Read(got[i : i+1])
-				fmt.Println("got", got[i])
+			for got := make([]byte, 1); n > 0; {
+				if _, err := keeper.Read(got); err != nil {
+					return 2
+				}
+				if got[0] != byte(unix.SIGUSR1) {
+					fmt.Println("got", got[0])
+					n--
+				}
 			}
-		case "ignore":
-			signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
-			fmt.Println("ignoring")
+		case "take":
+			<-time.After(time.Duration(n) * time.Millisecond)
+			fmt.Println("has taken", n)
 		case "block":
 			for {
 				_ = unix.Pause()
@@ -100,7 +110,10 @@ func superviseMain(args []string) int {
 		case "exit":
 			return n
 		case "die":
-			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			_ = unix.Kill(os.Getpid(), syscall.Signal(max(n, int(unix.SIGKILL))))
+			for {
+				_ = unix.Pause() // until the signal acts
+			}
 		}
 	}
 	return 0
@@ -125,15 +138,36 @@ func startMember() {
 type job struct {
 	cmd            *exec.Cmd
 	stdout, stderr launchertest.Buffer
+	pipes          [2]*os.File // written to by the job's processes and, at the end, by exit
 }
+
+// theEnd is what exit writes behind what the job has written.
+const theEnd = "--- the end\n"
+
+// said returns what the job has written to the standard error.
+func (j *job) said() string { return strings.TrimSuffix(j.stderr.String(), theEnd) }
 
 // startJob starts a keeper whose supervisor does what the arguments say.
 func startJob(t *testing.T, supervisor ...string) *job {
 	t.Helper()
-	j := &job{cmd: asRole("keeper", supervisor...)}
-	j.cmd.Stdout, j.cmd.Stderr = &j.stdout, &j.stderr
-	// A member that the keeper has left alone holds the pipe, and is not waited for.
-	j.cmd.WaitDelay = time.Millisecond
+	return startKeeper(t, asRole("keeper", supervisor...))
+}
+
+// startKeeper starts a command that is a keeper or becomes one.
+func startKeeper(t *testing.T, cmd *exec.Cmd) *job {
+	t.Helper()
+	j := &job{cmd: cmd}
+	for i, to := range []*launchertest.Buffer{&j.stdout, &j.stderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { w.Close() })
+		// This ends with the last process that has the pipe.
+		go func() { defer r.Close(); _, _ = io.Copy(to, r) }()
+		j.pipes[i] = w
+	}
+	j.cmd.Stdout, j.cmd.Stderr = j.pipes[0], j.pipes[1]
 	if err := j.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -149,19 +183,31 @@ func startJob(t *testing.T, supervisor ...string) *job {
 	return j
 }
 
-// exit waits for the keeper's end and returns its exit code.
+// exit waits for the keeper's end and for all that has been written until then, and returns its
+// exit code.
 func (j *job) exit(t *testing.T) int {
 	t.Helper()
 	limit := time.AfterFunc(launchertest.Patience, func() { _ = j.cmd.Process.Kill() })
 	defer limit.Stop()
 	_ = j.cmd.Wait()
+	for i, b := range []*launchertest.Buffer{&j.stdout, &j.stderr} {
+		if _, err := io.WriteString(j.pipes[i], theEnd); err != nil {
+			t.Fatal(err)
+		}
+		b.Await(t, strings.TrimSpace(theEnd))
+	}
 	return j.cmd.ProcessState.ExitCode()
 }
 
 // member returns the pid of the process that the supervisor has started, or 0.
 func (j *job) member() (pid int) {
+	return j.pidOf("member")
+}
+
+// pidOf returns the pid that a process has printed behind a word, or 0.
+func (j *job) pidOf(word string) (pid int) {
 	for line := range strings.Lines(j.stdout.String()) {
-		if _, err := fmt.Sscanf(line, "member %d", &pid); err == nil {
+		if _, err := fmt.Sscanf(line, word+" %d", &pid); err == nil {
 			return pid
 		}
 	}
@@ -178,18 +224,27 @@ func (j *job) memberLives(t *testing.T) bool {
 	return unix.Kill(pid, 0) == nil
 }
 
+// memberEnds checks that this process has been killed. On a loaded machine it may still be dying
+// when the keeper, which waits for a second after a good end, has ended.
+func (j *job) memberEnds(t *testing.T) {
+	t.Helper()
+	if j.memberLives(t) {
+		launchertest.Gone(t, strconv.Itoa(j.member()))
+	}
+}
+
 // TestSweepAfterAGoodEnd checks that the keeper kills what is left even after a job that ended
 // well, and that it does not if the job may leave processes behind.
 func TestSweepAfterAGoodEnd(t *testing.T) {
 	swept := startJob(t, "member", "say exit 0", "exit 0")
-	if code := swept.exit(t); code != 0 || swept.memberLives(t) {
-		t.Errorf("exit code %d, the process that is left lives: %v\n%s", code,
-			swept.memberLives(t), &swept.stderr)
+	if code := swept.exit(t); code != 0 {
+		t.Errorf("exit code %d\n%s", code, swept.said())
 	}
+	swept.memberEnds(t)
 	left := startJob(t, "member", "say leave", "say exit 0", "exit 0")
 	if code := left.exit(t); code != 0 || !left.memberLives(t) {
 		t.Errorf("exit code %d, the process that may stay lives: %v\n%s", code,
-			left.memberLives(t), &left.stderr)
+			left.memberLives(t), left.said())
 	}
 }
 
@@ -276,10 +331,25 @@ func TestFirstProcessCannotBeSuspended(t *testing.T) {
 // suspendMain calls suspend for a keeper in the state that the arguments describe, and exits with
 // 7 unless it stops itself.
 func suspendMain(args []string) int {
-	k := &Keeper{suspending: args[0] == "suspending", pid: os.Getpid()}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 2
+	}
+	k := &Keeper{suspending: args[0] == "suspending", pid: os.Getpid(),
+		supervisor: os.NewFile(uintptr(fds[0]), "link"),
+		signals:    make(chan os.Signal, 1), stops: make(chan os.Signal, 1)}
 	k.suspensions, _ = strconv.Atoi(args[1])
 	k.requests.count, _ = strconv.Atoi(args[2])
+	for _, waiting := range args[3:] {
+		switch waiting {
+		case "CONT":
+			k.signals <- unix.SIGCONT
+		case "TERM":
+			k.stops <- unix.SIGTERM
+		}
+	}
 	k.suspend()
+	fmt.Println(k.suspending)
 	return 7
 }
 
@@ -294,10 +364,12 @@ func TestSuspend(t *testing.T) {
 		"another request is not answered":   {[]string{"suspending", "2", "0"}, false},
 		"the end has been requested":        {[]string{"suspending", "1", "1"}, false},
 		"the end has been requested before": {[]string{"continued", "1", "2"}, false},
+		"a SIGCONT waits":                   {[]string{"suspending", "1", "0", "CONT"}, false},
+		"a SIGTERM waits":                   {[]string{"suspending", "1", "0", "TERM"}, false},
 	} {
 		cmd := asRole("suspend", c.args...)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -310,8 +382,11 @@ func TestSuspend(t *testing.T) {
 				ws, &stderr)
 		}
 		if ws.Stopped() {
-			_ = unix.Kill(cmd.Process.Pid, unix.SIGKILL)
+			_ = unix.Kill(cmd.Process.Pid, unix.SIGCONT)
 			_ = cmd.Wait()
+			if stdout.String() != "false\n" {
+				t.Errorf("%s: when it is continued, suspending is %s", what, &stdout)
+			}
 		}
 	}
 }

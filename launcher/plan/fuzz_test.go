@@ -9,8 +9,8 @@ import (
 // FuzzParseWorkerCount checks that a number of workers is what its text says and is within the
 // limits, and that it is read again from its own String.
 func FuzzParseWorkerCount(f *testing.F) {
-	for _, text := range []string{"auto", "gpu", "cpu", "1", "+2", "007", "32768", "32769", "0", "-1",
-		"1.5", "1e3", "NaN", "99999999999999999999", "", " 1", "AUTO", "x\n"} {
+	for _, text := range []string{"auto", "gpu", "cpu", "1", "+2", "007", "32768", "32769", "0",
+		"-1", "1.5", "1e3", "NaN", "99999999999999999999", "", " 1", "AUTO", "x\n"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -48,8 +48,9 @@ func FuzzKeeperRequests(f *testing.F) {
 				t.Errorf("% x: %s is passed on", bytes, unix.SignalName(sig))
 			}
 		}
-		if first, stopped := c.Stopped(); stopped && (first.ExitCode() < 1 || first.ExitCode() > 255) {
-			t.Errorf("% x: the exit code is %d", bytes, first.ExitCode())
+		first, stopped := c.Stopped()
+		if code := first.ExitCode(); stopped && (code < 1 || code > 255) {
+			t.Errorf("% x: the exit code is %d", bytes, code)
 		}
 	})
 }

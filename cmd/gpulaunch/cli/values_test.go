@@ -19,8 +19,8 @@ func TestSeconds(t *testing.T) {
 		}
 	}
 	// What Go makes of the first ones depends on the processor: on arm64, NaN was no grace period.
-	for _, text := range []string{"NaN", "nan", "inf", "+Inf", "-inf", "1e300", "9.3e9", "-1", "-1s",
-		"1e30h", "", "x", "1 s", "0x"} {
+	for _, text := range []string{"NaN", "nan", "inf", "+Inf", "-inf", "1e300", "9.3e9", "-1",
+		"-1s", "1e30h", "", "x", "1 s", "0x"} {
 		d := Seconds(time.Minute)
 		err := d.Set(text)
 		if err == nil || !strings.Contains(err.Error(), strconv.Quote(text)) {
@@ -32,11 +32,11 @@ func TestSeconds(t *testing.T) {
 	}
 }
 
-// FuzzSeconds checks that a duration is what its text says, to a rounding, and is read again from its
-// own String.
+// FuzzSeconds checks that a duration is what its text says, to a rounding, and is read again from
+// its own String.
 func FuzzSeconds(f *testing.F) {
-	for _, text := range []string{"30s", "1.5", "NaN", "inf", "1e300", "-0", "0x1p10", "1_0", "1e-300",
-		"9223372036.854775807", "2562047h47m16.854775807s"} {
+	for _, text := range []string{"30s", "1.5", "NaN", "inf", "1e300", "-0", "0x1p10", "1_0",
+		"1e-300", "9223372036.854775807", "2562047h47m16.854775807s"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -62,8 +62,8 @@ func FuzzSeconds(f *testing.F) {
 
 // FuzzWhole checks that a whole number is read as it is written.
 func FuzzWhole(f *testing.F) {
-	for _, text := range []string{"0", "-1", "+7", "007", "1_0", "1.0", "1e3", "99999999999999999999",
-		"", "x\n"} {
+	for _, text := range []string{"0", "-1", "+7", "007", "1_0", "1.0", "1e3",
+		"99999999999999999999", "", "x\n"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -9,8 +9,8 @@ import (
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
-// TestStartedWorkerHasItsCPUs checks that a worker that did not get the CPUs of its plan is named at
-// once, and that nothing is said of one that got them, of one that is not bound, and of one that
+// TestStartedWorkerHasItsCPUs checks that a worker that did not get the CPUs of its plan is named
+// at once, and that nothing is said of one that got them, of one that is not bound, and of one that
 // has ended already.
 func TestStartedWorkerHasItsCPUs(t *testing.T) {
 	mine, err := affinity.Current(os.Getpid())

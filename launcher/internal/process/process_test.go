@@ -220,7 +220,7 @@ func TestParseStat(t *testing.T) {
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte(statLine("42", "a) (b", "S 7 9"+strings.Repeat(" 0", 16)+" 1 0 0")))
 	f.Add([]byte("00()0 0 0" + strings.Repeat(" 0", 20)))
-	f.Add([]byte("00()\xc0 0 0" + strings.Repeat(" 0", 20))) // a state of one byte that is no letter
+	f.Add([]byte("00()\xc0 0 0" + strings.Repeat(" 0", 20))) // a state that is no letter
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, _, ok := parseStat(data)
 		if !ok {

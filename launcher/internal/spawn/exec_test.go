@@ -79,8 +79,8 @@ func oneCPU(t *testing.T) affinity.CPUSet {
 	return affinity.CPUs(all.Max())
 }
 
-// TestBindingIsRestored checks that the thread that starts workers has its own CPUs again after each
-// of them: a helper that it starts later would otherwise run on the last worker's CPUs.
+// TestBindingIsRestored checks that the thread that starts workers has its own CPUs again after
+// each of them: a helper that it starts later would otherwise run on the last worker's CPUs.
 func TestBindingIsRestored(t *testing.T) {
 	one, s := oneCPU(t), newSpawner(t)
 	all := launchertest.AllowedCPUs(t)
