@@ -210,7 +210,7 @@ func (h *host) launch() error {
 func (h *host) commandLine(files []uintptr) (argv []string, all []uintptr, done func()) {
 	args := append([]string{
 		"--metrics-address=off", "--nproc-per-node=" + strconv.Itoa(len(h.s.Trees)),
-		"--grace=" + h.s.Grace.String(),
+		"--grace=" + h.s.Grace.String(), "--keep-fds", // see announceFD
 	}, h.s.Flags...)
 	worker := asRole("worker", h.s.End, encode(h.s.Trees))
 	// The launcher executes this, and /proc/self/exe would be the launcher then.
