@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -32,6 +33,7 @@ type host struct {
 	keeperFD   int // pidfd
 	bystanders []*bystander
 	stdout     *os.File
+	attackers  []net.Conn // kept so that they stay open
 	launched   time.Time
 	lastFault  time.Time
 
