@@ -164,7 +164,7 @@ func (j *job) prepareRestart(root report.Worker) bool {
 		}
 		j.plan.MasterPort = port
 	}
-	j.earlier.add(root, j.attempt)
+	j.earlier.add(root)
 	j.forgetErrorFiles(j.attempt)
 	j.attempt++
 	if j.cfg.RestartDelay == 0 { // otherwise awaitRestart has said it
