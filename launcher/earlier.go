@@ -30,8 +30,7 @@ type earlierFailures struct {
 }
 
 // add adds the root cause of an attempt.
-func (e *earlierFailures) add(w report.Worker, attempt int) {
-	w.Attempt = attempt
+func (e *earlierFailures) add(w report.Worker) {
 	if n := len(e.list); n > 1 {
 		shortenRecord(&e.list[n-1]) // only the first and the latest are kept whole
 	}

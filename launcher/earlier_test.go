@@ -23,7 +23,8 @@ func TestEarlierFailures(t *testing.T) {
 	var e earlierFailures
 	long := strings.Repeat("ü", 450_000)
 	for i := range 300 {
-		e.add(report.Worker{Raised: &report.Raised{Message: fmt.Sprint(i), Traceback: long}}, i)
+		e.add(report.Worker{Attempt: i,
+			Raised: &report.Raised{Message: fmt.Sprint(i), Traceback: long}})
 	}
 	if len(e.list) != earlierKept || e.leftOut != 300-earlierKept {
 		t.Fatalf("%d are kept and %d are left out", len(e.list), e.leftOut)

@@ -101,7 +101,7 @@ func (a *Attempt) workerResult(w *worker) report.Worker {
 	end := w.End()
 	stopped := !a.stopSent.IsZero() && end.Time.After(a.stopSent)
 	r := report.Worker{
-		Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Host: a.host,
+		Attempt: a.number, Rank: w.Rank, LocalRank: w.LocalRank, PID: w.PID, Host: a.host,
 		Device: (*report.Device)(w.Device), CPUs: w.CPUs.String(),
 		Started: w.Started.Round(0), Ended: end.Time.Round(0),
 		ExitStatus: end.Status, How: howEnded(end.Status, stopped, w.oom),

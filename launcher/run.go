@@ -169,7 +169,7 @@ func (j *job) prepareRestart(r Result) bool {
 		j.plan.MasterPort = port
 	}
 	root := *r.Root()
-	j.earlier.add(root, j.attempt)
+	j.earlier.add(root)
 	j.forgetErrorFiles(j.attempt)
 	j.attempt++
 	if j.cfg.RestartDelay == 0 { // otherwise awaitRestart has said it

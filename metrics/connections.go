@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxConnections is how many connections may be open at once. Each takes some 20 KiB.
-	maxConnections = 64
+	maxConnections = 24
 	// minConnections is how many there may be even if few descriptors are permitted.
 	minConnections = 2
 	// reservedFiles is how many descriptors stay free for the launcher, and workerFiles for each

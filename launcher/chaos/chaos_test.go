@@ -36,7 +36,9 @@ func TestChaos(t *testing.T) {
 	processes, groups := 0, 0
 	performAll(t, list, func(i int, o outcome) {
 		s := list[i]
-		kinds[s.Faults[0].Kind]++
+		for _, f := range s.Faults {
+			kinds[f.Kind]++
+		}
 		processes += size(s.Trees)
 		if o.Cgroup != "" {
 			groups++
@@ -101,6 +103,7 @@ func randomScenario(rng *rand.Rand) scenario {
 		s.Faults[0].When = whenReady
 		s.Faults = append(s.Faults, fault{Kind: sendTERM, When: whenAgain})
 	}
+	s.addNuisances(rng)
 	return s
 }
 

@@ -132,6 +132,10 @@ func (h *host) inject(f fault) (err error) {
 		return err
 	case closeStdout:
 		return h.stdout.Close()
+	case attackMetrics:
+		return h.attackMetrics()
+	case cleanTemp:
+		return removeFolders()
 	case hitBystander:
 		h.bystanders[1].signal(unix.SIGUSR1)
 		h.until(patience, func() bool { return h.bystanders[1].printed != "" })

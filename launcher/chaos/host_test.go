@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -32,6 +33,7 @@ type host struct {
 	keeperFD   int // pidfd
 	bystanders []*bystander
 	stdout     *os.File
+	attackers  []net.Conn // kept so that they stay open
 	launched   time.Time
 	lastFault  time.Time
 
@@ -210,7 +212,7 @@ func (h *host) launch() error {
 func (h *host) commandLine(files []uintptr) (argv []string, all []uintptr, done func()) {
 	args := append([]string{
 		"--metrics-address=off", "--nproc-per-node=" + strconv.Itoa(len(h.s.Trees)),
-		"--grace=" + h.s.Grace.String(),
+		"--grace=" + h.s.Grace.String(), "--keep-fds", // see announceFD
 	}, h.s.Flags...)
 	worker := asRole("worker", h.s.End, encode(h.s.Trees))
 	// The launcher executes this, and /proc/self/exe would be the launcher then.

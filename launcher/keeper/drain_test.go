@@ -37,7 +37,7 @@ func TestFinishDrains(t *testing.T) {
 	messages := make(chan message, 1)
 	messages <- message{link.Exit, "0"}
 	close(messages)
-	k := &Keeper{reaped: true, messages: messages, inherited: descendants(),
+	k := &Keeper{reaped: true, messages: messages, inherited: inherited{alive: listExcept(0)},
 		childEnded: make(chan os.Signal, 1)}
 	if code := k.finish(); code != 0 {
 		t.Errorf("exit code %d", code)

@@ -28,7 +28,8 @@ import (
 func fullReport() Report {
 	r := job(4, true)
 	r.Nodes, r.NodeRank, r.Restarts, r.Signal, r.Error = 2, 1, 1, "SIGINT", "no more pipes"
-	r.Earlier = []Worker{r.Workers[1]}
+	r.Earlier, r.EarlierLeftOut, r.RestartDelaySeconds = []Worker{r.Workers[1]}, 2, 1.5
+	r.Earlier[0].Attempt = 1
 	r.Template = &Template{PID: 99, Modules: []string{"torch", "numpy"}, ImportSeconds: 2.5,
 		SharedBytes: 300 << 20}
 	r.Killed, r.Unkillable = []Process{{PID: 5000, Name: "loader <1>"}},

@@ -82,8 +82,8 @@ type Report struct {
 type Worker struct {
 	// RootCause is true for the first worker that failed by itself.
 	RootCause bool `json:"root_cause"`
-	// Attempt is the number of the attempt, from 0. It is set in Report.Earlier.
-	Attempt int `json:"attempt,omitempty"`
+	// Attempt is the number of the attempt that the worker belonged to, from 0.
+	Attempt int `json:"attempt"`
 	// Rank is the worker's number among those of all machines, LocalRank among those of
 	// this machine, from 0.
 	Rank      int `json:"rank"`

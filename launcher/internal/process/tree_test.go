@@ -131,7 +131,7 @@ func TestDescendants(t *testing.T) {
 		"without its child":       {pids[1], []int{other.PID, pids[0]}},
 		"without another child":   {other.PID, pids},
 	} {
-		spare := func(pid int) bool { return pid == c.spared }
+		spare := func(d Descendant) bool { return d.PID == c.spared }
 		list, err := DescendantsExcept(os.Getpid(), spare)
 		if c.spared == 0 {
 			list, err = Descendants(os.Getpid())
