@@ -88,7 +88,7 @@ func TestJobCgroup(t *testing.T) {
 	pids := j.Await(2, `ready (\d+)`)
 	supervisor := j.Supervisor()
 	own := filepath.Join(place.Parent, filepath.Base(members(pids[0])))
-	if !strings.Contains(own, "gpulaunch-"+strconv.Itoa(supervisor)) ||
+	if !strings.Contains(own, "gpulaunch-job-"+strconv.Itoa(supervisor)) ||
 		members(pids[0]) != members(pids[1]) {
 		t.Errorf("the workers are in %s and %s", members(pids[0]), members(pids[1]))
 	}

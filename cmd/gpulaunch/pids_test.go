@@ -134,10 +134,10 @@ func TestNoRoomForThreads(t *testing.T) {
 // TestNoRoomForThreadsOfUser is the same for the limit of an ordinary user.
 func TestNoRoomForThreadsOfUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become a user without other processes")
+		nvmltest.Unavailable(t, "becoming a user without other processes needs root")
 	}
 	if _, err := exec.LookPath("setpriv"); err != nil {
-		t.Skip("setpriv (util-linux) is not here")
+		nvmltest.Unavailable(t, "setpriv (util-linux) is not here")
 	}
 	binary := readableBinary(t)
 	for n, code := range map[int]int{8: 125, 20: 125, 500: 0} {

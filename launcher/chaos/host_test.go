@@ -231,7 +231,7 @@ func (h *host) commandLine(files []uintptr) (argv []string, all []uintptr, done 
 			panic(err)
 		}
 		files = append(files, uintptr(fds[1]))
-		argv = append([]string{h.s.Binary, "supervise", "4"}, args...)
+		argv = append([]string{h.s.Binary, "supervise", "4", "0", "first"}, args...)
 		return argv, files, func() { unix.Close(fds[1]) }
 	}
 	return append(asRole("without", h.s.Without, h.s.Binary, "run"), args...), files, nothing

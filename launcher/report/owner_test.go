@@ -166,7 +166,7 @@ func mounted(t *testing.T, dir string) bool {
 func mountSmall(t *testing.T, dir string) (fill func()) {
 	t.Helper()
 	if err := unix.Mount("none", dir, "tmpfs", 0, fmt.Sprintf("size=%d", 256<<10)); err != nil {
-		t.Skipf("no mount: %v", err)
+		nvmltest.Unavailable(t, "nothing can be mounted here: "+err.Error())
 	}
 	return func() {
 		err := os.WriteFile(filepath.Join(dir, "fill"), make([]byte, 1<<20), 0o600)
@@ -229,7 +229,7 @@ func TestFullDiskOfMountedFile(t *testing.T) {
 		}
 	}
 	if err := unix.Mount(filepath.Join(disk, "log"), path, "", unix.MS_BIND, ""); err != nil {
-		t.Skipf("no mount: %v", err)
+		nvmltest.Unavailable(t, "nothing can be mounted here: "+err.Error())
 	}
 	if !isMountPoint(path) || isMountPoint(filepath.Join(disk, "log")) {
 		t.Error("the mount point is not known")

@@ -18,10 +18,11 @@ const variablePrefix = "GPULAUNCH_"
 // Go functions, and of the tests on machines with GPUs.
 var otherVariables = []string{
 	"GPULAUNCH_FUNCTION", "GPULAUNCH_ARGUMENT", "GPULAUNCH_BINARY", "GPULAUNCH_STATIC",
+	"GPULAUNCH_TEMPLATE_LINK",
 }
 
 // testVariables are the beginnings of the names of variables that tests read.
-var testVariables = []string{"GPULAUNCH_TEST_", "GPULAUNCH_CHAOS_"}
+var testVariables = []string{"GPULAUNCH_TEST_", "GPULAUNCH_CHAOS_", "GPULAUNCH_MUTANT"}
 
 // ofService matches the variables that Kubernetes sets in every container for a service whose name
 // begins with gpulaunch (https://kubernetes.io/docs/concepts/services-networking/service).

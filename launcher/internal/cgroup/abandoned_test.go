@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
 // startMember starts a process in the group at path. It ends with the test.
@@ -23,7 +25,7 @@ func startMember(t *testing.T, path string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", "member")
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	if err := cmd.Start(); err != nil {
-		t.Skipf("cannot start a process in a control group here: %v", err)
+		nvmltest.NotOnThisMachine(t, "no process can be started in a group: "+err.Error())
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -125,7 +127,7 @@ func TestEmptyAbandonedGroup(t *testing.T) {
 // TestOtherUsersGroup: a group of another user is left alone, whatever its lock says.
 func TestOtherUsersGroup(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make a group of another user")
+		nvmltest.Unavailable(t, "a group of another user needs root")
 	}
 	parent := makeParent(t)
 	path := filepath.Join(parent, prefix+"1-1")
@@ -133,7 +135,7 @@ func TestOtherUsersGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Chown(path, 65534, 65534); err != nil {
-		t.Skipf("cannot give a group away here: %v", err)
+		nvmltest.NotOnThisMachine(t, "a group cannot be given away: "+err.Error())
 	}
 	member := startMember(t, path)
 	if got := EndAbandoned(parent); len(got) != 0 {

@@ -50,8 +50,11 @@ func (c Command) argv() []string {
 
 // ParseCommand parses an argument vector that argv has made. ok is false for any other one.
 func ParseCommand(argv []string) (c Command, ok bool) {
-	if len(argv) < 5 || argv[1] != supervise {
+	if len(argv) < 4 || argv[1] != supervise {
 		return c, false
+	}
+	if len(argv) == 4 { // somebody has typed it
+		return Command{Link: argv[2]}, true
 	}
 	return Command{Link: argv[2], Started: argv[3], Place: Place(argv[4]), Args: argv[5:]}, true
 }

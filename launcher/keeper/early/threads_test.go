@@ -3,6 +3,8 @@ package early
 import (
 	"os"
 	"testing"
+
+	"github.com/gpulaunch/gpulaunch/gpu/nvml/nvmltest"
 )
 
 func TestField(t *testing.T) {
@@ -32,7 +34,7 @@ func TestReserveThreads(t *testing.T) {
 	count := func() int {
 		list, err := os.ReadDir("/proc/self/task")
 		if err != nil {
-			t.Skipf("threads cannot be counted here: %v", err)
+			nvmltest.Unavailable(t, "threads cannot be counted without /proc: "+err.Error())
 		}
 		return len(list)
 	}
