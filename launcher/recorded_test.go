@@ -87,3 +87,24 @@ func TestWhatAFailedWorkerLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestEarlierOOMKillsDoNotCount checks that an attempt counts OOM kills from its own beginning, so
+// that a worker that is killed from outside is not taken for one that ran out of memory.
+func TestEarlierOOMKillsDoNotCount(t *testing.T) {
+	folder := t.TempDir()
+	write := func(events string) {
+		if err := os.WriteFile(filepath.Join(folder, "memory.events"), []byte(events),
+			0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("oom_kill 5\n")
+	a := newHarness(t).newAttempt(&cgroup.Group{Path: folder})
+	if a.oomKills != 5 {
+		t.Errorf("it begins with %d OOM kills, want the 5 from before", a.oomKills)
+	}
+	write("oom_kill 6\n")
+	if n := a.countOOMKills(); n != 6 {
+		t.Errorf("%d OOM kills, want 6", n)
+	}
+}
