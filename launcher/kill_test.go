@@ -189,3 +189,51 @@ func TestEachIsRecordedOnce(t *testing.T) {
 		t.Errorf("%v", a.killed)
 	}
 }
+
+// TestWhatCountsAsADescendant checks that neither a worker of the job nor a zombie that a living
+// process has to wait for counts as left, and that children of children do.
+func TestWhatCountsAsADescendant(t *testing.T) {
+	h := newHarness(t, "ignore")
+	a := h.newAttempt(nil)
+	h.startOne(a)
+	if list := a.descendants(); len(list) != 0 {
+		t.Errorf("a worker counts: %v", list)
+	}
+	// cat takes the place of the shell, and waits for neither of the shell's children.
+	cmd := exec.Command("sh", "-c", "true & cat <&3 & exec cat")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.ExtraFiles = []*os.File{r}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	t.Cleanup(func() {
+		w.Close()
+		stdin.Close()
+		_ = cmd.Wait()
+	})
+	var list []process.Descendant
+	settled := launchertest.Poll(func() bool {
+		list = a.descendants()
+		return len(list) == 2 && list[0].Name == "cat" && list[1].Name == "cat"
+	})
+	if !settled {
+		t.Errorf("%v count, want a cat and its child", list)
+	}
+}
+
+// TestStopIsAnnounced checks that observers learn that the workers have been asked to end.
+func TestStopIsAnnounced(t *testing.T) {
+	h := newHarness(t)
+	h.newAttempt(nil).stopAnnounced(unix.SIGINT)
+	if len(h.events) != 1 || h.events[0].Kind != JobStopping || h.events[0].Text != "SIGINT" {
+		t.Errorf("%+v", h.events)
+	}
+}
