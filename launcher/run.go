@@ -93,10 +93,8 @@ func (j *job) runAttempts() Result {
 		switch {
 		case !ended || !j.mayRestart(r):
 			return r
-		case !j.awaitRestart(r.Root()):
+		case !j.awaitRestart(r.Root()) || !j.prepareRestart(*r.Root()):
 			return j.recordStopBetween(r)
-		case !j.prepareRestart(*r.Root()):
-			return r
 		}
 	}
 }
@@ -144,8 +142,8 @@ func (j *job) mayRestart(r Result) bool {
 	return r.Root() != nil && j.attempt < j.plan.MaxRestarts && len(r.Unkillable) == 0
 }
 
-// prepareRestart prepares the next attempt after one that failed because of root. It reports whether
-// there is to be one.
+// prepareRestart prepares the next attempt after one that failed because of root. It reports
+// whether there is to be one.
 func (j *job) prepareRestart(root report.Worker) bool {
 	if !j.sup.Begin("restart", supervisor.NoPhase{}) { // nothing is started during a suspension
 		return false
