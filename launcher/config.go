@@ -83,11 +83,11 @@ type Config struct {
 	// asked to end, so that they can leave by themselves. It is what --wait is in srun(1) and
 	// grace_period in PyTorch's ProcessContext.join. 0 means that they are asked at once.
 	FailureWait time.Duration
-	// RestartDelay is how long the job waits before its first restart. The delay is doubled for each
-	// further one, up to RestartMaxDelay, and begins anew after a worker has run for 10 minutes
-	// before it failed. How often a job is restarted is in plan.Options.MaxRestarts. 0 means
-	// DefaultRestartDelay and DefaultRestartMaxDelay (or RestartDelay if that is longer), and a
-	// negative RestartDelay means that there is no delay.
+	// RestartDelay is how long the job waits before its first restart. The delay is doubled for
+	// each further one, up to RestartMaxDelay, and begins anew after a worker has run for 10
+	// minutes before it failed. How often a job is restarted is in plan.Options.MaxRestarts. 0
+	// means DefaultRestartDelay and DefaultRestartMaxDelay (or RestartDelay if that is longer), and
+	// a negative RestartDelay means that there is no delay.
 	RestartDelay, RestartMaxDelay time.Duration
 	// Replan returns the plan for a restart. It gets the last plan, whose CPUs may have become
 	// forbidden since, while others may have become allowed, and whose GPUs may have been lost. It

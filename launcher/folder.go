@@ -24,9 +24,9 @@ func (s *shared) makeFolder() {
 	s.sup.FolderMade(folder.Path())
 }
 
-// checkFolder makes a new folder if the present one is gone, as a job may run for longer than TMPDIR
-// keeps files. It is called before each attempt; a worker's @record would otherwise fail, and hide
-// the worker's own error.
+// checkFolder makes a new folder if the present one is gone, as a job may run for longer than
+// TMPDIR keeps files. It is called before each attempt; a worker's @record would otherwise fail,
+// and hide the worker's own error.
 func (s *shared) checkFolder() {
 	lost := s.folder
 	if lost == nil || lost.Intact() {

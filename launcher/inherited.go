@@ -9,8 +9,9 @@ import (
 )
 
 // serviceVariables are what a service manager tells the one process that it has started: where to
-// report its state (sd_notify(3)) and which descriptors are its sockets (sd_listen_fds(3)). A worker
-// that inherited them would report in the launcher's name or use sockets that it does not have.
+// report its state (sd_notify(3)) and which descriptors are its sockets (sd_listen_fds(3)). A
+// worker that inherited them would report in the launcher's name or use sockets that it does not
+// have.
 var serviceVariables = []string{
 	"NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES",
 }

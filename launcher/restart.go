@@ -95,8 +95,8 @@ func (p *restartDelayPhase) Kill(r supervisor.Request) {
 	}
 }
 
-// recordStopBetween returns the result of the last attempt for a job that was stopped before the
-// next attempt. Its exit code stays that of the failure.
+// recordStopBetween returns the result r of the last attempt, after which there is no other one,
+// with the signal that stopped the job, if one did. The exit code stays that of the failure.
 func (j *job) recordStopBetween(r Result) Result {
 	if first, stopped := j.sup.Stopped(); stopped && first.Err == nil {
 		r.Signal = process.SignalName(first.Signal)

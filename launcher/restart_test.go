@@ -130,7 +130,9 @@ func TestStopDuringRestartDelay(t *testing.T) {
 			h.sup.Request(supervisor.Request{Signal: unix.SIGTSTP, Done: func() {}})
 			h.sup.Request(supervisor.Request{Signal: unix.SIGTERM})
 		},
-		"context": func(_ *harness, cancel context.CancelCauseFunc) { cancel(errors.New("enough")) },
+		"context": func(_ *harness, cancel context.CancelCauseFunc) {
+			cancel(errors.New("enough"))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, "succeed-after", "1")

@@ -95,10 +95,8 @@ func (j *job) runAttempts() Result {
 		switch {
 		case !ended || !j.mayRestart(r):
 			return r
-		case !j.awaitRestart(r.Root()):
+		case !j.awaitRestart(r.Root()) || !j.prepareRestart(r):
 			return j.recordStopBetween(r)
-		case !j.prepareRestart(r):
-			return r
 		}
 	}
 }

@@ -72,7 +72,8 @@ func (c *connections) Accept() (net.Conn, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// A descriptor is free again only when the connection's goroutine has noticed that it is closed.
+	// A descriptor is free again only when the connection's goroutine has noticed that it is
+	// closed.
 	for limit := max(c.limit(), 1); len(c.open) >= limit; c.closed.Wait() {
 		c.evict(len(c.open) - limit + 1)
 	}

@@ -123,7 +123,8 @@ func (l *counted) scrape() error {
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	if err == nil && (response.StatusCode != http.StatusOK || !strings.Contains(string(body), "\n")) {
+	empty := !strings.Contains(string(body), "\n")
+	if err == nil && (response.StatusCode != http.StatusOK || empty) {
 		err = fmt.Errorf("%s: %s", response.Status, body)
 	}
 	return err

@@ -340,8 +340,8 @@ func TestForkserverRestarts(t *testing.T) {
 	env := []string{"PYTHON_EXEC=" + launchertest.Python(t), "SLOW_IMPORT_SECONDS=0",
 		"SLOW_IMPORT_COUNT=" + count}
 	j := launchertest.Start(t, env, "run", "--start-method=forkserver", "--preload=slow_import",
-		"--nproc-per-node=2",
-		"--max-restarts=2", "--restart-delay=0", "--report="+path, spawnScript, "succeed-after", "2")
+		"--nproc-per-node=2", "--max-restarts=2", "--restart-delay=0",
+		"--report="+path, spawnScript, "succeed-after", "2")
 	code, stderr := j.Exit()
 	stdout, _ := j.Output()
 	if imports, err := os.ReadFile(count); code != 0 || err != nil || string(imports) != "x" ||

@@ -23,9 +23,9 @@ type File struct {
 	direct *os.File // a pipe, a terminal, or a descriptor of this process
 }
 
-// Create returns the file at path, or an error if no report could be written to it. Call it
-// before the job starts. It leaves path as it is until [File.Write], but writes some bytes beside it
-// and removes them again, to find out whether there is room.
+// Create returns the file at path, or an error if no report could be written to it. Call it before
+// the job starts. It leaves path as it is until [File.Write], but writes some bytes beside it and
+// removes them again, to find out whether there is room.
 //
 // A regular file is then replaced in one step by a new one of mode 0600. If path is a symbolic
 // link, the file that it leads to is replaced; a link of another user other than root is refused. A

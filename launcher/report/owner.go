@@ -44,8 +44,8 @@ func checkLink(path, dir string) error {
 	return cmp.Or(err, errOtherUser)
 }
 
-// checkFIFO returns an error for a FIFO of another user in a folder that everybody can write to: its
-// reader would get the report (proc(5), protected_fifos).
+// checkFIFO returns an error for a FIFO of another user in a folder that everybody can write to:
+// its reader would get the report (proc(5), protected_fifos).
 func checkFIFO(path string, info fs.FileInfo) error {
 	uid, _, err := owner(path)
 	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 || trusted(uid) {
@@ -58,8 +58,8 @@ func checkFIFO(path string, info fs.FileInfo) error {
 	return cmp.Or(err, errOtherUser)
 }
 
-// checkSticky returns an error if the folder's sticky bit keeps this user from replacing the file at
-// path: only the owners of the file and of the folder may (rename(2), EPERM).
+// checkSticky returns an error if the folder's sticky bit keeps this user from replacing the file
+// at path: only the owners of the file and of the folder may (rename(2), EPERM).
 func checkSticky(path string) error {
 	uid, _, err := owner(path)
 	if err != nil || os.Geteuid() == 0 || uid == os.Geteuid() {

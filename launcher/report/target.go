@@ -15,8 +15,8 @@ import (
 // /dev/stderr has to be written to and not replaced.
 //
 // A link at the end of the path is followed only if this user or root has made it, because the file
-// behind it is replaced: in a folder such as /tmp, somebody else could make this user replace one of
-// its own files. The kernel has a similar rule for opening files (proc(5), protected_symlinks).
+// behind it is replaced: in a folder such as /tmp, somebody else could make this user replace one
+// of its own files. The kernel has a similar rule for opening files (proc(5), protected_symlinks).
 func resolve(path string) (string, error) {
 	for range 40 { // path_resolution(7)
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))

@@ -64,16 +64,20 @@ func (f *restartFlags) register(fs *pflag.FlagSet) {
 		"the longest time (`MAX`) to wait before a\nrestart")
 }
 
-// check refuses a longest delay that is too short. The default one gives way to a longer delay.
+// check refuses a first delay that is longer than the longest one if the user has named both.
+// Otherwise the one that the user has not named gives way.
 func (f *restartFlags) check(fs *pflag.FlagSet) error {
-	if f.delay <= f.longest {
-		return nil
+	first, longest := fs.Changed("restart-delay"), fs.Changed("restart-max-delay")
+	switch {
+	case f.delay <= f.longest:
+	case first && longest:
+		return fmt.Errorf("--restart-delay=%s is longer than --restart-max-delay=%s: "+
+			"make it shorter", &f.delay, &f.longest)
+	case longest:
+		f.delay = f.longest
+	default:
+		f.longest = f.delay
 	}
-	if fs.Changed("restart-max-delay") {
-		return fmt.Errorf("--restart-delay=%s is longer than --restart-max-delay=%s: make it shorter",
-			&f.delay, &f.longest)
-	}
-	f.longest = f.delay
 	return nil
 }
 

@@ -65,7 +65,9 @@ func TestIntact(t *testing.T) {
 		want   bool
 	}{
 		"nothing happened": {func(*testing.T, string) {}, true},
-		"removed":          {func(t *testing.T, path string) { must(t, os.RemoveAll(path)) }, false},
+		"removed": {func(t *testing.T, path string) {
+			must(t, os.RemoveAll(path))
+		}, false},
 		"moved": {func(t *testing.T, path string) {
 			must(t, os.Rename(path, path+"-moved"))
 		}, false},
@@ -77,7 +79,9 @@ func TestIntact(t *testing.T) {
 			must(t, os.Rename(path, path+"-moved"))
 			must(t, os.Symlink(path+"-moved", path))
 		}, false},
-		"without permissions": {func(t *testing.T, path string) { must(t, os.Chmod(path, 0)) }, true},
+		"without permissions": {func(t *testing.T, path string) {
+			must(t, os.Chmod(path, 0))
+		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t)

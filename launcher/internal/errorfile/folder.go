@@ -106,8 +106,8 @@ func (f *Folder) Read(attempt, rank int) (*Record, error) {
 	return Parse(data)
 }
 
-// Forget removes a worker's error file, so that a job with many restarts does not fill TMPDIR, which
-// is often memory.
+// Forget removes a worker's error file, so that a job with many restarts does not fill TMPDIR,
+// which is often memory.
 func (f *Folder) Forget(attempt, rank int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -111,8 +111,8 @@ func Start(cfg Config) (*Template, error) {
 const firstExtra = 3
 
 // withInherited returns the files of a template process from firstExtra on. The last of them is the
-// link. Those in front of it are what this process passes on to all that it starts, because a worker
-// may have been told the number of such a descriptor.
+// link. Those in front of it are what this process passes on to all that it starts, because a
+// worker may have been told the number of such a descriptor.
 func withInherited(link *os.File) (files []*os.File, err error) {
 	for fd := uintptr(firstExtra); ; fd++ {
 		flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0)

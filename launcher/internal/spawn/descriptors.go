@@ -41,8 +41,8 @@ func NamedDescriptors(argv []string) (list []int) {
 }
 
 // KeepDescriptors makes sure that no process that this one starts inherits a descriptor above 2,
-// unless it is passed on purpose or is one of passed, which must be in order. Go marks what it opens
-// itself as close-on-exec; KeepDescriptors does so with what this process has inherited.
+// unless it is passed on purpose or is one of passed, which must be in order. Go marks what it
+// opens itself as close-on-exec; KeepDescriptors does so with what this process has inherited.
 func KeepDescriptors(passed []int) error {
 	first := firstInherited
 	for _, fd := range passed {
