@@ -89,7 +89,7 @@ func randomScenario(rng *rand.Rand) scenario {
 	}
 	kinds := []kind{
 		sendTERM, sendINT, sendHUP, killKeeper, killSupervisor, killWorker, stopWorker, endWorker,
-		endWorkers, closeStdout, burst,
+		endWorkers, closeStdout, burst, killGroup, stopSupervisor, stopKeeper,
 	}
 	f := fault{Kind: kinds[rng.IntN(len(kinds))], Rank: rng.IntN(len(s.Trees)), When: whenReady}
 	f.Delay = time.Duration(rng.IntN(30_000)) * time.Microsecond
@@ -119,6 +119,13 @@ func (s *scenario) complete(rng *rand.Rand) {
 		s.Trees[f.Rank].Traits += string(writes)
 	case stopWorker:
 		s.Faults = append(s.Faults, last)
+	case stopSupervisor:
+		last.Kind = []kind{sendTERM, killKeeper, killGroup}[rng.IntN(3)]
+		s.Faults = append(s.Faults, last)
+	case stopKeeper:
+		// Before it has started the supervisor, there would be nothing to kill.
+		f.When, last.Kind = whenReady, killSupervisor
+		s.Faults = append(s.Faults, last, fault{Kind: contKeeper, When: next, Delay: last.Delay})
 	case burst:
 		f.Signals = []int{int(unix.SIGTERM), int(unix.SIGINT), int(unix.SIGHUP)}[:1+rng.IntN(3)]
 		if rng.IntN(2) == 0 {
@@ -170,9 +177,9 @@ func (s scenario) documented(status int) bool {
 		return status == 130
 	case sendHUP:
 		return status == 129
-	case killKeeper, killBoth, killWorker:
+	case killKeeper, killBoth, killGroup, killWorker:
 		return status == 137
-	case killSupervisor:
+	case killSupervisor, contKeeper:
 		return status == 125
 	case endWorker:
 		return status == s.endStatus()

@@ -111,6 +111,22 @@ func (h *host) inject(f fault) (err error) {
 		h.signal(unix.SIGKILL)
 	case killSupervisor:
 		return h.killSupervisor(func(identity) {})
+	case killGroup:
+		// It has not been waited for, or no process has its number.
+		_ = unix.Kill(-h.keeper, unix.SIGKILL)
+	case stopSupervisor:
+		who, err := h.findSupervisor()
+		who.signal(unix.SIGSTOP)
+		return err
+	case stopKeeper:
+		h.signal(unix.SIGSTOP)
+		keeper, _ := identify(h.keeper)
+		launchertest.Poll(func() bool {
+			state := keeper.state()
+			return state == 'T' || state == 0
+		})
+	case contKeeper:
+		h.signal(unix.SIGCONT)
 	case killBoth:
 		return h.killSupervisor(func(supervisor identity) {
 			// The one that is killed last would have a moment to act, so the supervisor is stopped
@@ -136,6 +152,8 @@ func (h *host) inject(f fault) (err error) {
 		return h.attackMetrics()
 	case cleanTemp:
 		return removeFolders()
+	case fillPIDs:
+		return h.fillPIDs()
 	case hitBystander:
 		h.bystanders[1].signal(unix.SIGUSR1)
 		h.until(patience, func() bool { return h.bystanders[1].printed != "" })
@@ -150,23 +168,27 @@ func (h *host) signal(sig syscall.Signal) {
 
 // killSupervisor calls before with the supervisor, and then kills it.
 func (h *host) killSupervisor(before func(identity)) error {
-	var who identity
-	found := launchertest.Poll(func() (ok bool) {
+	who, err := h.findSupervisor()
+	before(who)
+	who.signal(unix.SIGKILL)
+	return err
+}
+
+// findSupervisor waits until there is a supervisor. If the keeper was killed before, the supervisor
+// may have ended by itself.
+func (h *host) findSupervisor() (who identity, err error) {
+	if launchertest.Poll(func() (ok bool) {
 		who, ok = h.supervisor()
 		return ok
-	})
-	before(who)
-	if !found {
-		// If the keeper was killed before, its supervisor may have ended by itself.
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if _, ended := h.ended[h.keeper]; ended {
-			return nil
-		}
-		return fmt.Errorf("the keeper (process %d) has no supervisor within %s", h.keeper, patience)
+	}) {
+		return who, nil
 	}
-	who.signal(unix.SIGKILL)
-	return nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ended := h.ended[h.keeper]; ended {
+		return who, nil
+	}
+	return who, fmt.Errorf("the keeper (process %d) has no supervisor within %s", h.keeper, patience)
 }
 
 // supervisor finds the supervisor. It is the keeper's child, and this process's child after the

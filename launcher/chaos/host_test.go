@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
+	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
 
 // host is the parent of one launcher. It is a child subreaper, so all processes that the launcher
@@ -71,6 +72,7 @@ func (h *host) run() error {
 	if err := process.BecomeSubreaper(); err != nil {
 		return err
 	}
+	early.ReserveThreads() // see fillPIDs
 	h.watch()
 	for _, attr := range []syscall.SysProcAttr{{}, {Setsid: true}} {
 		if err := h.addBystander(attr); err != nil {
@@ -191,8 +193,10 @@ func (h *host) launch() error {
 	files := []uintptr{null.Fd(), outW.Fd(), errW.Fd(), announceFD: memberW.Fd()}
 	argv, files, done := h.commandLine(files)
 	h.launched, h.stdout, h.keeperFD = time.Now(), outR, -1
+	// A process group of its own, as a shell gives to a job.
 	h.keeper, err = syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
-		Env: os.Environ(), Files: files, Sys: &syscall.SysProcAttr{PidFD: &h.keeperFD},
+		Env: os.Environ(), Files: files,
+		Sys: &syscall.SysProcAttr{PidFD: &h.keeperFD, Setpgid: true},
 	})
 	done()
 	for _, f := range []*os.File{memberW, outW, errW, null} {

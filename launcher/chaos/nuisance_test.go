@@ -12,12 +12,18 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gpulaunch/gpulaunch/launcher/launchertest"
 )
 
 // Nuisances happen to a job in addition to its faults, and change nothing about its end.
 const (
 	attackMetrics kind = "many clients of /metrics that do not go on"
 	cleanTemp     kind = "a cleaner of TMPDIR"
+	fillPIDs      kind = "no more processes and threads"
 )
 
 // attackers is how many connections an attack of /metrics has. It is more than a job permits.
@@ -39,6 +45,64 @@ func (s *scenario) addNuisances(rng *rand.Rand) {
 	if clean {
 		s.Faults = slices.Insert(s.Faults, 0, fault{Kind: cleanTemp, When: whenReady})
 	}
+	// The workers are Go programs, too, and might abort for want of a thread: nothing may depend on
+	// how they end.
+	asked := []kind{sendTERM, sendINT, sendHUP, killKeeper, killSupervisor, killGroup}
+	if rng.IntN(4) == 0 && slices.Contains(asked, s.Faults[len(s.Faults)-1].Kind) &&
+		!slices.Contains(s.Flags, "--max-restarts=1") && pidsRoot() != "" {
+		last := len(s.Faults) - 1
+		s.Faults = slices.Insert(s.Faults, last, fault{Kind: fillPIDs, When: s.Faults[last].When})
+		s.Faults[last+1].When, s.Faults[last+1].Delay = next, 0
+	}
+}
+
+// pidsRoot returns where the pids controller of cgroup version 1 is mounted, or "" if it is not or
+// no group can be made there. It can be used beside a version 2 hierarchy with the jobs' groups.
+var pidsRoot = sync.OnceValue(func() string {
+	const root = "/sys/fs/cgroup/pids"
+	path, err := os.MkdirTemp(root, "gpulaunch-chaos-")
+	if err != nil {
+		return ""
+	}
+	_ = os.Remove(path)
+	return root
+})
+
+// limited returns a command line that runs argv in a new group of the pids controller, which done
+// removes. It is argv itself where there is no such controller.
+func limited(t testing.TB, argv []string) (all []string, done func()) {
+	if pidsRoot() == "" {
+		return argv, func() {}
+	}
+	path, err := os.MkdirTemp(pidsRoot(), "gpulaunch-chaos-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	enter := []string{"/bin/sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(path, "cgroup.procs")}
+	return append(enter, argv...), func() {
+		if !launchertest.Poll(func() bool { return os.Remove(path) == nil }) {
+			t.Errorf("cannot remove %s: its processes are still alive", path)
+		}
+	}
+}
+
+// fillPIDs permits no more processes and threads than there are.
+func (h *host) fillPIDs() error {
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(own)) {
+		if _, path, ok := strings.Cut(strings.TrimSpace(line), ":pids:"); ok {
+			group := filepath.Join(pidsRoot(), path)
+			now, err := os.ReadFile(filepath.Join(group, "pids.current"))
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(group, "pids.max"), now, 0)
+		}
+	}
+	return errors.New("this process is in no group of the pids controller")
 }
 
 // metricsAddress is how the job says where its metrics are.

@@ -63,6 +63,10 @@ const (
 	killKeeper     kind = "KILL to the keeper"
 	killSupervisor kind = "KILL to the supervisor"
 	killBoth       kind = "KILL to keeper and supervisor"
+	killGroup      kind = "KILL to the launcher's process group"
+	stopSupervisor kind = "STOP to the supervisor"
+	stopKeeper     kind = "STOP to the keeper"
+	contKeeper     kind = "CONT to the keeper"
 	killWorker     kind = "KILL to a worker"
 	stopWorker     kind = "STOP to a worker"
 	endWorker      kind = "a worker ends by itself"
@@ -104,8 +108,13 @@ type outcome struct {
 func perform(t testing.TB, s scenario) outcome {
 	t.Helper()
 	s.Binary = launchertest.Binary
-	argv := asRole("host", encode(s))
-	cmd := exec.Command(os.Args[0], argv[1:]...)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv, removePIDs := limited(t, append([]string{self}, asRole("host", encode(s))[1:]...))
+	defer removePIDs()
+	cmd := exec.Command(argv[0], argv[1:]...)
 	tmp, err := os.MkdirTemp("", "gpulaunch-chaos-")
 	if err != nil {
 		t.Fatal(err)
