@@ -44,8 +44,9 @@ func pidfd(f Facts) []Result {
 	case f.PidfdErr == nil:
 		return ok("pidfds work")
 	case errors.Is(f.PidfdErr, errors.ErrUnsupported), errors.Is(f.PidfdErr, fs.ErrPermission):
-		return problem(Fail,
-			"use Linux 5.4 or newer; in a sandbox, allow pidfd_open, pidfd_send_signal and waitid",
+		return problem(Warn,
+			"in a sandbox, allow pidfd_open and pidfd_send_signal; without them it is uncertain "+
+				"which of several forked workers failed first",
 			"pidfds cannot be used: %v", f.PidfdErr)
 	}
 	return unknown("cannot tell whether pidfds work: %v", f.PidfdErr)
@@ -55,8 +56,8 @@ func controlGroup(f Facts) []Result {
 	switch {
 	case len(f.Abandoned) > 0:
 		return problem(Warn, "run another job, which ends them first: gpulaunch run true",
-			"%s of a job whose launcher was killed: %s",
-			plural.Of(len(f.Abandoned), "%d control group", "%d control groups"),
+			"%s whose launcher was killed: %s", plural.Of(len(f.Abandoned),
+				"%d control group of a job", "%d control groups of jobs"),
 			strings.Join(f.Abandoned, ", "))
 	case f.Cgroup.Parent != "":
 		return ok("below %s", f.Cgroup.Parent)
