@@ -25,6 +25,9 @@ func TestEventsOfARestart(t *testing.T) {
 	}
 	var got []string
 	for _, e := range h.events {
+		if e.Kind == WorkerSampled {
+			continue // on a loaded machine a worker may live that long
+		}
 		word := string(e.Kind)
 		if e.Plan != nil {
 			word += " " + e.Plan.RunID

@@ -33,9 +33,12 @@ func TestMailbox(t *testing.T) {
 	m.close()
 	put("e", true)
 	put("f", false)
-	m.close()
 	want := []string{"a", "b", "c dropped", "e dropped"}
 	if !slices.Equal(did, want) || len(m.take()) != 0 {
 		t.Errorf("%q, want %q", did, want)
+	}
+	m.close()
+	if !slices.Equal(did, want) {
+		t.Errorf("closed twice: %q, want %q", did, want)
 	}
 }

@@ -123,3 +123,12 @@ func TestSummary(t *testing.T) {
 		}
 	}
 }
+
+// TestAllGPULeftoversAreNamed checks that nothing is said of more processes if there are none.
+func TestAllGPULeftoversAreNamed(t *testing.T) {
+	var r Result
+	r.GPULeftovers = make([]report.GPUProcess, maxLeftoverLines)
+	if lines := r.Summary(); len(lines) != maxLeftoverLines {
+		t.Errorf("%q", lines)
+	}
+}
