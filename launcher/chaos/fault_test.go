@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -133,6 +134,7 @@ func (h *host) inject(f fault) (err error) {
 			// first.
 			supervisor.signal(unix.SIGSTOP)
 			launchertest.Poll(func() bool { return supervisor.state() == 'T' })
+			h.lockGroups(supervisor)
 			h.signal(unix.SIGKILL)
 		})
 	case killWorker:
@@ -172,6 +174,24 @@ func (h *host) killSupervisor(before func(identity)) error {
 	before(who)
 	who.signal(unix.SIGKILL)
 	return err
+}
+
+// lockGroups keeps the control groups of a supervisor locked until this process ends. Otherwise jobs
+// of other tests, which run at the same time, would end what is left in them before it is counted.
+func (h *host) lockGroups(supervisor identity) {
+	pidfd, err := unix.PidfdOpen(supervisor.pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(pidfd)
+	files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", supervisor.pid))
+	for _, f := range files {
+		path, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", supervisor.pid, f.Name()))
+		if fd, err := strconv.Atoi(f.Name()); err == nil && strings.Contains(path, "/gpulaunch-job-") {
+			// The copy belongs to the same open file, and so does the lock (flock(2)).
+			_, _ = unix.PidfdGetfd(pidfd, fd, 0)
+		}
+	}
 }
 
 // findSupervisor waits until there is a supervisor. If the keeper was killed before, the supervisor

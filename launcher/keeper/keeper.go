@@ -190,6 +190,7 @@ func (k *Keeper) serve() {
 			k.handle(m)
 		case <-deadline:
 			if k.killed {
+				k.endLink()
 				return
 			}
 			k.killed = true
@@ -306,12 +307,14 @@ func (k *Keeper) reap() {
 		}
 		if pid == k.pid {
 			k.status, k.reaped = ws, true
-			// Nothing more will come, so the reader gets what is there and then the end, even if a
-			// child that has not called exec yet holds the other end of the link.
-			_ = unix.Shutdown(int(k.supervisor.Fd()), unix.SHUT_RD)
+			k.endLink()
 		}
 	}
 }
+
+// endLink makes the reader of the link get what is there and then the end, even if a child that has
+// not called exec yet holds the other end. Nothing more is to come.
+func (k *Keeper) endLink() { _ = unix.Shutdown(int(k.supervisor.Fd()), unix.SHUT_RD) }
 
 // sweep kills every descendant and every member of the job's control group, and removes the group
 // and the job's private folder. It returns the processes that it has ended and those that are left
@@ -380,19 +383,16 @@ func (k *Keeper) finish() int {
 // drain handles the signals and messages that arrived with or before the supervisor's end and have
 // not been handled yet.
 func (k *Keeper) drain() {
-	limit := time.After(quitLimit)
+	for m := range k.messages { // until the link is closed, which reap has seen to
+		if m.word != link.Suspended {
+			k.handle(m)
+		}
+	}
 	for {
 		select {
 		case sig := <-k.stops:
 			k.requests.add(sig.(syscall.Signal), time.Now())
-		case m, ok := <-k.messages:
-			if !ok {
-				return
-			}
-			if m.word != link.Suspended {
-				k.handle(m)
-			}
-		case <-limit: // a child that has not called exec yet may hold the link
+		default:
 			return
 		}
 	}

@@ -202,13 +202,17 @@ func TestCPUWorkers(t *testing.T) {
 				p.Warnings)
 		}
 	}
-	// All GPUs are broken, so the value is no mistake.
+	// All GPUs are broken, which is an error only if the value names them.
 	m := plantest.TwoNodes("unset", 0)
 	m.Inventory.Devices[0].Problem = "it is lost"
-	m.Visible = m.Inventory.Visible("0", true)
+	m.Visible = m.Inventory.Visible("", false)
 	p, err := plan.New(m, plan.Options{})
 	if err != nil || p.Mode != plan.ModeCPU {
 		t.Errorf("all GPUs are broken: %s, %v", p.Mode, err)
+	}
+	m.Visible = m.Inventory.Visible("0", true)
+	if err := ifError(plan.New(m, plan.Options{})); !strings.Contains(err, "it is lost") {
+		t.Errorf("a GPU is named, and broken: %s", err)
 	}
 	if err := ifError(plan.ParseWorkerCount("99999999999999999999")); !strings.Contains(err,
 		`"99999999999999999999" is not a number of workers`) {
