@@ -1,17 +1,18 @@
 // Package keeper is the process that the user starts with gpulaunch run. It runs the supervisor as
 // its child and outlives it, to end what is left.
 //
-// Call [New] and then [Keeper.Run]. Package early starts the supervisor before this package has
-// been initialised.
+// Call [New], then [Keeper.Run] in a goroutine, and [Keeper.ServeMain] on the main thread. Package
+// early starts the supervisor before this package has been initialised.
 //
 // Only the command gpulaunch uses this package. A program that uses package launcher as a
 // library has no keeper.
 //
 // # Goroutines
 //
-// The goroutine that calls Run owns the keeper's state until Run returns the exit code. Another
-// reads what the supervisor writes, until the link is closed. There is one more for each request
-// for the end that the supervisor has not read yet, three at most.
+// The goroutine that calls Run owns the keeper's state until Run returns the exit code. The main
+// goroutine starts another supervisor if it is asked to. Another goroutine reads what the supervisor
+// writes, until the link is closed. There is one more for each request for the end that the
+// supervisor has not read yet, three at most.
 package keeper
 
 import (

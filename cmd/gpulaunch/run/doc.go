@@ -12,5 +12,6 @@
 // One runs the job and ends the process. The console has one that prints the launcher's own
 // lines. Planning has one that asks about the GPUs, which is left to itself when the user
 // does not want to wait for it. Another reads the machine from the very beginning. One waits
-// for metrics to be attached.
+// for metrics to be attached, and one looks for what earlier jobs have left once the workers have
+// been started.
 package run
