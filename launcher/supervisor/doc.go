@@ -1,11 +1,11 @@
 // Package supervisor has what a job needs around it in its process: the thread that starts
 // processes, the one place that decides what a signal means, and the link to the keeper.
 //
-// The command runs a job as two processes of the same binary, each in a process group of its own. The keeper (package keeper) is the
-// process that the user started. It counts signals, passes them on over a link and, at the end,
-// kills what is left. The second process first calls [Connect], then makes the plan and passes the
-// Supervisor to launcher.Run. A program that uses package launcher as a library needs nothing of
-// this and leaves Config.Supervisor nil.
+// The command runs a job as two processes of the same binary, each in a process group of its own.
+// The keeper (package keeper) is the process that the user started. It counts signals, passes them
+// on over a link and, at the end, kills what is left. The second process first calls [Connect], then
+// makes the plan and passes the Supervisor to launcher.Run. A program that uses package launcher as
+// a library needs nothing of this and leaves Config.Supervisor nil.
 //
 // # Control
 //
