@@ -98,13 +98,7 @@ func (a *Attempt) killAll() int {
 		spawn.ReapOrphans()
 		left = a.descendants()
 	}
-	for _, d := range withoutZombies(left) {
-		// A process in the group of a worker that is killed at the same time is not worth a
-		// message.
-		if a.leftoversAsked || !a.signalled[d.Group] {
-			a.recordKilled(d)
-		}
-	}
+	a.recordAllKilled(withoutZombies(left))
 	a.signalWorkers(unix.SIGKILL)
 	a.killMembers()
 	for _, d := range left {
@@ -115,13 +109,21 @@ func (a *Attempt) killAll() int {
 	if len(left) > 0 {
 		if chased := process.Chase(spawn.ReapOrphans, a.spares); len(chased) > 0 {
 			pause = killInterval // there may be more of the kind
-			for _, d := range chased {
-				a.recordKilled(d)
-			}
+			a.recordAllKilled(chased)
 		}
 	}
 	a.killTimer.Reset(pause)
 	return len(left)
+}
+
+// recordAllKilled records processes that are killed, except those in the group of a worker that is
+// killed at the same time, which are not worth a message.
+func (a *Attempt) recordAllKilled(list []process.Descendant) {
+	for _, d := range list {
+		if a.leftoversAsked || !a.signalled[d.Group] {
+			a.recordKilled(d)
+		}
+	}
 }
 
 // recordKilled records a process that is killed, once.
@@ -184,9 +186,14 @@ func (a *Attempt) descendants() []process.Descendant {
 	if err != nil {
 		return nil // without /proc, descendants cannot be told from other processes
 	}
-	return slices.DeleteFunc(list, func(d process.Descendant) bool {
+	list = slices.DeleteFunc(list, func(d process.Descendant) bool {
 		return d.State == 'Z' && d.Parent != self || a.job.Owns(d.PID)
 	})
+	if len(list) > 0 || !process.HasOrphans(spawn.ReapOrphans, a.spares) {
+		return list
+	}
+	orphans, _ := process.Adopted() // if it fails now, the next round finds them
+	return slices.DeleteFunc(orphans, a.spares)
 }
 
 // spares reports whether a child of this process is no leftover: it is a worker, a helper of the

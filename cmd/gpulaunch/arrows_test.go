@@ -77,7 +77,7 @@ var arrows = map[string]string{
 	"gpu/nvml/nvmltest":      "",
 	"launcher/chaos":         "",
 	"launcher/hardware":      "",
-	"launcher/launchertest":  "affinity gpu/nvml/nvmltest",
+	"launcher/launchertest":  "affinity gpu/nvml/nvmltest launcher/internal/link",
 	"launcher/plan/plantest": "affinity gpu launcher/plan",
 }
 

@@ -77,7 +77,7 @@ func BenchmarkKeeper(b *testing.B) {
 
 func superviseDirectly(b *testing.B) time.Duration {
 	b.Helper()
-	ours, theirs := launchertest.Link(b)
+	ours, theirs := launchertest.ListeningLink(b)
 	defer ours.Close() // there may be thousands
 	begin := time.Now()
 	cmd := exec.Command(launchertest.Binary, "supervise", "3",

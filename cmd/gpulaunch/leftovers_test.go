@@ -116,26 +116,26 @@ func TestRunaways(t *testing.T) {
 	if _, err := exec.LookPath("setsid"); err != nil {
 		nvmltest.Unavailable(t, "setsid is not here")
 	}
-	dir := t.TempDir()
-	script, stop := filepath.Join(dir, "runaway"), filepath.Join(dir, "stop")
-	// The file is for the case that the launcher does not end them.
+	script := filepath.Join(t.TempDir(), "runaway")
 	const runaway = `[ -e "$1" ] || setsid sh "$0" "$1" & exit`
 	if err := os.WriteFile(script, []byte(runaway), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := os.WriteFile(stop, nil, 0o644); err != nil {
-			t.Error(err)
-		}
-	})
 	const worker = `for i in $(seq 40); do sh "$0" "$1" & done; echo ready; exec sleep 1000`
 	for name, end := range map[string]struct {
 		sig  unix.Signal
 		code int
 	}{"the job is stopped": {unix.SIGTERM, 143}, "the supervisor is killed": {unix.SIGKILL, 125}} {
 		t.Run(name, func(t *testing.T) {
+			stop := filepath.Join(t.TempDir(), "stop")
 			j := launchertest.Start(t, nil, "run", "--nproc-per-node=1", "--cgroup=off", "--grace=0.1",
 				"sh", "-c", worker, script, stop)
+			// For the case that the launcher does not end them, and the output has no end.
+			t.Cleanup(func() {
+				if err := os.WriteFile(stop, nil, 0o644); err != nil {
+					t.Error(err)
+				}
+			})
 			j.Await(1, "ready")
 			pid := j.Keeper()
 			if end.sig == unix.SIGKILL {

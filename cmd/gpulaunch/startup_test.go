@@ -58,7 +58,7 @@ func TestInitialisedFirst(t *testing.T) {
 
 // Nothing that only metrics need is initialised before the job begins.
 func TestInitialisedBeforeJob(t *testing.T) {
-	_, theirs := launchertest.Link(t)
+	_, theirs := launchertest.ListeningLink(t)
 	cmd := exec.Command(launchertest.Binary, "supervise", "3", "0", "first", "-q", "--nproc-per-node=1",
 		"--metrics-address=127.0.0.1:0", "/bin/sleep", "0.1")
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 	"github.com/gpulaunch/gpulaunch/launcher/internal/process"
 	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
@@ -232,6 +233,9 @@ func (h *host) commandLine(files []uintptr) (argv []string, all []uintptr, done 
 		// This process is the supervisor's keeper, and does nothing.
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
+			panic(err)
+		}
+		if _, err := unix.Write(fds[0], []byte{link.Listening}); err != nil {
 			panic(err)
 		}
 		files = append(files, uintptr(fds[1]))

@@ -82,12 +82,12 @@ func (k *Keeper) Run() int {
 	if k.startErr != nil {
 		return k.fail(k.startErr)
 	}
-	early.ReserveThreads()
 	signal.Notify(k.stops, unix.SIGQUIT) // without this, Go prints a stack trace
-	// These signals are subscribed to only now, because the supervisor takes long to start. A
-	// signal before this point ends this process. The supervisor then ends when it finds the link
+	// A signal before this point ends this process. The supervisor then ends when it finds the link
 	// closed, and has started nothing yet.
 	link.Listen(k.signals, k.stops)
+	_ = k.send(link.Listening)
+	early.ReserveThreads()
 	signal.Notify(k.childEnded, unix.SIGCHLD)
 	select {
 	case k.childEnded <- unix.SIGCHLD: // it may have ended before SIGCHLD was subscribed to

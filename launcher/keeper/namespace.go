@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 	"github.com/gpulaunch/gpulaunch/launcher/keeper/early"
 )
 
@@ -77,6 +78,7 @@ func (k *Keeper) startAgain(start func() error) error {
 	}
 	k.supervisor.Close()
 	k.begin()
+	_ = k.send(link.Listening)
 	go k.readMessages(k.supervisor, k.messages)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpulaunch/gpulaunch/affinity"
+	"github.com/gpulaunch/gpulaunch/launcher/internal/link"
 )
 
 // Gone waits until processes have ended. A process that has ended but has not been waited for
@@ -125,6 +126,16 @@ func EndSubreaper(t testing.TB) {
 			t.Errorf("this process is still a child subreaper: %v", err)
 		}
 	})
+}
+
+// ListeningLink returns what Link returns, after the keeper has said that it listens.
+func ListeningLink(t testing.TB) (keeper, supervisor *os.File) {
+	t.Helper()
+	keeper, supervisor = Link(t)
+	if _, err := keeper.Write([]byte{link.Listening}); err != nil {
+		t.Fatal(err)
+	}
+	return keeper, supervisor
 }
 
 // Link returns both ends of a link between a keeper and a supervisor, for a test that plays the

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,7 +40,8 @@ func Connect(fd string, signals *early.Signals) (*Supervisor, error) {
 	if err := s.BecomeSubreaper(); err != nil {
 		return nil, err
 	}
-	s.subscribed = signals.Await
+	s.keeperListens = make(chan struct{})
+	s.subscribed = func() { signals.Await(); <-s.keeperListens }
 	go s.loop(signals.Direct)
 	return s, nil
 }
@@ -89,12 +91,18 @@ const hangupDelay = 50 * time.Millisecond
 // readLink passes on the bytes that the keeper writes. It closes fromKeeper when the keeper is gone
 // or cannot be read.
 func (s *Supervisor) readLink(fromKeeper chan<- byte) {
+	listens := sync.OnceFunc(func() { close(s.keeperListens) })
+	defer listens() // nobody should wait for a keeper that is gone
 	defer close(fromKeeper)
 	buf := make([]byte, 64)
 	for {
 		n, err := s.keeper.Read(buf)
 		for _, b := range buf[:n] {
-			fromKeeper <- b
+			if b == link.Listening {
+				listens()
+			} else {
+				fromKeeper <- b
+			}
 		}
 		if err != nil {
 			return

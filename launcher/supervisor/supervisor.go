@@ -17,6 +17,8 @@ type Supervisor struct {
 	spawner *spawn.Spawner
 	keeper  *os.File // the link to the keeper; nil without one
 	shares  bool     // this process is in the keeper's process group
+	// keeperListens is closed when the keeper has subscribed to its signals, or is gone.
+	keeperListens chan struct{}
 
 	childEnded chan os.Signal // nil unless this process is a subreaper
 }

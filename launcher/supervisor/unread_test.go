@@ -58,7 +58,7 @@ func TestMain(m *testing.M) {
 // runUnread runs such a process and returns the error with which it ended.
 func runUnread(t *testing.T, role string) error {
 	t.Helper()
-	_, theirs := launchertest.Link(t)
+	_, theirs := launchertest.ListeningLink(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
 // Package link has what the keeper and the supervisor have to agree on.
 //
-// The link is a socket pair. The keeper writes one byte for each request: the number of a signal,
-// Kill or Quit. The supervisor writes lines of a word and what it is about. Signals alone would not
+// The link is a socket pair. The keeper writes one byte when it listens, and one for each request:
+// the number of a signal, Kill or Quit. The supervisor writes lines of a word and what it is about. Signals alone would not
 // do: both processes may be in the terminal's foreground process group, where one Ctrl-C reaches
 // both, and only the keeper must count it. The end of the link tells each of them that the other is
 // gone.
@@ -19,6 +19,9 @@ const (
 	Kill = 0xf0
 	// Quit: stop waiting for anything.
 	Quit = 0xf1
+	// Listening: the keeper has subscribed to its signals. Before that, one of them would end the
+	// keeper, so the supervisor starts nothing.
+	Listening = 0xf2
 )
 
 // The words that the supervisor writes.

@@ -42,7 +42,10 @@ func (s Sweep) Run() (ended, left []Descendant) {
 		}
 		left = s.remaining()
 		if len(left) == 0 {
-			return ended, nil
+			if !HasOrphans(s.Reap, s.Spare) {
+				return ended, nil
+			}
+			left = Chase(s.Reap, s.Spare)
 		}
 		s.kill(left)
 		for _, d := range append(left, Chase(s.Reap, s.Spare)...) {
@@ -94,6 +97,19 @@ func Chase(reap func(), spare func(Descendant) bool) (killed []Descendant) {
 		}
 	}
 	return killed
+}
+
+// HasOrphans reports whether this process, a subreaper, has children that are not spared, ended or
+// not. A list of all processes cannot tell that there are none: a process that starts a successor
+// and ends while /proc is being read is not in the list any more, and its successor not yet. But
+// until it has been reaped, it is among the children of this process, and so is its successor then.
+// Where the kernel does not list children, HasOrphans returns false.
+func HasOrphans(reap func(), spare func(Descendant) bool) bool {
+	reap()
+	children, err := Adopted()
+	return err == nil && slices.ContainsFunc(children, func(d Descendant) bool {
+		return spare == nil || !spare(d)
+	})
 }
 
 // hurry gives the calling goroutine a thread of its own with the highest priority, as far as that is
