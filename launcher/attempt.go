@@ -213,6 +213,12 @@ func (a *Attempt) run() {
 // at once.
 func (a *Attempt) await() {
 	select {
+	case <-a.timer.C: // first: children that end without a pause must not delay it
+		a.timeExpired()
+		return
+	default:
+	}
+	select {
 	case <-a.events.ready:
 		for _, e := range a.events.take() {
 			a.debug(e.name)

@@ -117,7 +117,7 @@ func TestRunaways(t *testing.T) {
 		nvmltest.Unavailable(t, "setsid is not here")
 	}
 	script := filepath.Join(t.TempDir(), "runaway")
-	const runaway = `[ -e "$1" ] || setsid sh "$0" "$1" & exit`
+	const runaway = `sleep 0.02; [ -e "$1" ] || setsid sh "$0" "$1" & exit`
 	if err := os.WriteFile(script, []byte(runaway), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -186,7 +186,18 @@ func DescendantsExcept(root int, spare func(Descendant) bool) ([]Descendant, err
 // first thread has started. It is much faster than Descendants: the kernel gives orphans to the
 // first thread of a subreaper (find_new_reaper in the kernel's kernel/exit.c), whose children are
 // in one file (proc_tid_children(5)).
-func Adopted() ([]Descendant, error) {
+func Adopted() (list []Descendant, err error) {
+	pids, err := adoptedPIDs()
+	for _, pid := range pids {
+		if d, ok := Read(pid); ok {
+			list = append(list, d)
+		}
+	}
+	return list, err
+}
+
+// adoptedPIDs returns the pids of what Adopted returns.
+func adoptedPIDs() (pids []int, err error) {
 	if err := CheckProc(); err != nil {
 		return nil, err
 	}
@@ -194,14 +205,14 @@ func Adopted() ([]Descendant, error) {
 	if err != nil {
 		return nil, err // a kernel without CONFIG_PROC_CHILDREN
 	}
-	var list []Descendant
 	for _, field := range strings.Fields(string(data)) {
-		pid, _ := strconv.Atoi(field)
-		if d, ok := Read(pid); ok {
-			list = append(list, d)
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, err
 		}
+		pids = append(pids, pid)
 	}
-	return list, nil
+	return pids, nil
 }
 
 // Read returns one process. ok is false if it is gone, and also if /proc shows another namespace.

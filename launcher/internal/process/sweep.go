@@ -75,26 +75,29 @@ const chaseTime = 100 * time.Millisecond
 // children that have ended.
 func Chase(reap func(), spare func(Descendant) bool) (killed []Descendant) {
 	defer hurry()()
-	seen := map[ID]bool{}
+	seen := map[int]bool{}
 	for end := time.Now().Add(chaseTime); time.Now().Before(end); {
-		reap()
-		children, err := Adopted()
+		children, err := adoptedPIDs()
 		if err != nil {
 			return killed // the slower way has to do
 		}
 		before := len(killed)
-		for _, d := range children {
-			if d.State == 'Z' || seen[d.ID()] || spare != nil && spare(d) {
+		for _, pid := range children {
+			if seen[pid] {
 				continue
 			}
-			seen[d.ID()] = true
-			if d.Signal(unix.SIGKILL) == nil {
+			seen[pid] = true
+			d, ok := Read(pid)
+			// A child that has not been waited for keeps its pid.
+			if ok && d.State != 'Z' && (spare == nil || !spare(d)) &&
+				unix.Kill(pid, unix.SIGKILL) == nil {
 				killed = append(killed, d)
 			}
 		}
 		if len(killed) == before {
 			return killed
 		}
+		reap()
 	}
 	return killed
 }
