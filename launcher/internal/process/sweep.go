@@ -88,9 +88,8 @@ func Chase(reap func(), spare func(Descendant) bool) (killed []Descendant) {
 			}
 			seen[pid] = true
 			d, ok := Read(pid)
-			// A child that has not been waited for keeps its pid.
 			if ok && d.State != 'Z' && (spare == nil || !spare(d)) &&
-				unix.Kill(pid, unix.SIGKILL) == nil {
+				d.Signal(unix.SIGKILL) == nil {
 				killed = append(killed, d)
 			}
 		}
