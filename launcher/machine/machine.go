@@ -27,6 +27,8 @@ func Read(root string, inv gpu.Inventory, visible gpu.Visible, o plan.Options) (
 type Reading struct {
 	root string
 	done chan struct{} // closed when the fields below are set
+	// cgroupDone is closed when cgroup is set, which is the first.
+	cgroupDone chan struct{}
 
 	topology    *affinity.Topology
 	topologyErr error
@@ -37,13 +39,15 @@ type Reading struct {
 
 // Begin starts to read a machine, in a goroutine that ends when it has been read.
 func Begin(root string) *Reading {
-	r := &Reading{root: root, done: make(chan struct{})}
+	r := &Reading{root: root, done: make(chan struct{}), cgroupDone: make(chan struct{})}
 	go r.read()
 	return r
 }
 
 func (r *Reading) read() {
 	defer close(r.done)
+	r.cgroup = FindCgroup()
+	close(r.cgroupDone)
 	r.topology, r.topologyErr = affinity.ReadTopology(r.root)
 	// Quota and RDMA devices are optional: without a quota, thread counts are not capped, and
 	// without RDMA devices, none is chosen.
@@ -51,7 +55,12 @@ func (r *Reading) read() {
 		r.quota = quota
 	}
 	r.nics, _ = affinity.ReadNICs(r.root)
-	r.cgroup = FindCgroup()
+}
+
+// Cgroup returns where control groups of jobs can be made. It waits only for that.
+func (r *Reading) Cgroup() plan.CgroupPlace {
+	<-r.cgroupDone
+	return r.cgroup
 }
 
 // Complete waits until the machine has been read, and adds what depends on its GPUs; see [Read].

@@ -3,8 +3,9 @@
 package run
 
 import (
+	"time"
+
 	"github.com/gpulaunch/gpulaunch/launcher"
-	"github.com/gpulaunch/gpulaunch/launcher/machine"
 	"github.com/gpulaunch/gpulaunch/launcher/plan"
 )
 
@@ -14,23 +15,22 @@ func (j *Job) endAbandoned(end func(plan.CgroupPlace) []string) bool {
 	if j.Options.NoCgroup {
 		return false
 	}
-	lines := end(machine.FindCgroup())
+	lines := end(j.reading.Cgroup())
 	for _, line := range lines {
 		j.out.say(line)
 	}
 	return len(lines) > 0
 }
 
+// searchDelay is how long a job runs before searchAbandoned. A short job leaves it to the next one.
+const searchDelay = time.Second
+
 // searchAbandoned looks through the whole hierarchy of control groups, unless planning has. That
-// takes milliseconds on a machine with many services, so it happens when the workers have been
-// started.
+// takes milliseconds on a machine with many services, so it happens after searchDelay.
 func (j *Job) searchAbandoned() {
 	if j.searched {
 		return
 	}
 	j.searched = true
-	go func() {
-		j.awaitLaunch()
-		j.endAbandoned(launcher.EndAllAbandoned)
-	}()
+	time.AfterFunc(searchDelay, func() { j.endAbandoned(launcher.EndAllAbandoned) })
 }

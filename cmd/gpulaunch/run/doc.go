@@ -12,6 +12,5 @@
 // One runs the job and ends the process. The console has one that prints the launcher's own
 // lines. Planning has one that asks about the GPUs, which is left to itself when the user
 // does not want to wait for it. Another reads the machine from the very beginning. One waits
-// for metrics to be attached, and one looks for what earlier jobs have left once the workers have
-// been started.
+// for metrics to be attached, and a timer starts one that looks for what earlier jobs have left.
 package run

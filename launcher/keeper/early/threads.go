@@ -17,8 +17,8 @@ import (
 // the supervisor also in writing output, in reading files that may hang, and in starting and
 // waiting for processes.
 const (
-	keeperThreads     = 10
-	supervisorThreads = 24
+	keeperThreads     = 8
+	supervisorThreads = 12
 	// maxProcs is how many of the threads run Go code at the same time at most. Without it, garbage
 	// collection starts as many threads as the machine has CPUs.
 	maxProcs = 4
