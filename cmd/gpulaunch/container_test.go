@@ -67,18 +67,6 @@ func TestJobCgroup(t *testing.T) {
 	if place.Parent == "" {
 		nvmltest.NotOnThisMachine(t, "no control group can be made: "+place.Reason)
 	}
-	members := func(pid string) string {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%s/cgroup", pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(data)) {
-			if path, ok := strings.CutPrefix(line, "0::"); ok {
-				return strings.TrimSpace(path)
-			}
-		}
-		return ""
-	}
 	groups := func() []string {
 		list, _ := filepath.Glob(filepath.Join(place.Parent, "gpulaunch-*"))
 		return list
@@ -87,10 +75,10 @@ func TestJobCgroup(t *testing.T) {
 		launchertest.Worker("ignore")...)...)
 	pids := j.Await(2, `ready (\d+)`)
 	supervisor := j.Supervisor()
-	own := filepath.Join(place.Parent, filepath.Base(members(pids[0])))
+	own := filepath.Join(place.Parent, filepath.Base(groupOf(t, pids[0])))
 	if !strings.Contains(own, "gpulaunch-job-"+strconv.Itoa(supervisor)) ||
-		members(pids[0]) != members(pids[1]) {
-		t.Errorf("the workers are in %s and %s", members(pids[0]), members(pids[1]))
+		groupOf(t, pids[0]) != groupOf(t, pids[1]) {
+		t.Errorf("the workers are in %s and %s", groupOf(t, pids[0]), groupOf(t, pids[1]))
 	}
 	// The supervisor is killed, so it is the keeper that has to remove the group.
 	if err := unix.Kill(supervisor, unix.SIGKILL); err != nil {
@@ -105,7 +93,7 @@ func TestJobCgroup(t *testing.T) {
 	j = launchertest.Start(t, nil, append([]string{"run", "--cgroup=off", "--nproc-per-node=1"},
 		launchertest.Worker("block")...)...)
 	pid := j.Await(1, `ready (\d+)`)[0]
-	if at := members(pid); strings.Contains(at, fmt.Sprintf("gpulaunch-%d-", j.Supervisor())) {
+	if at := groupOf(t, pid); strings.Contains(at, fmt.Sprintf("gpulaunch-job-%d-", j.Supervisor())) {
 		t.Errorf("with --cgroup=off the worker is in %s; groups are %v", at, groups())
 	}
 	j.Signal(unix.SIGTERM)
