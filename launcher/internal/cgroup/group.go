@@ -27,12 +27,11 @@ type Group struct {
 	dir  *os.File
 }
 
-// Make creates a control group below parent. It first ends the abandoned groups there.
+// Make creates a control group below parent.
 //
 // announce is called with the group's path before the group exists. Another process that learns
 // the path this way can remove the group if this one is killed.
 func Make(parent string, announce func(path string)) (*Group, error) {
-	EndAbandoned(parent)
 	for {
 		name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), time.Now().UnixNano())
 		path := filepath.Join(parent, name)
