@@ -121,6 +121,20 @@ func scrapeAtOnce(t *testing.T, url string, n int) {
 	}
 }
 
+// TestThreadsInAdvance checks that a job that lasts has its threads, although no limit is near and it
+// has needed few of them so far.
+func TestThreadsInAdvance(t *testing.T) {
+	j := launchertest.Start(t, nil, append([]string{"run", "--nproc-per-node=1"},
+		launchertest.Worker("block")...)...)
+	j.Await(1, "ready")
+	if !launchertest.Poll(func() bool {
+		return threads(t, j.Keeper()) >= 8 && threads(t, j.Supervisor()) >= 16
+	}) {
+		t.Errorf("the keeper has %d threads and the supervisor %d, want 8 and 16",
+			threads(t, j.Keeper()), threads(t, j.Supervisor()))
+	}
+}
+
 // TestNoRoomForThreads starts a job where not even the launcher's own threads have room.
 func TestNoRoomForThreads(t *testing.T) {
 	argv := append(limitPIDs(t, 20), job("--nproc-per-node=1", "true")...)

@@ -87,7 +87,7 @@ func (k *Keeper) Run() int {
 	// closed, and has started nothing yet.
 	link.Listen(k.signals, k.stops)
 	_ = k.send(link.Listening)
-	early.ReserveThreads()
+	early.PrepareThreads()
 	signal.Notify(k.childEnded, unix.SIGCHLD)
 	select {
 	case k.childEnded <- unix.SIGCHLD: // it may have ended before SIGCHLD was subscribed to

@@ -28,8 +28,8 @@ func Subscribe() *Signals {
 	return s
 }
 
-// Await waits until all signals are subscribed to and all threads made. Before that, nothing may be
-// written or started.
+// Await waits until all signals are subscribed to and, if a limit on threads is near, all threads
+// made. Before that, nothing may be written or started.
 func (s *Signals) Await() { <-s.subscribed }
 
 func (s *Signals) subscribe() {
@@ -42,5 +42,5 @@ func (s *Signals) subscribe() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(s.ChildEnded, syscall.SIGCHLD)
 	link.Listen(s.Direct, s.Direct) // a signal that is lost here also comes over the link
-	reserveThreads(supervisorThreads)
+	prepareThreads(supervisorThreads)
 }

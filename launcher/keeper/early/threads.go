@@ -5,11 +5,12 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // This file does without package strings, whose initialisation the start of a job would wait for.
 
-// Each process makes its threads at the start. The Go runtime makes a new one when all that it has
+// Each process makes its threads in advance. The Go runtime makes a new one when all that it has
 // run or block in the kernel, and aborts the process if the kernel has no room for it; by then, the
 // workers may have used it up. It keeps each thread once made.
 //
@@ -49,7 +50,33 @@ func limitProcs() {
 	}
 }
 
-// ReserveThreads makes the threads that a keeper needs.
+const (
+	// nearby is how many more processes and threads have to have room for a limit to be far: more
+	// than a job can start within reserveDelay.
+	nearby = 16 << 10
+	// reserveDelay is when a process makes its threads if all limits are far. A job that is over by
+	// then does not pay for them.
+	reserveDelay = 20 * time.Millisecond
+)
+
+// prepareThreads makes n threads: at once if a limit is near, because the workers may soon use up
+// what it leaves, and otherwise after reserveDelay.
+func prepareThreads(n int) {
+	if threadsLimit(nearby) != "" {
+		reserveThreads(n)
+		return
+	}
+	time.AfterFunc(reserveDelay, func() {
+		if threadsLimit(uint64(n)) == "" {
+			reserveThreads(n)
+		}
+	})
+}
+
+// PrepareThreads makes the threads that a keeper needs.
+func PrepareThreads() { prepareThreads(keeperThreads) }
+
+// ReserveThreads makes them at once.
 func ReserveThreads() { reserveThreads(keeperThreads) }
 
 // threadsLimit returns what keeps this process from having n more threads, or "" if nothing that is
