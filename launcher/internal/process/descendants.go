@@ -5,16 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/gpulaunch/gpulaunch/launcher/plural"
 )
 
 // Descendant is a process below this one.
@@ -50,81 +44,6 @@ type Usage struct {
 }
 
 func (d Descendant) String() string { return fmt.Sprintf("%d (%s)", d.PID, d.Name) }
-
-// WithState describes a process that does not end, with its state and the kernel function in which
-// it waits: "4711 (python3, state D in nfs_wait_bit_killable)". The kernel names the function only
-// to those who may trace the process.
-func (d Descendant) WithState() string {
-	now, ok := Read(d.PID)
-	if !ok {
-		return d.String()
-	}
-	text := fmt.Sprintf("%d (%s, state %c", d.PID, d.Name, now.State)
-	if unix.Kill(d.PID, 0) == unix.EPERM {
-		text += ", of " + owner(d.PID) + ", whom this user may not signal"
-	}
-	if tracer := tracer(d.PID); tracer != 0 {
-		text += fmt.Sprintf(", traced by process %d", tracer)
-	}
-	if channel, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", d.PID)); err == nil &&
-		len(channel) > 1 {
-		text += " in " + string(channel)
-	}
-	return text + ")"
-}
-
-// owner returns "user NAME" for a process, or "another user".
-func owner(pid int) string {
-	info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-	if err != nil {
-		return "another user"
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return "another user"
-	}
-	id := strconv.FormatUint(uint64(st.Uid), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return "user " + u.Username
-	}
-	return "user " + id
-}
-
-// tracer returns the process that traces a process, or 0. A process that has been killed does not
-// go away before its tracer has noticed (ptrace(2)).
-func tracer(pid int) int {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(line, "TracerPid:"); ok {
-			n, _ := strconv.Atoi(strings.TrimSpace(value))
-			return n
-		}
-	}
-	return 0
-}
-
-// Describe names up to 8 processes: "2 processes that they left behind: 12 (sh), 13 (sleep)".
-func Describe(list []Descendant, what string) string {
-	return describe(list, what, Descendant.String)
-}
-
-// DescribeUnkillable names processes that cannot be killed, with what they are doing.
-func DescribeUnkillable(list []Descendant) string {
-	return describe(list, "cannot be killed", Descendant.WithState)
-}
-
-func describe(list []Descendant, what string, name func(Descendant) string) string {
-	const most = 8
-	names := make([]string, 0, most)
-	for _, d := range list[:min(len(list), most)] {
-		names = append(names, name(d))
-	}
-	if len(list) > most {
-		names = append(names, fmt.Sprintf("and %d more", len(list)-most))
-	}
-	head := plural.Of(len(list), "%d process", "%d processes")
-	return head + " " + what + ": " + strings.Join(names, ", ")
-}
 
 // Descendants returns the descendants of the process root, according to /proc. Zombies are among
 // them.
@@ -275,53 +194,4 @@ func parseStat(data []byte) (d Descendant, u Usage, ok bool) {
 	u.CPU = time.Duration(numbers[11]+numbers[12]+numbers[13]+numbers[14]) * tick
 	u.ResidentBytes = uint64(numbers[21]) * uint64(os.Getpagesize())
 	return d, u, true
-}
-
-// Signal sends a signal to exactly this process. The pidfd refers to one process for good, and the
-// start time that is read afterwards shows that the pid had not been reused before. Where a filter
-// of system calls denies pidfds (seccomp(2)), the start time alone has to do. Signal returns nil if
-// the process is gone, and EPERM if it may not be signalled (kill(2)).
-func (d Descendant) Signal(sig syscall.Signal) error {
-	fd, err := unix.PidfdOpen(d.PID, 0)
-	switch {
-	case err == unix.ESRCH:
-		return nil
-	case Denied(err):
-		return d.signalPID(sig)
-	case err != nil:
-		return err
-	}
-	defer unix.Close(fd)
-	if !d.same() {
-		return nil
-	}
-	err = unix.PidfdSendSignal(fd, sig, nil, 0)
-	switch {
-	case err == unix.ESRCH:
-		return nil
-	case Denied(err):
-		return d.signalPID(sig)
-	}
-	return err
-}
-
-// Denied reports whether an error from pidfd_open(2) or pidfd_send_signal(2) can mean that a filter
-// denies the system call. EPERM from the latter can also mean that the process may not be signalled.
-func Denied(err error) bool { return err == unix.EPERM || err == unix.ENOSYS || err == unix.EACCES }
-
-// signalPID does what Signal does, without a pidfd. The pid could be reused between its two steps.
-func (d Descendant) signalPID(sig syscall.Signal) error {
-	if !d.same() {
-		return nil
-	}
-	if err := unix.Kill(d.PID, sig); err != unix.ESRCH {
-		return err
-	}
-	return nil
-}
-
-// same reports whether the pid still belongs to the process.
-func (d Descendant) same() bool {
-	now, ok := Read(d.PID)
-	return ok && now.start == d.start
 }
