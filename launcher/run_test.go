@@ -165,6 +165,21 @@ func TestThirdRequestLeaves(t *testing.T) {
 	launchertest.Gone(t, pids(h.stdout.String())...)
 }
 
+// awaitResumption checks that a suspended job, which has one restart, does not go on before SIGCONT,
+// and then ends well.
+func (h *harness) awaitResumption(done <-chan Result) {
+	h.t.Helper()
+	select {
+	case r := <-done:
+		h.t.Fatalf("it ran to its end: %+v", r)
+	case <-time.After(100 * time.Millisecond): // enough for an attempt, which must not begin
+	}
+	h.sup.Request(supervisor.Request{Signal: unix.SIGCONT})
+	if r := <-done; r.ExitCode != 0 || r.Restarts != 1 {
+		h.t.Errorf("%+v", r)
+	}
+}
+
 // TestNothingStartsDuringSuspension checks that no attempt begins while the job is suspended.
 func TestNothingStartsDuringSuspension(t *testing.T) {
 	h := newHarness(t, "succeed-after", "1")
@@ -173,15 +188,7 @@ func TestNothingStartsDuringSuspension(t *testing.T) {
 	done := make(chan Result)
 	go func() { done <- h.run(2, func(p *plan.Plan) { p.MaxRestarts = 1 }) }()
 	<-acted
-	select {
-	case r := <-done:
-		t.Fatalf("it ran to its end: %+v", r)
-	case <-time.After(100 * time.Millisecond): // enough for an attempt, which must not begin
-	}
-	h.sup.Request(supervisor.Request{Signal: unix.SIGCONT})
-	if r := <-done; r.ExitCode != 0 || r.Restarts != 1 {
-		t.Errorf("%+v", r)
-	}
+	h.awaitResumption(done)
 }
 
 // TestSuspensionAtTheEndOfPreloading checks that a template that is suspended when its imports are
